@@ -1,0 +1,76 @@
+"""What the gate needs from elsewhere; adapters live in `link/` and `recording/`, wired in `assembly.py`."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+import msgspec
+
+from data_plane.gate.interface import Decision, Operation, Pending, SessionFacts
+from data_plane.identifiers import ApprovalId
+
+
+class SignedGrant(msgspec.Struct, frozen=True):
+    """As it came over the link: nothing in it is believed before `gate.grants` has verified it."""
+
+    payload: bytes
+    signature: bytes
+    key_id: str
+
+
+class Answer(enum.StrEnum):
+    APPROVED = "approved"
+    DENIED = "denied"
+    EXPIRED = "expired"
+    CANCELLED = "cancelled"
+    REFUSED = "refused"
+    UNAVAILABLE = "unavailable"
+
+
+class Answered(msgspec.Struct, frozen=True):
+    answer: Answer
+    reason: str = ""
+    grant: SignedGrant | None = None
+
+
+class ApprovalRequest(msgspec.Struct, frozen=True):
+    id: ApprovalId
+    session: SessionFacts
+    operation: Operation
+    decision: Decision
+    policy_version: int
+    wait_seconds: float
+
+
+class Approvals(Protocol):
+    """Asks people through the control plane."""
+
+    def request(
+        self,
+        request: ApprovalRequest,
+        pending: Callable[[Pending], None],
+        answered: Callable[[Answered], None],
+    ) -> None:
+        """Calls back on the event loop; `answered` once. Out of reach: UNAVAILABLE, at once."""
+
+    def cancel(self, approval: ApprovalId, reason: str) -> None: ...
+
+    def consumed(self, approval: ApprovalId, nonce: bytes) -> None: ...
+
+    def finished(self, approval: ApprovalId, outcome: str, detail: str) -> None: ...
+
+
+class Nonces(Protocol):
+    """The durable journal of spent grants."""
+
+    async def spend(self, nonce: bytes, approval: ApprovalId) -> bool:
+        """True exactly once for a nonce, over restarts and workers; on disk when it returns."""
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Unix time in seconds."""
+
+    def monotonic(self) -> float: ...

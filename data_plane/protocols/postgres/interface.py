@@ -1,0 +1,198 @@
+"""What the parts of the PostgreSQL protocol say to each other: statements, names, results. Values only.
+
+`statements/` reads SQL and produces `ParsedQuery`; `core/` follows both wires and asks for verdicts;
+`catalog` knows what the target's names mean; `rows` masks results by a `ResultPlan`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from data_plane.gate.interface import Subject
+
+# ------------------------------------------------------------------ what a statement does to its session
+
+
+class Prepares(msgspec.Struct, frozen=True):
+    name: str
+    statement: Statement
+
+
+class Deallocates(msgspec.Struct, frozen=True):
+    name: str | None  # None: all
+
+
+class Declares(msgspec.Struct, frozen=True):
+    cursor: str
+    statement: Statement
+    hold: bool
+
+
+class ClosesCursor(msgspec.Struct, frozen=True):
+    cursor: str | None  # None: all
+
+
+class SetsParameter(msgspec.Struct, frozen=True):
+    """SET, RESET (value None), also the SQL forms such as SET TIME ZONE. Names are lower case."""
+
+    name: str
+    value: str | None
+    local: bool
+
+
+class DiscardsAll(msgspec.Struct, frozen=True):
+    pass
+
+
+class CreatesTemporary(msgspec.Struct, frozen=True):
+    relation: str
+
+
+class EndsTransaction(msgspec.Struct, frozen=True):
+    """COMMIT, ROLLBACK, PREPARE TRANSACTION …; `keeps` False: settings made inside are undone."""
+
+    keeps: bool
+
+
+class RollsBackTo(msgspec.Struct, frozen=True):
+    savepoint: str
+
+
+SessionEffect = (
+    Prepares
+    | Deallocates
+    | Declares
+    | ClosesCursor
+    | SetsParameter
+    | DiscardsAll
+    | CreatesTemporary
+    | EndsTransaction
+    | RollsBackTo
+)
+
+
+class RunsPrepared(msgspec.Struct, frozen=True):
+    """EXECUTE name(arguments): means what the prepared statement means."""
+
+    name: str
+
+
+class ReadsCursor(msgspec.Struct, frozen=True):
+    """FETCH or MOVE: continues what was judged when the cursor was declared or the portal bound."""
+
+    cursor: str
+
+
+Reference = RunsPrepared | ReadsCursor
+
+# ------------------------------------------------------------------ where output columns come from
+
+
+class ColumnSource(msgspec.Struct, frozen=True):
+    """The column names an expression reads, without scopes: conservative, by name alone."""
+
+    columns: frozenset[str]
+    opaque: bool = False  # whole rows, *, sub-queries or functions that could reveal anything
+
+
+class Lineage(msgspec.Struct, frozen=True):
+    """`outputs` is None when the number of output columns cannot be told from the text (`*`)."""
+
+    outputs: tuple[ColumnSource, ...] | None
+    derived: tuple[tuple[str, ColumnSource], ...]  # names given in sub-queries and CTEs, and what they read
+    aliases: frozenset[str]  # relation names and aliases: a column reference to one is a whole row
+    renamed: bool = False  # a column alias list hides names: treat every computed column as opaque
+
+
+class CopyStatement(msgspec.Struct, frozen=True):
+    """COPY to or from the client. A relation with columns (empty: all), or a query (relation empty)."""
+
+    to_client: bool
+    relation: str
+    columns: tuple[str, ...]
+    options: tuple[tuple[str, str], ...]  # lower-case names: format, delimiter, null, header, quote, escape, encoding
+
+
+class Statement(msgspec.Struct, frozen=True, eq=False):
+    subject: Subject  # relation names as written: "schema.name" or "?.name"; functions alike
+    effects: tuple[SessionEffect, ...] = ()
+    references: tuple[Reference, ...] = ()
+    lineage: Lineage | None = None
+    copy: CopyStatement | None = None
+    transaction: str = ""  # BEGIN, COMMIT, ROLLBACK, SAVEPOINT, …: the verb, for transaction control only
+
+
+class ParsedQuery(msgspec.Struct, frozen=True, eq=False):
+    """One query string. Empty `statements`: an empty query. A parse failure is one statement, not understood."""
+
+    statements: tuple[Statement, ...]
+
+
+class Classifier(Protocol):
+    def parse(self, text: bytes) -> ParsedQuery:
+        """Never raises. Cached; a repeated text costs a dictionary look-up. `text` is UTF-8 without its NUL."""
+
+
+# ------------------------------------------------------------------ names and results
+
+
+class SearchPath(msgspec.Struct, frozen=True):
+    schemas: tuple[str, ...]
+    temporary: frozenset[str]  # relations this session made in pg_temp: they shadow every schema
+
+
+class ResultPlan(Protocol):
+    """How the rows of one result are masked. Holds no state between calls."""
+
+    def mask_rows(self, rows: bytes) -> bytes:
+        """A run of whole DataRow messages in, the same number of whole DataRow messages out. Never raises:
+        what cannot be decoded is masked."""
+
+
+class CopyPlan(Protocol):
+    """Masks COPY OUT of one statement; keeps a partial line between calls."""
+
+    def mask_data(self, data: bytes) -> bytes: ...
+
+    def finish(self) -> bytes: ...
+
+
+class CopyRefused(msgspec.Struct, frozen=True):
+    message: str
+    hint: str
+
+
+class Names(Protocol):
+    """The target's catalogue, shared by its sessions."""
+
+    def resolve(self, subject: Subject, path: SearchPath) -> Subject:
+        """The subject with qualified candidates; the same object for the same arguments while the catalogue
+        stands, so that the gate's decision beside it stays found."""
+
+    def changed(self) -> None:
+        """DDL ran somewhere: what is known may be stale."""
+
+
+class Masking(Protocol):
+    """Masking of one session. `active` False: results need no look at all."""
+
+    active: bool
+
+    def result(
+        self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]
+    ) -> ResultPlan | None:
+        """A plan for rows described by the payload of a RowDescription; None: nothing in them can need masking.
+
+        `formats` are the result formats of the Bind that runs (empty: those of the description). `statement`
+        None: the rows' origin is unknown, so computed columns are masked. Cached by its arguments."""
+
+    def copy(self, statement: Statement, masks: tuple[str, ...]) -> CopyPlan | CopyRefused | None: ...
+
+    def message(self, payload: bytes) -> bytes:
+        """The payload of an ErrorResponse or NoticeResponse with protected values taken out."""
+
+    def carries_mark(self, data: bytes) -> bool:
+        """Whether what a client sends holds a masked value (DESIGN invariant 10)."""

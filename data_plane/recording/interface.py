@@ -1,0 +1,47 @@
+"""How a session is recorded: the port that protocols and the gate write to, and where decisions go.
+
+Every call appends to memory and returns; one thread a process serializes, compresses, chains and writes.
+Strict: when nothing can be written any more, the next call raises RecordingError and the session ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+
+class RecordingError(Exception):
+    """The session can no longer be recorded and must end; `args[0]` says why."""
+
+
+class Recorder(Protocol):
+    """The recording of one session. Stamps each event with its own clock."""
+
+    def input(self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = ()) -> None: ...
+
+    def decided(
+        self, number: int, effect: str, action: str, rules: Sequence[str], code: str = "", message: str = ""
+    ) -> None:
+        """Also goes to the control plane's audit log, batched. Called by the gate only."""
+
+    def held(self, number: int, approval_id: str, digest: bytes, short_code: str, reviewers: str) -> None: ...
+
+    def hold_ended(
+        self, number: int, approval_id: str, outcome: str, reason: str, approvers: Sequence[str] = ()
+    ) -> None: ...
+
+    def output(self, number: int, data: bytes) -> None:
+        """What the client was sent, masked, in the session's protocol; the caller keeps to the target's row limit."""
+
+    def completed(self, number: int, status: str, rows: int, rows_kept: int, size: int) -> None: ...
+
+    def closed(self, reason: str) -> None: ...
+
+    async def durable(self) -> None:
+        """Returns when everything appended so far is on disk; awaited before a held operation runs."""
+
+
+class DecisionReports(Protocol):
+    """Where batches of decisions go on their way to the control plane. Called from the recording thread."""
+
+    def decisions(self, session_id: str, first_operation: int, count: int, entries: bytes) -> None: ...

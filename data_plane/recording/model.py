@@ -1,0 +1,86 @@
+"""The events of a recording. A format of its own: both planes read it, it imports nothing of the project.
+
+A recording is a sequence of events in the order in which they happened, as MessagePack arrays (tag first).
+Times are milliseconds since the session opened. `Output.data` is what the client was sent, after masking,
+in the session's own protocol; replay decodes it by `Opened.protocol`.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, tag_field="event"):
+    at_ms: int
+
+
+class Opened(Event, frozen=True, tag="opened"):
+    session_id: str
+    protocol: str
+    target: str
+    requester: str
+    requester_id: str
+    credential_id: str
+    client_address: str
+    application_name: str
+    started_at_ms: int  # Unix time
+    snapshot_version: int
+    details: dict[str, str]  # database, user, …
+
+
+class Input(Event, frozen=True, tag="input"):
+    """An operation, complete, as the client sent it."""
+
+    operation: int  # counts from 1 in the session
+    text: str
+    parameters: tuple[tuple[str, str, str], ...] = ()  # name, type, value as read by people
+
+
+class Decided(Event, frozen=True, tag="decided"):
+    """What policy said of the operation; written before anything of it is sent."""
+
+    operation: int
+    effect: str
+    action: str
+    rules: tuple[str, ...]
+    code: str = ""
+    message: str = ""
+
+
+class HeldForApproval(Event, frozen=True, tag="held"):
+    operation: int
+    approval_id: str
+    digest: bytes
+    short_code: str
+    reviewers: str
+
+
+class HoldEnded(Event, frozen=True, tag="hold-ended"):
+    operation: int
+    approval_id: str
+    outcome: str  # approved, denied, expired, cancelled, unavailable, …
+    reason: str
+    approvers: tuple[str, ...] = ()
+
+
+class Output(Event, frozen=True, tag="output"):
+    """Bytes of a result as the client got them, masked: descriptions, rows, notices, errors."""
+
+    operation: int
+    data: bytes
+
+
+class Completed(Event, frozen=True, tag="completed"):
+    operation: int
+    status: str  # command tag, or SQLSTATE of an error
+    rows: int
+    rows_kept: int
+    bytes: int
+
+
+class Closed(Event, frozen=True, tag="closed"):
+    reason: str
+    operations: int
+
+
+AnyEvent = Opened | Input | Decided | HeldForApproval | HoldEnded | Output | Completed | Closed
