@@ -1,0 +1,46 @@
+# Everything runs in .venv, made from requirements.lock by the first target that needs it.
+PYTHON ?= python3
+BIN := .venv/bin
+export UV_PYTHON_DOWNLOADS = never
+
+.PHONY: demo test bench lint proto setup system lock clean
+
+demo: setup ## start everything on this machine and say what to try; ONCE=1 runs the story unattended
+	@$(BIN)/python -m deploy.demo $(if $(ONCE),--once)
+
+test: setup system lint ## the whole check: lint, types, contracts, and every test
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+bench: setup system ## pgbench through Assentry beside PgBouncer and a direct connection
+	$(BIN)/python -m tests.benchmarks.bench
+
+lint: setup
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py --check
+
+proto: setup
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python proto/generate.py
+
+setup: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assentry needs Python 3.11 or newer; name one with make PYTHON=…")'
+	@echo "Preparing .venv …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+system: ## the servers and clients that the tests drive, from the system's packages when this user may install them
+	@sh tests/support/install.sh
+
+lock: setup ## pin the newest versions that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet pyproject.toml --all-extras --group dev --generate-hashes --no-emit-index-url \
+		--no-emit-find-links --no-annotate --universal --python-version 3.11 --upgrade -o requirements.lock
+
+clean:
+	rm -rf .venv .demo .mypy_cache .ruff_cache

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Installs what the tests drive and the machine lacks: a PostgreSQL server with psql and pgbench, PgBouncer, Chromium.
+# Without the right to install, the tests that need a missing thing say so in their report.
+set -eu
+
+missing=""
+want() { # want PACKAGES TEST…: the packages unless the test succeeds
+    packages=$1
+    shift
+    "$@" >/dev/null 2>&1 || missing="$missing $packages"
+}
+has_server() { ls /usr/lib/postgresql/*/bin/initdb || command -v initdb; }
+
+want "postgresql postgresql-client" has_server
+want postgresql-client command -v psql
+want pgbouncer command -v pgbouncer
+want "chromium fonts-dejavu-core" command -v chromium
+
+[ -n "$missing" ] || exit 0
+if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "Not installed, and this user may not install them:$missing" >&2
+    exit 0
+fi
+echo "Installing:$missing"
+export DEBIAN_FRONTEND=noninteractive
+# shellcheck disable=SC2086
+{ apt-get update -qq && apt-get install -y -qq --no-install-recommends $missing; } >/dev/null
