@@ -6,7 +6,7 @@ export UV_PYTHON_DOWNLOADS = never
 .PHONY: demo test bench lint proto setup system lock clean
 
 demo: setup ## start everything on this machine and say what to try; ONCE=1 runs the story unattended
-	@$(BIN)/python -m deploy.demo $(if $(ONCE),--once)
+	@$(BIN)/assentry demo $(if $(ONCE),--once)
 
 test: setup system lint ## the whole check: lint, types, contracts, and every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile

@@ -82,7 +82,10 @@ class PostgresServer:
         name = f"test_{uuid.uuid4().hex[:12]}"
         run = subprocess.run(
             [self.bin / "createdb", "-h", self.host, "-p", str(self.port), "-U", self.superuser, name],
-            env={**os.environ, "PGPASSWORD": self.password}, capture_output=True, text=True, check=False,
+            env={**os.environ, "PGPASSWORD": self.password},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if run.returncode:
             raise RuntimeError(run.stderr)
@@ -112,8 +115,22 @@ def initialise(folder: Path, bin_folder: Path, password: str) -> None:
     if os.geteuid() == 0:
         for path in (folder, *folder.iterdir()):
             shutil.chown(path, "nobody", "nogroup")
-    run([bin_folder / "initdb", "-D", folder / "data", "-U", "postgres", "-E", "UTF8", "--locale=C.UTF-8",
-         "--auth-host=scram-sha-256", "--auth-local=trust", f"--pwfile={folder / 'password'}", "--no-sync"])
+    run(
+        [
+            bin_folder / "initdb",
+            "-D",
+            folder / "data",
+            "-U",
+            "postgres",
+            "-E",
+            "UTF8",
+            "--locale=C.UTF-8",
+            "--auth-host=scram-sha-256",
+            "--auth-local=trust",
+            f"--pwfile={folder / 'password'}",
+            "--no-sync",
+        ]
+    )
 
 
 @contextlib.contextmanager
@@ -128,12 +145,32 @@ def running_postgres(*options: str) -> Iterator[PostgresServer]:
     try:
         initialise(folder, bin_folder, password)
         settings = [
-            f"listen_addresses={HOST}", f"port={port}", f"unix_socket_directories={folder}", "ssl=on", "fsync=off",
-            f"ssl_cert_file={folder}/server.crt", f"ssl_key_file={folder}/server.key", "log_statement=all",
-            "max_connections=200", "wal_level=logical", *options,
+            f"listen_addresses={HOST}",
+            f"port={port}",
+            f"unix_socket_directories={folder}",
+            "ssl=on",
+            "fsync=off",
+            f"ssl_cert_file={folder}/server.crt",
+            f"ssl_key_file={folder}/server.key",
+            "log_statement=all",
+            "max_connections=200",
+            "wal_level=logical",
+            *options,
         ]
         server_options = " ".join(f"-c {setting}" for setting in settings)
-        run([bin_folder / "pg_ctl", "-D", folder / "data", "-l", folder / "server.log", "-w", "-o", server_options, "start"])
+        run(
+            [
+                bin_folder / "pg_ctl",
+                "-D",
+                folder / "data",
+                "-l",
+                folder / "server.log",
+                "-w",
+                "-o",
+                server_options,
+                "start",
+            ]
+        )
         try:
             yield PostgresServer(HOST, port, "postgres", password, folder, bin_folder, (folder / "ca.crt").read_text())
         finally:

@@ -1,0 +1,99 @@
+"""Runs pgbench and bulk reads against one endpoint and reads what the process in between used of the CPU."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where pgbench connects. `pids`: the processes in between, whose CPU time is charged to the operations."""
+
+    name: str
+    port: int
+    user: str
+    password: str
+    database: str
+    pids: tuple[int, ...] = ()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PGHOST": "127.0.0.1",
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": self.database,
+            "PGSSLMODE": "disable",
+        }
+
+    def cpu_seconds(self) -> float:
+        """User and system time of the processes in between so far."""
+        total = 0
+        for pid in self.pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            total += int(fields[11]) + int(fields[12])
+        return total / TICKS
+
+
+@dataclass
+class Sample:
+    """Rounds of one measurement at one endpoint: operations per second, and CPU µs per operation in between."""
+
+    rate: list[float] = field(default_factory=list)
+    cpu_us: list[float] = field(default_factory=list)
+
+    @property
+    def median_rate(self) -> float:
+        return median(self.rate)
+
+    @property
+    def median_cpu_us(self) -> float:
+        return median(self.cpu_us)
+
+
+def pgbench(endpoint: Endpoint, binary: Path, mode: str, clients: int, seconds: int) -> tuple[float, float]:
+    """`pgbench -S` for a while: (transactions per second, CPU µs per transaction in between)."""
+    before = endpoint.cpu_seconds()
+    command = [binary, "-n", "-S", "-M", mode, "-c", clients, "-j", min(clients, 2), "-T", seconds]
+    done = subprocess.run(
+        [str(word) for word in command], env=endpoint.environment, capture_output=True, text=True, check=False
+    )
+    used = endpoint.cpu_seconds() - before
+    rate = re.search(r"tps = ([\d.]+)", done.stdout)
+    count = re.search(r"actually processed: (\d+)", done.stdout)
+    if done.returncode or not rate or not count:
+        raise RuntimeError(f"pgbench against {endpoint.name} failed: {done.stderr[-2000:]}")
+    return float(rate[1]), used / int(count[1]) * 1e6
+
+
+def bulk(endpoint: Endpoint, psql: Path, query: str, rows: int) -> tuple[float, float]:
+    """One big result, thrown away: (rows per second, CPU µs per row in between)."""
+    before, started = endpoint.cpu_seconds(), time.perf_counter()
+    command = [str(psql), "-X", "-q", "-A", "-t", "-o", "/dev/null", "--set", "FETCH_COUNT=0", "-c", query]
+    done = subprocess.run(command, env=endpoint.environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"bulk read against {endpoint.name} failed: {done.stderr[-2000:]}")
+    elapsed = time.perf_counter() - started
+    return rows / elapsed, (endpoint.cpu_seconds() - before) / rows * 1e6
+
+
+def ratio_rows(samples: dict[str, Sample], names: Sequence[str], yardstick: str) -> list[str]:
+    """Markdown cells of one measurement: rate, ratio to the yardstick, CPU µs."""
+    cells = []
+    for name in names:
+        sample = samples[name]
+        ratio = sample.median_rate / samples[yardstick].median_rate
+        cpu = f", {sample.median_cpu_us:.1f} µs" if sample.median_cpu_us else ""
+        cells.append(f"{sample.median_rate:,.0f} ({ratio:.2f}×{cpu})")
+    return cells
