@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import socket
 import subprocess
@@ -12,7 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.postgres import PostgresServer, as_owner, free_port
+from control_plane.cli.demo.postgres import as_owner, free_port, give_to_owner
+from tests.support.postgres import PostgresServer
 
 
 @contextlib.contextmanager
@@ -30,9 +30,7 @@ def running_pgbouncer(server: PostgresServer) -> Iterator[tuple[int, int]]:
         f"max_client_conn=200\ndefault_pool_size=100\nunix_socket_dir=\nlogfile={folder}/log\npidfile={folder}/pid\n"
         "ignore_startup_parameters=extra_float_digits\nlog_connections=0\nlog_disconnections=0\nlog_stats=0\n"
     )
-    if os.geteuid() == 0:
-        for path in (folder, *folder.iterdir()):
-            shutil.chown(path, "nobody", "nogroup")
+    give_to_owner(folder)
     process = subprocess.Popen(as_owner([binary, "-q", folder / "pgbouncer.ini"]), stdout=subprocess.DEVNULL)
     try:
         wait_for_port(port)

