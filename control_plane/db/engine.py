@@ -1,0 +1,68 @@
+"""The database: SQLite for one machine, PostgreSQL for replicas, the same tables and the same tests.
+
+SQLite runs with WAL (readers never wait for the writer), foreign keys on, and `BEGIN IMMEDIATE` for
+writers: taking the lock late is what fails with "database is locked". PostgreSQL runs at READ COMMITTED;
+whoever needs more takes a row or an advisory lock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import event
+from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+_BUSY_MILLISECONDS = 10_000
+_READS = {"assentry_reads": True}
+_DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+
+
+class Database:
+    def __init__(self, url: URL) -> None:
+        self.url = url
+        self.single_writer = url.get_backend_name() == "sqlite"
+        self.engine = _sqlite(url) if self.single_writer else _postgres(url)
+        self.session = _sessions(self.engine)
+        self.reading_session = _sessions(self.engine.execution_options(**_READS))
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+def parse_url(text: str) -> URL:
+    """`sqlite:///path`, `postgresql://user@host/name`; raises ValueError for anything else."""
+    url = make_url(text)
+    driver = _DRIVERS.get(url.drivername.partition("+")[0])
+    if driver is None:
+        raise ValueError(f"{url.drivername} is not known; use sqlite:///FILE or postgresql://USER@HOST/NAME")
+    return url.set(drivername=driver)
+
+
+def _sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
+    return async_sessionmaker(engine, class_=AsyncSession, expire_on_commit=False)
+
+
+def _postgres(url: URL) -> AsyncEngine:
+    return create_async_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=15)
+
+
+def _sqlite(url: URL) -> AsyncEngine:
+    engine = create_async_engine(url, pool_size=10, max_overflow=20, pool_timeout=15)
+    event.listen(engine.sync_engine, "connect", _prepare_sqlite)
+    event.listen(engine.sync_engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # the driver starts no transaction by itself; _begin_sqlite does
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "foreign_keys=ON", "synchronous=FULL", f"busy_timeout={_BUSY_MILLISECONDS}"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get("assentry_reads", False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

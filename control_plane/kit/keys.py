@@ -1,0 +1,123 @@
+"""The deployment's Ed25519 signing keys: what snapshots, grants, tokens and audit checkpoints are signed with.
+
+One file a key in `STATE_DIR/keys`, PKCS#8 PEM, readable by its owner only. The newest signs; all verify, so a
+key is rotated by adding one, waiting until every agent has the new one in a snapshot, and retiring the old.
+A signature always covers a context (`assentry-grant-v1\\0`), so one kind can never pass for another.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from joserfc import jwt
+from joserfc.jwk import OKPKey
+
+SNAPSHOT_CONTEXT = b"assentry-snapshot-v1\0"
+GRANT_CONTEXT = b"assentry-grant-v1\0"
+AUDIT_CONTEXT = b"assentry-audit-v1\0"
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    key_id: str
+    raw: bytes  # 32 bytes
+
+
+class Signature(msgspec.Struct, frozen=True):
+    key_id: str
+    signature: bytes
+
+
+class SigningKeys:
+    """Holds private keys in memory; prints none of them."""
+
+    def __init__(self, keys: Mapping[str, Ed25519PrivateKey]) -> None:
+        """`keys` by key id, oldest first."""
+        if not keys:
+            raise ValueError("a deployment needs a signing key")
+        self._keys = dict(keys)
+        self._active = list(self._keys)[-1]
+
+    def __repr__(self) -> str:
+        return f"SigningKeys(active={self._active!r}, known={len(self._keys)})"
+
+    @classmethod
+    def open(cls, directory: Path) -> Self:
+        """Loads the keys of the directory; an empty one gets its first key."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not any(directory.glob("*.pem")):
+            add_key(directory)
+        files = sorted(directory.glob("*.pem"))
+        return cls({_key_id(key): key for key in map(_load, files)})
+
+    def sign(self, context: bytes, payload: bytes) -> Signature:
+        return Signature(self._active, self._keys[self._active].sign(context + payload))
+
+    def verify(self, context: bytes, payload: bytes, signature: Signature) -> bool:
+        key = self._keys.get(signature.key_id)
+        if key is None:
+            return False
+        try:
+            key.public_key().verify(signature.signature, context + payload)
+        except InvalidSignature:
+            return False
+        return True
+
+    def public_keys(self) -> tuple[PublicKey, ...]:
+        return tuple(PublicKey(key_id, _public(key)) for key_id, key in self._keys.items())
+
+    def sign_token(self, claims: Mapping[str, Any]) -> str:
+        """A compact JWT (RFC 7519, EdDSA) of type `assentry`."""
+        header = {"alg": "EdDSA", "kid": self._active, "typ": "assentry"}
+        key = OKPKey.import_key(_private(self._keys[self._active]))
+        return jwt.encode(header, dict(claims), key, algorithms=["EdDSA"])
+
+
+def add_key(directory: Path) -> str:
+    """Makes a key that signs from the next start on; returns its id."""
+    key = Ed25519PrivateKey.generate()
+    number = len(list(directory.glob("*.pem"))) + 1
+    key_id = _key_id(key)
+    file = directory / f"{number:04d}-{key_id}.pem"
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(_private(key))
+        stream.flush()
+        os.fsync(stream.fileno())
+    return key_id
+
+
+def _load(file: Path) -> Ed25519PrivateKey:
+    if file.stat().st_mode & 0o077:
+        raise PermissionError(f"{file} can be read by others; chmod 600 it and consider the key known to them")
+    key = load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise TypeError(f"{file} holds no Ed25519 key")
+    return key
+
+
+def _public(key: Ed25519PrivateKey) -> bytes:
+    return key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def _key_id(key: Ed25519PrivateKey) -> str:
+    """Follows from the key itself: two keys never share an id."""
+    return "key_" + base64.b32encode(hashlib.sha256(_public(key)).digest()[:10]).decode().lower()
+
+
+def _private(key: Ed25519PrivateKey) -> bytes:
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
