@@ -62,6 +62,16 @@ class Approvals(Protocol):
     def finished(self, approval: ApprovalId, outcome: str, detail: str) -> None: ...
 
 
+class SessionReports(Protocol):
+    """What the control plane is told of sessions, through the durable journal."""
+
+    def opened(self, session: SessionFacts, snapshot_version: int) -> None:
+        """Called before the client is told that it is in."""
+
+    def refused(self, target: str, reason: str, client_address: str, requester_id: str) -> None:
+        """A connection that did not become a session; `requester_id` is empty when it did not authenticate."""
+
+
 class Nonces(Protocol):
     """The durable journal of spent grants."""
 

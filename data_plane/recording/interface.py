@@ -44,4 +44,8 @@ class Recorder(Protocol):
 class DecisionReports(Protocol):
     """Where batches of decisions go on their way to the control plane. Called from the recording thread."""
 
-    def decisions(self, session_id: str, first_operation: int, count: int, entries: bytes) -> None: ...
+    def decisions(self, session_id: str, first_operation: int, count: int, entries: bytes) -> None:
+        """`entries` as DecisionBatch says; `at_ms` in them is Unix time."""
+
+    def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
+        """The session's recording has ended and is sealed; an empty hash: it could not be sealed."""
