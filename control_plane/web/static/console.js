@@ -1,0 +1,44 @@
+// Keeps a page true while it is open, and plays a session back with its real timing. Works without: pages are whole.
+"use strict";
+
+// An element with data-live="/path" is fetched again whenever an approval changes; it keeps the focus it had.
+function keepLive() {
+  const live = document.querySelector("[data-live]");
+  if (!live || !window.EventSource) return;
+  const refresh = async () => {
+    const answer = await fetch(live.dataset.live, { headers: { accept: "text/html" } });
+    if (answer.redirected || answer.status === 401) { location.reload(); return; }
+    if (!answer.ok) return;
+    const typing = live.contains(document.activeElement) && /INPUT|TEXTAREA/.test(document.activeElement.tagName);
+    if (typing) return;
+    const focused = document.activeElement && document.activeElement.id;
+    live.innerHTML = await answer.text();
+    if (focused) document.getElementById(focused)?.focus();
+  };
+  const events = new EventSource("/v1/approvals/events");
+  events.addEventListener("open", refresh);
+  events.addEventListener("message", refresh);
+  events.addEventListener("approval", refresh);
+}
+
+// A timeline with data-replay hides what has not happened yet and shows it when its time comes.
+function replay() {
+  const timeline = document.querySelector("[data-replay]");
+  const button = document.getElementById("play");
+  if (!timeline || !button) return;
+  let timers = [];
+  const entries = [...timeline.querySelectorAll("[data-at]")];
+  const showAll = () => { timers.forEach(clearTimeout); timers = []; entries.forEach((entry) => { entry.hidden = false; }); button.textContent = "Play"; };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    if (timers.length) { showAll(); return; }
+    const start = Math.min(...entries.map((entry) => Number(entry.dataset.at)));
+    entries.forEach((entry) => { entry.hidden = true; });
+    timers = entries.map((entry) => setTimeout(() => { entry.hidden = false; }, Number(entry.dataset.at) - start));
+    timers.push(setTimeout(showAll, Math.max(...entries.map((entry) => Number(entry.dataset.at))) - start + 100));
+    button.textContent = "Show all";
+  });
+}
+
+keepLive();
+replay();
