@@ -27,7 +27,7 @@ _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong with a document. `path` is a JSON path from the document's root (`$.spec.rules[0].when`)."""
+    """One thing that is wrong with a document. `path` is a JSON path from its root: `$.spec.rules[0].when`."""
 
     kind: str
     name: str
