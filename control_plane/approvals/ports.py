@@ -1,0 +1,105 @@
+"""What approvals need from elsewhere. `directory.py` adapts the neighbouring features; `agents/wire.py` the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from control_plane.approvals.domain import Chain, Person, Vote
+from control_plane.kit.unit_of_work import UnitOfWork
+
+# ------------------------------------------------------------------ the grant on the wire
+
+
+class GrantContents(msgspec.Struct, frozen=True):
+    """GrantPayload, field by field. `session_id` is empty for a ticket."""
+
+    deployment: str
+    agent_instance: str
+    session_id: str
+    credential_id: str
+    requester_id: str
+    target: str
+    policy_version: int
+    digest: bytes
+    approval_id: str
+    nonce: bytes
+    not_before_ms: int
+    execute_by_ms: int
+    scope: str
+    approvals: tuple[Vote, ...]
+
+
+class GrantEncoder(Protocol):
+    """Implemented by `agents/wire.py`."""
+
+    def encode_grant(self, contents: GrantContents) -> bytes:
+        """The serialized GrantPayload, deterministic. What it returns is what is signed and sent."""
+
+
+# ------------------------------------------------------------------ who and what
+
+
+class Subject(msgspec.Struct, frozen=True):
+    """Who asks, for the card."""
+
+    id: str
+    name: str
+    kind: str
+    groups: tuple[str, ...]
+    owner_id: str | None
+    owner_name: str
+    enabled: bool
+
+
+class CredentialFacts(msgspec.Struct, frozen=True):
+    """`owner_id`: the person who answers for this credential, when it has its own."""
+
+    description: str
+    valid: bool
+    owner_id: str | None = None
+
+
+class TargetFacts(msgspec.Struct, frozen=True):
+    name: str
+    protocol: str
+    environment: str
+    labels: dict[str, str]
+
+
+class SessionFacts(msgspec.Struct, frozen=True):
+    id: str
+    instance_id: str
+    target: str
+    requester_id: str
+    credential_id: str
+    client_address: str
+    application_name: str
+    open: bool
+
+
+class People(Protocol):
+    async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
+        """As they are now; ids that are not known are left out."""
+
+    async def people_in(self, uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
+        """Everybody in any of the groups, machines and disabled ones too."""
+
+    async def subject(self, uow: UnitOfWork, identity_id: str) -> Subject | None: ...
+
+    async def credential(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None: ...
+
+
+class Rulebook(Protocol):
+    async def chain(self, uow: UnitOfWork, name: str) -> Chain | None: ...
+
+    async def target(self, uow: UnitOfWork, name: str) -> TargetFacts | None: ...
+
+    async def fingerprint(self, uow: UnitOfWork, policy: str, chain: str, target: str) -> str:
+        """Changes when any of the three documents changes or goes; decisions under another one do not stand."""
+
+
+class Sessions(Protocol):
+    async def session(self, uow: UnitOfWork, session_id: str) -> SessionFacts | None: ...

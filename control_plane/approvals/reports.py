@@ -1,0 +1,99 @@
+"""What an agent reports about a held operation, and what it is answered. Plain values: `agents/wire.py` maps them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from control_plane.approvals.domain import Outcome
+
+
+class Resource(msgspec.Struct, frozen=True):
+    kind: str
+    name: str
+    access: tuple[str, ...]
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """`decoded` False: `value` is hex of the bytes."""
+
+    name: str
+    type: str
+    value: str
+    decoded: bool = True
+    null: bool = False
+
+
+class ReportedOperation(msgspec.Struct, frozen=True):
+    id: str
+    session_id: str
+    protocol: str
+    target: str
+    action: str
+    verbs: tuple[str, ...]
+    resources: tuple[Resource, ...]
+    text: str
+    digest: bytes  # SHA-256 over everything that executes
+    raw: bytes = b""
+    parameters: tuple[Parameter, ...] = ()
+    facts_json: str = "{}"
+    session_state: tuple[tuple[str, str], ...] = ()
+
+
+class RequestedReport(msgspec.Struct, frozen=True):
+    """ApprovalRequested. `at_ms` and `wait_until_ms` are by the agent's clock: only their distance is used."""
+
+    approval_id: str
+    at_ms: int
+    operation: ReportedOperation
+    policy: str
+    rule: str
+    chain: str
+    policy_version: int
+    wait_until_ms: int
+    ticket: bool
+    in_transaction: bool
+    requester_id: str
+    credential_id: str
+
+
+class CancelledReport(msgspec.Struct, frozen=True):
+    approval_id: str
+    reason: str
+
+
+class ConsumedReport(msgspec.Struct, frozen=True):
+    approval_id: str
+    nonce: bytes
+
+
+class FinishedReport(msgspec.Struct, frozen=True):
+    approval_id: str
+    outcome: str  # done, failed, outcome-unknown
+    detail: str = ""
+
+
+class PendingAnswer(msgspec.Struct, frozen=True):
+    """ApprovalPending: people have been asked; what the waiting client is told."""
+
+    approval_id: str
+    short_code: str
+    url: str
+    reviewers: str
+
+
+class SignedGrant(msgspec.Struct, frozen=True):
+    payload: bytes
+    signature: bytes
+    key_id: str
+
+
+class DecidedAnswer(msgspec.Struct, frozen=True):
+    """ApprovalDecided. `grant` only with APPROVED."""
+
+    approval_id: str
+    outcome: Outcome
+    reason: str = ""
+    grant: SignedGrant | None = None
+
+
+Answer = PendingAnswer | DecidedAnswer
