@@ -61,6 +61,16 @@ class RollsBackTo(msgspec.Struct, frozen=True):
     savepoint: str
 
 
+class MakesSavepoint(msgspec.Struct, frozen=True):
+    """SAVEPOINT: settings changed after it are undone by RollsBackTo of the same name."""
+
+    savepoint: str
+
+
+class ReleasesSavepoint(msgspec.Struct, frozen=True):
+    savepoint: str
+
+
 SessionEffect = (
     Prepares
     | Deallocates
@@ -71,6 +81,8 @@ SessionEffect = (
     | CreatesTemporary
     | EndsTransaction
     | RollsBackTo
+    | MakesSavepoint
+    | ReleasesSavepoint
 )
 
 
