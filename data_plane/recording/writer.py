@@ -1,0 +1,77 @@
+"""Events in, bytes of segments out. Pure: the spool writes them, and says what has been written.
+
+Two steps for each piece: `opening`, `chunk` and `footer` give bytes and change nothing; `written` and `sealed`
+tell that the bytes are in the file, so that a failed write leaves the chain as the file has it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from typing import Any, final
+
+import msgspec
+import zstandard
+
+from data_plane.recording.format import MAGIC, NO_HASH, SIGNATURE_CONTEXT, Header, RecordingEnd, prefixed
+
+SEALED, RECOVERED = 0, 1
+_encoder = msgspec.msgpack.Encoder()
+
+
+@final
+class Compressor:
+    """One for each thread: zstd contexts are neither small nor shared."""
+
+    def __init__(self, level: int = 1) -> None:
+        self._zstd = zstandard.ZstdCompressor(level=level, write_checksum=True)
+
+    def pack(self, values: Sequence[Any]) -> bytes:
+        """A zstd frame of a MessagePack array."""
+        return self._zstd.compress(_encoder.encode(values))
+
+
+@final
+class RecordingWriter:
+    """The chain of one session: which segment is open, how large it is, and the hash so far."""
+
+    __slots__ = ("_hash", "index", "previous", "session_id", "size")
+
+    def __init__(self, session_id: str, index: int = 0, previous: bytes = NO_HASH) -> None:
+        self.session_id = session_id
+        self.index = index
+        self.previous = previous
+        self.size = 0  # of the open segment; 0: none is open
+        self._hash = hashlib.sha256()
+
+    def opening(self) -> bytes:
+        """What a new segment begins with."""
+        return MAGIC + prefixed(_encoder.encode(Header(self.session_id, self.index, self.previous)))
+
+    def chunk(self, events: Sequence[Any], compressor: Compressor) -> bytes:
+        """Events (or tuples of their tag and fields) as the next bytes of the segment."""
+        data = prefixed(compressor.pack(events))
+        return data if self.size else self.opening() + data
+
+    def written(self, data: bytes) -> None:
+        self._hash.update(data)
+        self.size += len(data)
+
+    def footer(self, how: int = SEALED) -> bytes:
+        """What closes the open segment."""
+        closing = bytes(4) + bytes((how,))
+        hashed = self._hash.copy()
+        hashed.update(closing)
+        return closing + hashed.digest()
+
+    def sealed(self, footer: bytes) -> None:
+        """The segment is closed; the next events open another."""
+        self.previous = footer[5:]
+        self.index += 1
+        self.size = 0
+        self._hash = hashlib.sha256()
+
+    def end(self, sign: Callable[[bytes], bytes] | None) -> RecordingEnd:
+        """The end of the chain as sealed so far. `sign` None: the recording is not complete."""
+        signature = sign(SIGNATURE_CONTEXT + self.previous) if sign is not None else b""
+        return RecordingEnd(self.index, self.previous, signature, complete=sign is not None)
