@@ -119,7 +119,7 @@ def target_caps(largest: int = LARGEST_MESSAGE) -> Caps:
 
 def target_startup_caps() -> Caps:
     """What a target may send before its first ReadyForQuery: little, and nothing else."""
-    return _caps({b"RESNv": _NAMES, b"K": 8 + _LARGEST_KEY, b"Z": 5})
+    return _caps({b"RESNTDC": _NAMES, b"K": 8 + _LARGEST_KEY, b"Z": 5})
 
 
 # ------------------------------------------------------------------ from the client
