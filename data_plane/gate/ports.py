@@ -79,6 +79,12 @@ class Nonces(Protocol):
         """True exactly once for a nonce, over restarts and workers; on disk when it returns."""
 
 
+class Lease(Protocol):
+    @property
+    def valid(self) -> bool:
+        """Whether this agent may still act on what it knows. Runs on the monotonic clock."""
+
+
 class Clock(Protocol):
     def now(self) -> float:
         """Unix time in seconds."""
