@@ -140,10 +140,10 @@ class Person(msgspec.Struct, frozen=True):
 
 
 class Parties(msgspec.Struct, frozen=True):
-    """Those who never decide: who asks, and who answers for the credential that asks."""
+    """Those who never decide: who asks, and all who answer for the credential that asks or could hold it."""
 
     requester_id: str
-    owner_id: str | None
+    owner_ids: frozenset[str] = frozenset()
 
 
 class Vote(msgspec.Struct, frozen=True):
@@ -176,7 +176,7 @@ def ineligible(parties: Parties, person: Person) -> Ineligible | None:
         return Ineligible.DISABLED
     if person.id == parties.requester_id:
         return Ineligible.REQUESTER
-    if person.id == parties.owner_id:
+    if person.id in parties.owner_ids:
         return Ineligible.OWNER
     return None if person.may_review else Ineligible.NOT_REVIEWER
 

@@ -55,11 +55,11 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class CredentialFacts(msgspec.Struct, frozen=True):
-    """`owner_id`: the person who answers for this credential, when it has its own."""
+    """`owner_ids`: who answers for this credential or made it, beside the requester and its owner."""
 
     description: str
     valid: bool
-    owner_id: str | None = None
+    owner_ids: tuple[str, ...] = ()
 
 
 class TargetFacts(msgspec.Struct, frozen=True):

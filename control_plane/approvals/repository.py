@@ -1,0 +1,179 @@
+"""Rows of approvals, read and written. Knows the rows and the domain's values, and no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+from sqlalchemy import func
+from sqlmodel import col, or_, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from control_plane.approvals.domain import OPEN, Chain, Parties, Request, State, Verb, Vote
+from control_plane.approvals.shown import Earlier
+from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
+
+_OPEN = sorted(OPEN)
+_APPROVED = (State.APPROVED, State.LAPSED, State.EXECUTING, State.EXECUTED, State.FAILED, State.OUTCOME_UNKNOWN)
+_EARLIER_LOOKED_AT = 100
+
+
+async def locked(session: AsyncSession, approval_id: str) -> ApprovalRow | None:
+    """The row, as it is now, and nobody else's until the transaction ends."""
+    return await session.get(ApprovalRow, approval_id, with_for_update=True, populate_existing=True)
+
+
+async def one(session: AsyncSession, approval_id: str) -> ApprovalRow | None:
+    return await session.get(ApprovalRow, approval_id)
+
+
+async def by_code(session: AsyncSession, short_code: str) -> ApprovalRow | None:
+    """Codes are unique among the open; of those that are over, the newest."""
+    statement = (
+        select(ApprovalRow)
+        .where(col(ApprovalRow.short_code) == short_code)
+        .order_by(col(ApprovalRow.state).in_(_OPEN).desc(), col(ApprovalRow.requested_at_ms).desc())
+        .limit(1)
+    )
+    return (await session.exec(statement)).first()
+
+
+async def code_is_taken(session: AsyncSession, short_code: str) -> bool:
+    statement = select(ApprovalRow.id).where(
+        col(ApprovalRow.short_code) == short_code, col(ApprovalRow.state).in_(_OPEN)
+    )
+    return (await session.exec(statement)).first() is not None
+
+
+async def votes(session: AsyncSession, approval_id: str) -> list[VoteRow]:
+    statement = (
+        select(VoteRow)
+        .where(col(VoteRow.approval_id) == approval_id)
+        .order_by(col(VoteRow.at_ms), col(VoteRow.identity_id))
+    )
+    return list((await session.exec(statement)).all())
+
+
+async def grant(session: AsyncSession, approval_id: str) -> GrantRow | None:
+    return await session.get(GrantRow, approval_id)
+
+
+def chain_of(row: ApprovalRow) -> Chain:
+    return msgspec.json.decode(row.chain, type=Chain)
+
+
+def chain_text(chain: Chain) -> str:
+    return msgspec.json.encode(chain).decode()
+
+
+def vote_of(row: VoteRow) -> Vote:
+    return Vote(row.identity_id, row.name, row.stage, row.at_ms, row.channel)
+
+
+def parties_of(row: ApprovalRow, owners_now: Iterable[str] = ()) -> Parties:
+    """Whoever was an owner when it was asked stays out, and so does whoever has become one since."""
+    return Parties(row.requester_id, msgspec.json.decode(row.barred, type=frozenset[str]).union(owners_now))
+
+
+def request_of(row: ApprovalRow, votes: Iterable[VoteRow], parties: Parties) -> Request:
+    return Request(
+        state=State(row.state),
+        chain=chain_of(row),
+        parties=parties,
+        shown_digest=row.shown_digest,
+        approve_by_ms=row.approve_by_ms,
+        votes=tuple(vote_of(vote) for vote in votes if vote.verb == Verb.APPROVE),
+    )
+
+
+# ------------------------------------------------------------------ what is due
+
+
+async def due(session: AsyncSession, now_ms: int, grace_ms: int) -> list[str]:
+    """Requests whose time is over: to be decided, or to be used."""
+    statement = select(ApprovalRow.id).where(
+        or_(
+            (col(ApprovalRow.state) == State.PENDING) & (col(ApprovalRow.approve_by_ms) <= now_ms),
+            (col(ApprovalRow.state) == State.APPROVED) & (col(ApprovalRow.execute_by_ms) <= now_ms - grace_ms),
+        )
+    )
+    return list((await session.exec(statement)).all())
+
+
+async def next_deadline(session: AsyncSession, grace_ms: int) -> int | None:
+    """When the next one is due. None: nothing is open."""
+    pending = select(func.min(ApprovalRow.approve_by_ms)).where(col(ApprovalRow.state) == State.PENDING)
+    approved = select(func.min(ApprovalRow.execute_by_ms)).where(col(ApprovalRow.state) == State.APPROVED)
+    first, second = (await session.exec(pending)).one(), (await session.exec(approved)).one()
+    deadlines = [*([first] if first is not None else []), *([second + grace_ms] if second is not None else [])]
+    return min(deadlines, default=None)
+
+
+async def open_ids(session: AsyncSession) -> list[str]:
+    statement = select(ApprovalRow.id).where(col(ApprovalRow.state).in_(_OPEN)).order_by(col(ApprovalRow.id))
+    return list((await session.exec(statement)).all())
+
+
+async def unfinished_of_session(session: AsyncSession, session_id: str) -> list[str]:
+    """What the end of a session ends: all that is pending, granted to it, or still executing."""
+    statement = (
+        select(ApprovalRow.id)
+        .where(
+            col(ApprovalRow.session_id) == session_id,
+            or_(
+                col(ApprovalRow.state).in_(_OPEN) & col(ApprovalRow.ticket).is_(False),
+                col(ApprovalRow.state) == State.EXECUTING,
+            ),
+        )
+        .order_by(col(ApprovalRow.id))
+    )
+    return list((await session.exec(statement)).all())
+
+
+# ------------------------------------------------------------------ lists
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """`open` None: both. `of` limits to what this identity asked for or answers for; empty: everybody's."""
+
+    open: bool | None
+    of: str = ""
+
+
+async def newest(
+    session: AsyncSession, wanted: Wanted, after: tuple[int, str] | None, limit: int
+) -> Sequence[ApprovalRow]:
+    order = (col(ApprovalRow.requested_at_ms).desc(), col(ApprovalRow.id).desc())
+    statement = select(ApprovalRow).order_by(*order).limit(limit)
+    if wanted.open is not None:
+        is_pending = col(ApprovalRow.state) == State.PENDING
+        statement = statement.where(is_pending if wanted.open else ~is_pending)
+    if wanted.of:
+        statement = statement.where(
+            (col(ApprovalRow.requester_id) == wanted.of) | (col(ApprovalRow.owner_id) == wanted.of)
+        )
+    if after is not None:
+        at_ms, last = after
+        statement = statement.where(
+            (col(ApprovalRow.requested_at_ms) < at_ms)
+            | ((col(ApprovalRow.requested_at_ms) == at_ms) & (col(ApprovalRow.id) < last))
+        )
+    return (await session.exec(statement)).all()
+
+
+async def earlier(session: AsyncSession, requester_id: str, target: str, shape: str) -> Earlier:
+    statement = (
+        select(ApprovalRow.state, ApprovalRow.requested_at_ms)
+        .where(
+            col(ApprovalRow.requester_id) == requester_id,
+            col(ApprovalRow.target) == target,
+            col(ApprovalRow.shape) == shape,
+        )
+        .order_by(col(ApprovalRow.requested_at_ms).desc())
+        .limit(_EARLIER_LOOKED_AT)
+    )
+    found = (await session.exec(statement)).all()
+    states = [State(state) for state, _ in found]
+    approved = sum(state in _APPROVED for state in states)
+    denied = states.count(State.DENIED)
+    return Earlier(approved, denied, len(states) - approved - denied, found[0][1] if found else None)

@@ -1,0 +1,189 @@
+"""How a report becomes a request: what is looked up, why it may be refused, and the row that is written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from control_plane.approvals import repository, shown
+from control_plane.approvals.codes import new_code
+from control_plane.approvals.domain import Chain, Parties, Person, State, approve_by_ms, unanswerable
+from control_plane.approvals.ports import (
+    CredentialFacts,
+    People,
+    Rulebook,
+    SessionFacts,
+    Sessions,
+    Subject,
+    TargetFacts,
+)
+from control_plane.approvals.reports import RequestedReport
+from control_plane.approvals.tables import ApprovalRow
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.unit_of_work import UnitOfWork
+
+_ID_FORM: Final = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
+_DIGEST_BYTES: Final = 32
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Everything that bears on one report. None: not known here."""
+
+    report: RequestedReport
+    instance_id: str
+    session: SessionFacts | None
+    subject: Subject | None
+    credential: CredentialFacts | None
+    target: TargetFacts | None
+    chain: Chain | None
+    reviewers: Sequence[Person]
+    fingerprint: str
+    earlier: shown.Earlier
+    requested_at_ms: int
+
+    @property
+    def parties(self) -> Parties:
+        owners = {self.subject.owner_id} if self.subject and self.subject.owner_id else set()
+        more = self.credential.owner_ids if self.credential else ()
+        return Parties(self.report.requester_id, frozenset(owners.union(more)))
+
+    @property
+    def chain_or_empty(self) -> Chain:
+        return self.chain or Chain(self.report.chain, (), 0)
+
+    @property
+    def approve_by_ms(self) -> int:
+        """The client's wait is measured from now: the agent's clock may differ from ours."""
+        wait_until = self.requested_at_ms + max(0, self.report.wait_until_ms - self.report.at_ms)
+        if not self.chain_or_empty.stages:
+            return wait_until
+        return approve_by_ms(self.chain_or_empty, self.requested_at_ms, wait_until)
+
+
+class Gatherer:
+    def __init__(self, people: People, rulebook: Rulebook, sessions: Sessions) -> None:
+        self._people = people
+        self._rulebook = rulebook
+        self._sessions = sessions
+
+    async def case(self, uow: UnitOfWork, instance_id: str, report: RequestedReport) -> Case:
+        asked = report.operation
+        chain = await self._rulebook.chain(uow, report.chain)
+        groups = sorted({group for stage in chain.stages for group in stage.groups}) if chain else []
+        return Case(
+            report=report,
+            instance_id=instance_id,
+            session=await self._sessions.session(uow, asked.session_id),
+            subject=await self._people.subject(uow, report.requester_id),
+            credential=await self._people.credential(uow, report.credential_id),
+            target=await self._rulebook.target(uow, asked.target),
+            chain=chain,
+            reviewers=await self._people.people_in(uow, groups) if groups else (),
+            fingerprint=await self._rulebook.fingerprint(uow, report.policy, report.chain, asked.target),
+            earlier=await repository.earlier(uow.session, report.requester_id, asked.target, shown.shape(asked)),
+            requested_at_ms=milliseconds(uow.now),
+        )
+
+
+def is_well_formed(report: RequestedReport) -> bool:
+    """An id that can be guessed, or a digest that is none, is not worth a row."""
+    return _ID_FORM.fullmatch(report.approval_id) is not None and len(report.operation.digest) == _DIGEST_BYTES
+
+
+def refusal(case: Case) -> str:
+    """Why this cannot become a request. Empty: people can be asked."""
+    problem = _session_problem(case) or _requester_problem(case)
+    if problem:
+        return problem
+    if case.target is None:
+        return f"target {case.report.operation.target!r} is not known"
+    if case.chain is None:
+        return f"approval chain {case.report.chain!r} does not exist"
+    return unanswerable(case.chain, case.parties, case.reviewers) or ""
+
+
+def _session_problem(case: Case) -> str:
+    session, report = case.session, case.report
+    if session is None or session.instance_id != case.instance_id:
+        return "the session is not one of this agent's"
+    if not session.open:
+        return "the session is over"
+    reported = (report.operation.target, report.requester_id, report.credential_id)
+    if reported != (session.target, session.requester_id, session.credential_id):
+        return "requester, credential or target are not those of the session"
+    return ""
+
+
+def _requester_problem(case: Case) -> str:
+    if case.subject is None or not case.subject.enabled:
+        return "the requester is not known or is disabled"
+    if case.credential is None or not case.credential.valid:
+        return "the requester's credential is revoked, expired or not known"
+    return ""
+
+
+async def unused_code(uow: UnitOfWork) -> str:
+    code = new_code()
+    while await repository.code_is_taken(uow.session, code):
+        code = new_code()
+    return code
+
+
+def card(case: Case, short_code: str) -> shown.Shown:
+    """What reviewers will see. What is not known is empty: such a request is refused, and shown as such."""
+    report, subject, session = case.report, case.subject, case.session
+    groups = subject.groups if subject else ()
+    owner = shown.Owner(subject.owner_id, subject.owner_name) if subject and subject.owner_id else None
+    target = case.target or TargetFacts(report.operation.target, report.operation.protocol, "", {})
+    return shown.Shown(
+        approval_id=report.approval_id,
+        short_code=short_code,
+        requester=shown.Requester(
+            report.requester_id, subject.name if subject else "", subject.kind if subject else "", groups
+        ),
+        owner=owner,
+        credential=shown.Credential(report.credential_id, case.credential.description if case.credential else ""),
+        client=shown.Client(session.client_address if session else "", session.application_name if session else ""),
+        target=shown.Target(target.name, target.protocol, target.environment, target.labels),
+        operation=shown.operation(report.operation, in_transaction=report.in_transaction),
+        rule=shown.Rule(report.policy, report.rule, report.policy_version),
+        chain=case.chain_or_empty,
+        ticket=report.ticket,
+        requested_at_ms=case.requested_at_ms,
+        approve_by_ms=case.approve_by_ms,
+        earlier=case.earlier,
+    )
+
+
+def row(case: Case, short_code: str) -> ApprovalRow:
+    report = case.report
+    text = shown.encode(card(case, short_code))
+    return ApprovalRow(
+        id=report.approval_id,
+        short_code=short_code,
+        state=State.REQUESTED,
+        instance_id=case.instance_id,
+        session_id=report.operation.session_id,
+        ticket=report.ticket,
+        target=report.operation.target,
+        environment=case.target.environment if case.target else "",
+        requester_id=report.requester_id,
+        owner_id=case.subject.owner_id if case.subject else None,
+        barred=msgspec.json.encode(sorted(case.parties.owner_ids)).decode(),
+        credential_id=report.credential_id,
+        action=report.operation.action,
+        policy=report.policy,
+        rule=report.rule,
+        policy_version=report.policy_version,
+        chain=repository.chain_text(case.chain_or_empty),
+        fingerprint=case.fingerprint,
+        shape=shown.shape(report.operation),
+        operation_digest=report.operation.digest,
+        shown=text,
+        shown_digest=shown.digest(text),
+        requested_at_ms=case.requested_at_ms,
+        approve_by_ms=case.approve_by_ms,
+    )

@@ -1,0 +1,223 @@
+"""Approvals as people know them: lists, one request in full, approve and deny."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Sequence
+
+import msgspec
+
+from control_plane.approvals import repository, shown
+from control_plane.approvals.domain import (
+    Agreed,
+    Counted,
+    Denied,
+    Event,
+    Ineligible,
+    Progress,
+    Refusal,
+    Refused,
+    Ruling,
+    State,
+    Verb,
+    Vote,
+    entitlement,
+    progress,
+    rule,
+)
+from control_plane.approvals.grants import Granted, GrantIssuer
+from control_plane.approvals.standing import Judged, Standing
+from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
+from control_plane.approvals.transitions import TOPIC, audited, move
+from control_plane.kit.access import Permission, Principal
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.errors import InvalidError
+from control_plane.kit.pagination import Paging
+from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork
+
+_SEE_ALL = (Permission.REVIEW, Permission.AUDIT)
+_CHUNK = 100
+
+
+class Mode(enum.StrEnum):
+    MINE = "mine"  # waiting for a decision that I may give
+    ALL = "all"  # waiting for anybody's decision
+    DECIDED = "decided"  # over, whatever the outcome
+
+
+class Word(msgspec.Struct, frozen=True):
+    """What a person says. `shown` is the digest that came with what they looked at."""
+
+    verb: Verb
+    shown: bytes
+    channel: str  # console, cli, rest
+    reason: str = ""
+
+
+class View(msgspec.Struct, frozen=True):
+    """One request as one person sees it."""
+
+    row: ApprovalRow
+    shown: shown.Shown
+    votes: Sequence[VoteRow]
+    progress: Progress
+    barred: Ineligible | None  # why this person may not decide; None: may, if it is still pending
+
+    @property
+    def may_decide(self) -> bool:
+        return self.row.state == State.PENDING and self.barred is None
+
+
+class ReviewService:
+    def __init__(self, standing: Standing, grants: GrantIssuer) -> None:
+        self._standing = standing
+        self._grants = grants
+
+    # -------------------------------------------------------------- reading
+
+    async def view(self, uow: UnitOfWork, principal: Principal, reference: str) -> View | None:
+        """By id or by short code. None: there is none, or it is not theirs to see."""
+        row = await repository.one(uow.session, reference)
+        if row is None and len(reference) <= 8:
+            row = await repository.by_code(uow.session, reference.upper())
+        if row is None or not _may_see(principal, row):
+            return None
+        return await self._view(uow, principal, row)
+
+    async def listed(
+        self, uow: UnitOfWork, principal: Principal, mode: Mode, paging: Paging
+    ) -> tuple[list[View], str | None]:
+        """Newest first."""
+        of = "" if any(principal.may(permission) for permission in _SEE_ALL) else principal.identity
+        wanted = repository.Wanted(open=mode is not Mode.DECIDED, of=of)
+        found: list[View] = []
+        after = _after(paging)
+        while len(found) <= paging.limit:
+            rows = await repository.newest(uow.session, wanted, after, _CHUNK)
+            views = [await self._view(uow, principal, row) for row in rows]
+            found += [view for view in views if mode is not Mode.MINE or view.may_decide]
+            if len(rows) < _CHUNK:
+                break
+            after = (rows[-1].requested_at_ms, rows[-1].id)
+        return paging.page(found, lambda view: (view.row.requested_at_ms, view.row.id))
+
+    async def _view(self, uow: UnitOfWork, principal: Principal, row: ApprovalRow) -> View:
+        judged = await self._standing.judged(uow, row, principal.identity)
+        request, people = judged.request, judged.people
+        person = people.get(principal.identity)
+        barred = entitlement(request, person, people) if person and request.chain.stages else Ineligible.NOT_REVIEWER
+        counted = progress(request.chain, request.parties, request.votes, people)
+        return View(row, shown.decode(row.shown), judged.votes, counted, barred)
+
+    # -------------------------------------------------------------- deciding
+
+    async def decide(self, uow: UnitOfWork, principal: Principal, approval_id: str, word: Word) -> Ruling | None:
+        """Takes one person's word, with the request locked: of two at once, the second sees what the first did.
+
+        None: there is no such request. A refused word changes nothing and is audited.
+        """
+        row = await repository.locked(uow.session, approval_id)
+        if row is None:
+            return None
+        judged = await self._standing.judged(uow, row, principal.identity)
+        if judged.fault and row.state == State.PENDING:
+            move(uow, row, Event.VOIDED, SYSTEM, judged.fault)
+            return Refused(Refusal.OVER, judged.fault)
+        ruling = _ruled(judged, principal, word, milliseconds(uow.now))
+        self._carry_out(uow, row, principal, word, ruling)
+        return ruling
+
+    def _carry_out(self, uow: UnitOfWork, row: ApprovalRow, principal: Principal, word: Word, ruling: Ruling) -> None:
+        said = {"channel": word.channel, "sign_in": principal.credential_id, "shown": word.shown.hex()}
+        match ruling:
+            case Refused(why, detail):
+                told = {**said, "verb": word.verb, "why": why, "detail": detail}
+                uow.audit(audited(row, "decision-refused", principal.actor, told))
+            case Denied(vote, reason):
+                uow.session.add(_vote_row(row, vote, principal, word, reason))
+                move(uow, row, Event.DENIED, principal.actor, reason, said)
+            case Counted(vote, counted):
+                uow.session.add(_vote_row(row, vote, principal, word))
+                uow.audit(audited(row, "agreed", principal.actor, {**said, "missing": counted.missing}))
+                uow.notify(TOPIC, row.id)
+            case Agreed(vote, counted):
+                uow.session.add(_vote_row(row, vote, principal, word))
+                uow.audit(audited(row, "agreed", principal.actor, {**said, "missing": 0}))
+                self._grant(uow, row, principal, counted)
+
+    def _grant(self, uow: UnitOfWork, row: ApprovalRow, principal: Principal, counted: Progress) -> None:
+        at_ms = milliseconds(uow.now)
+        within = repository.chain_of(row).execute_within_seconds
+        issued = self._grants.issue(_granted(row), counted.counted, at_ms, within)
+        row.execute_by_ms = issued.execute_by_ms
+        uow.session.add(
+            GrantRow(
+                approval_id=row.id,
+                nonce=issued.nonce,
+                payload=issued.signed.payload,
+                signature=issued.signed.signature,
+                key_id=issued.signed.key_id,
+                issued_at_ms=at_ms,
+            )
+        )
+        approvers = [vote.name for vote in counted.counted]
+        move(uow, row, Event.SATISFIED, principal.actor, data={"nonce": issued.nonce.hex(), "approvers": approvers})
+
+
+def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int) -> Ruling:
+    person = judged.people.get(principal.identity)
+    if person is None or principal.kind != "person":
+        return Refused(Refusal.NOT_ENTITLED, Ineligible.MACHINE if person else Ineligible.DISABLED)
+    return rule(
+        judged.request,
+        word.verb,
+        person,
+        judged.people,
+        shown=word.shown,
+        at_ms=at_ms,
+        channel=word.channel,
+        reason=word.reason,
+    )
+
+
+def _may_see(principal: Principal, row: ApprovalRow) -> bool:
+    if any(principal.may(permission) for permission in _SEE_ALL):
+        return True
+    return principal.identity in {row.requester_id, row.owner_id}
+
+
+def _after(paging: Paging) -> tuple[int, str] | None:
+    match paging.after:
+        case None:
+            return None
+        case (int(at_ms), str(last)):
+            return at_ms, last
+    raise InvalidError("the cursor belongs to another list")
+
+
+def _granted(row: ApprovalRow) -> Granted:
+    return Granted(
+        approval_id=row.id,
+        agent_instance=row.instance_id,
+        session_id="" if row.ticket else row.session_id,
+        credential_id=row.credential_id,
+        requester_id=row.requester_id,
+        target=row.target,
+        policy_version=row.policy_version,
+        digest=row.operation_digest,
+    )
+
+
+def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, reason: str = "") -> VoteRow:
+    return VoteRow(
+        approval_id=row.id,
+        identity_id=vote.identity_id,
+        name=vote.name,
+        verb=word.verb,
+        stage=vote.stage,
+        at_ms=vote.at_ms,
+        channel=vote.channel,
+        credential_id=principal.credential_id,
+        shown_digest=word.shown,
+        reason=reason,
+    )

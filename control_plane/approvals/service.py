@@ -1,0 +1,138 @@
+"""Approvals as agents and sessions know them: requested, cancelled, used, finished, and what was decided.
+
+Every method works in its caller's unit of work: the report's number, its effect and the audit event are one
+transaction, so a report that is sent again changes nothing.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from typing import Final
+
+from control_plane.approvals import repository
+from control_plane.approvals.domain import OUTCOMES, UNDECIDED, Event, Outcome, State, describe
+from control_plane.approvals.reports import (
+    Answer,
+    CancelledReport,
+    ConsumedReport,
+    DecidedAnswer,
+    FinishedReport,
+    PendingAnswer,
+    RequestedReport,
+    SignedGrant,
+)
+from control_plane.approvals.requesting import Gatherer, is_well_formed, refusal, row, unused_code
+from control_plane.approvals.tables import ApprovalRow
+from control_plane.approvals.transitions import agent, audited, move
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.unit_of_work import SYSTEM, AuditEvent, UnitOfWork
+
+# The agent's own clock ended the wait: nobody decided, and nobody cancelled either.
+WAIT_ENDED: Final = "wait-ended"
+
+_FINISHED: Final[Mapping[str, Event]] = {
+    "done": Event.SUCCEEDED,
+    "failed": Event.FAILED,
+    "outcome-unknown": Event.LOST,
+}
+
+
+class ApprovalService:
+    def __init__(self, gatherer: Gatherer, public_url: str) -> None:
+        self._gatherer = gatherer
+        self._public_url = public_url.rstrip("/")
+
+    async def requested(self, uow: UnitOfWork, instance_id: str, report: RequestedReport) -> Answer:
+        """Asks people, or says why nobody can be asked. The same report again gets the same answer."""
+        if not is_well_formed(report):
+            uow.audit(AuditEvent("approval.malformed", agent(instance_id), report.approval_id[:64]))
+            return DecidedAnswer(report.approval_id, Outcome.REFUSED, "the request is malformed")
+        known = await repository.locked(uow.session, report.approval_id)
+        if known is not None:
+            return await self._again(uow, instance_id, known, report)
+        case = await self._gatherer.case(uow, instance_id, report)
+        request = row(case, await unused_code(uow))
+        uow.session.add(request)
+        await uow.session.flush()
+        refused = refusal(case)
+        move(uow, request, Event.REFUSED if refused else Event.ADMITTED, agent(instance_id), refused)
+        return await self._answer(uow, request)
+
+    async def _again(self, uow: UnitOfWork, instance_id: str, known: ApprovalRow, report: RequestedReport) -> Answer:
+        same = hmac.compare_digest(known.operation_digest, report.operation.digest)
+        if known.instance_id == instance_id and same:
+            return await self._answer(uow, known)
+        uow.audit(audited(known, "id-reused", agent(instance_id), {"digest": report.operation.digest.hex()}))
+        return DecidedAnswer(report.approval_id, Outcome.REFUSED, "the id belongs to another request")
+
+    async def cancelled(self, uow: UnitOfWork, instance_id: str, report: CancelledReport) -> None:
+        """The client gave up or went away. After a decision it only tells that the grant will not be used."""
+        request = await self._of(uow, instance_id, report.approval_id)
+        if request is None:
+            return
+        ended = Event.TIMED_OUT if report.reason == WAIT_ENDED else Event.CANCELLED
+        move(uow, request, ended, agent(instance_id), report.reason)
+
+    async def grant_consumed(self, uow: UnitOfWork, instance_id: str, report: ConsumedReport) -> None:
+        """The agent has spent the nonce. Anything else than the first use of the right one is an alarm."""
+        request = await self._of(uow, instance_id, report.approval_id)
+        if request is None:
+            return
+        grant = await repository.grant(uow.session, report.approval_id)
+        by = agent(instance_id)
+        if grant is None or not hmac.compare_digest(grant.nonce, report.nonce):
+            uow.audit(audited(request, "nonce-mismatch", by, {"nonce": report.nonce.hex()}))
+        elif grant.consumed_at_ms is not None:
+            uow.audit(audited(request, "nonce-reused", by, {"nonce": report.nonce.hex()}))
+        else:
+            grant.consumed_at_ms = milliseconds(uow.now)
+            uow.session.add(grant)
+            move(uow, request, Event.CONSUMED, by, data={"nonce": report.nonce.hex()})
+
+    async def finished(self, uow: UnitOfWork, instance_id: str, report: FinishedReport) -> None:
+        request = await self._of(uow, instance_id, report.approval_id)
+        if request is None:
+            return
+        request.result = report.detail.replace("\0", "")
+        event = _FINISHED.get(report.outcome, Event.LOST)
+        move(uow, request, event, agent(instance_id), data={"outcome": report.outcome})
+
+    async def session_ended(self, uow: UnitOfWork, session_id: str, reason: str) -> None:
+        """Its pending requests and unused grants end; what was executing is unknown. Tickets live on."""
+        for approval_id in await repository.unfinished_of_session(uow.session, session_id):
+            request = await repository.locked(uow.session, approval_id)
+            if request is None:
+                continue
+            lost = request.state == State.EXECUTING
+            move(uow, request, Event.LOST if lost else Event.CANCELLED, SYSTEM, f"the session ended: {reason}")
+
+    async def decision_for(self, uow: UnitOfWork, instance_id: str, approval_id: str) -> Answer | None:
+        """What is to be told to this instance now. None: it has no such request."""
+        request = await repository.one(uow.session, approval_id)
+        if request is None or request.instance_id != instance_id:
+            return None
+        return await self._answer(uow, request)
+
+    async def _of(self, uow: UnitOfWork, instance_id: str, approval_id: str) -> ApprovalRow | None:
+        """The locked request, when it is this instance's; a report on another's is an alarm."""
+        request = await repository.locked(uow.session, approval_id)
+        if request is not None and request.instance_id == instance_id:
+            return request
+        uow.audit(AuditEvent("approval.unknown-reported", agent(instance_id), approval_id[:64]))
+        return None
+
+    async def _answer(self, uow: UnitOfWork, request: ApprovalRow) -> Answer:
+        state = State(request.state)
+        if state in UNDECIDED:
+            waiting = describe(repository.chain_of(request).stages[0])
+            return PendingAnswer(request.id, request.short_code, self.url(request.id), waiting)
+        outcome = OUTCOMES[state]
+        if outcome is not Outcome.APPROVED:
+            return DecidedAnswer(request.id, outcome, request.reason)
+        grant = await repository.grant(uow.session, request.id)
+        signed = SignedGrant(grant.payload, grant.signature, grant.key_id) if grant else None
+        return DecidedAnswer(request.id, outcome, request.reason, signed)
+
+    def url(self, approval_id: str) -> str:
+        return f"{self._public_url}/approvals/{approval_id}"

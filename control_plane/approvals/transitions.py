@@ -1,0 +1,70 @@
+"""Moves a locked request along the domain's table; the audit event and the news leave with the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from control_plane.approvals.domain import UNDECIDED, Event, IllegalTransition, State, after
+from control_plane.approvals.tables import ApprovalRow
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
+
+TOPIC = "approval"  # the key is the approval's id
+
+# What the audit log calls a state, where the state's own name would not say it.
+_KINDS: Mapping[State, str] = {State.PENDING: "requested", State.EXECUTING: "grant-consumed"}
+
+
+def agent(instance_id: str) -> Actor:
+    return Actor(instance_id, instance_id, "agent")
+
+
+def move(
+    uow: UnitOfWork,
+    row: ApprovalRow,
+    event: Event,
+    actor: Actor,
+    reason: str = "",
+    data: Mapping[str, Json] | None = None,
+) -> IllegalTransition | None:
+    """None: it is done. An event that no longer fits changes and reports nothing."""
+    before = State(row.state)
+    then = after(before, event)
+    if isinstance(then, IllegalTransition):
+        return then
+    row.state = then
+    row.reason = reason or row.reason
+    _stamp(uow, row, before, then)
+    uow.session.add(row)
+    told = {"state_before": before, "reason": reason, **(data or {})}
+    uow.audit(audited(row, _KINDS.get(then, then.value), actor, told))
+    uow.notify(TOPIC, row.id)
+    return None
+
+
+def audited(row: ApprovalRow, what: str, actor: Actor, data: Mapping[str, Json]) -> AuditEvent:
+    """Every event names the operation by its digest, never by its text."""
+    return AuditEvent(f"approval.{what}", actor, row.id, {**_identified(row), **data})
+
+
+def _identified(row: ApprovalRow) -> dict[str, Json]:
+    return {
+        "short_code": row.short_code,
+        "session_id": row.session_id,
+        "target": row.target,
+        "requester_id": row.requester_id,
+        "credential_id": row.credential_id,
+        "action": row.action,
+        "policy": row.policy,
+        "rule": row.rule,
+        "operation_digest": row.operation_digest.hex(),
+        "shown_digest": row.shown_digest.hex(),
+    }
+
+
+def _stamp(uow: UnitOfWork, row: ApprovalRow, before: State, then: State) -> None:
+    now = milliseconds(uow.now)
+    if before in UNDECIDED and then not in UNDECIDED:
+        row.decided_at_ms = now
+    if before is State.EXECUTING or then is State.EXECUTED:
+        row.finished_at_ms = now

@@ -1,0 +1,53 @@
+"""Voids what no longer stands as soon as documents, identities or credentials change. Driven by news, no polling."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from control_plane.approvals import repository
+from control_plane.approvals.domain import OPEN, Event, State
+from control_plane.approvals.standing import Standing
+from control_plane.approvals.transitions import move
+from control_plane.kit.events import Events
+from control_plane.kit.unit_of_work import SNAPSHOT, SYSTEM, Units
+
+_log = structlog.get_logger(__name__)
+_AFTER_FAILURE: Final = 1.0
+
+
+class Upkeep:
+    def __init__(self, units: Units, events: Events, standing: Standing) -> None:
+        self._units = units
+        self._events = events
+        self._standing = standing
+
+    async def run(self) -> None:
+        """For ever; `assembly` spawns it. At start too: what changed while nobody ran is seen then."""
+        async with self._events.subscribe(SNAPSHOT) as news:
+            while True:
+                try:
+                    await self.void_what_fell()
+                except Exception:  # noqa: BLE001 - upkeep outlives every failure
+                    _log.exception("open approvals could not be looked at again; trying again")
+                    await asyncio.sleep(_AFTER_FAILURE)
+                    continue
+                await news.get()
+
+    async def void_what_fell(self) -> None:
+        async with self._units.reading() as uow:
+            open_ids = await repository.open_ids(uow.session)
+        for approval_id in open_ids:
+            await self._look_at(approval_id)
+
+    async def _look_at(self, approval_id: str) -> None:
+        async with self._units() as uow:
+            row = await repository.locked(uow.session, approval_id)
+            if row is None or State(row.state) not in OPEN:
+                return
+            judged = await self._standing.judged(uow, row)
+            fault = judged.fault or await self._standing.lost_support(uow, judged)
+            if fault:
+                move(uow, row, Event.VOIDED, SYSTEM, fault)
