@@ -48,4 +48,4 @@ class DecisionReports(Protocol):
         """`entries` as DecisionBatch says; `at_ms` in them is Unix time."""
 
     def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
-        """The session's recording has ended and is sealed; an empty hash: it could not be sealed."""
+        """The session's recording has ended and is sealed; an empty hash: nothing could be sealed."""

@@ -1,0 +1,228 @@
+"""The recording of one session in memory: each call stamps an event, appends it to a list, and returns.
+
+The recording thread (`spool`) takes the events away. An event is a tuple of its tag and fields, which has the same
+MessagePack form as the model's Struct and is made in a third of the time. The list is never replaced, because the
+session's thread may stand between looking it up and appending to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, final
+
+import msgspec
+
+from data_plane.recording.interface import RecordingError
+from data_plane.recording.model import Opened
+from data_plane.recording.writer import RecordingWriter
+
+_MOST_BYTES_WAITING = 64 << 20
+_EVENT_BYTES = 200  # about what an event takes beside its text or data
+_HURRY_BYTES = 2 << 20
+
+
+class Thread(Protocol):
+    """What a recorder asks of the recording thread."""
+
+    def wake(self, recorder: SessionRecorder) -> None:
+        """There are events; soon is enough."""
+
+    def hurry(self, recorder: SessionRecorder) -> None:
+        """Now."""
+
+
+_Waiting = tuple[asyncio.Future[None], bool]  # who waits, and whether for the disk rather than the file
+
+
+@final
+class SessionRecorder:
+    """Implements `interface.Recorder`. Used from one event loop; `taken` and below belong to the recording thread."""
+
+    __slots__ = (
+        "_append",
+        "_given_bytes",
+        "_loop",
+        "_monotonic",
+        "_on_failure",
+        "_thread",
+        "_waiting",
+        "_zero",
+        "awake",
+        "closing",
+        "events",
+        "failure",
+        "opened",
+        "operations",
+        "over",
+        "segment_began_at",
+        "shelved",
+        "taken_bytes",
+        "touched_at",
+        "writer",
+    )
+
+    def __init__(
+        self, opened: Opened, thread: Thread, monotonic: Callable[[], float], on_failure: Callable[[str], None]
+    ) -> None:
+        self.opened = opened
+        self.events: list[Any] = []
+        self.awake = False  # the thread knows that there are events
+        self.failure = ""  # why nothing can be recorded any more
+        self.closing: str | None = None
+        self.shelved = False  # it has a folder
+        self.over = False  # its recording has ended on disk
+        self.operations = 0
+        self.writer = RecordingWriter(opened.session_id)
+        self.taken_bytes = 0  # written by the thread only
+        self.touched_at = self.segment_began_at = 0.0
+        self._given_bytes = 0  # written by the session only
+        self._append = self.events.append
+        self._thread = thread
+        self._monotonic = monotonic
+        self._zero = monotonic()
+        self._on_failure = on_failure
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[_Waiting] = deque()
+
+    async def begin(self) -> None:
+        """Returns when the recording has begun on disk. Raises RecordingError."""
+        self._append(("opened", *msgspec.structs.astuple(self.opened)))
+        await self._written(sync=False)
+
+    # ------------------------------------------------------------ events
+
+    # Four calls a statement: what they share is written out, because a call costs as much as the work.
+
+    def input(self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = ()) -> None:
+        if self.failure:
+            raise RecordingError(self.failure)
+        self.operations = number
+        at = int((self._monotonic() - self._zero) * 1000)
+        self._append(("input", at, number, text, tuple(parameters) if parameters else ()))
+        if not self.awake:
+            self._wake()
+        self._given_bytes += len(text) + _EVENT_BYTES
+        if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
+            self._press()
+
+    def decided(
+        self, number: int, effect: str, action: str, rules: Sequence[str], code: str = "", message: str = ""
+    ) -> None:
+        if self.failure:
+            raise RecordingError(self.failure)
+        at = int((self._monotonic() - self._zero) * 1000)
+        self._append(("decided", at, number, effect, action, rules, code, message))
+        if not self.awake:
+            self._wake()
+
+    def held(self, number: int, approval_id: str, digest: bytes, short_code: str, reviewers: str) -> None:
+        self._add(("held", self._at(), number, approval_id, digest, short_code, reviewers))
+
+    def hold_ended(
+        self, number: int, approval_id: str, outcome: str, reason: str, approvers: Sequence[str] = ()
+    ) -> None:
+        self._add(("hold-ended", self._at(), number, approval_id, outcome, reason, tuple(approvers)))
+
+    def output(self, number: int, data: bytes) -> None:
+        if self.failure:
+            raise RecordingError(self.failure)
+        self._append(("output", int((self._monotonic() - self._zero) * 1000), number, data))
+        if not self.awake:
+            self._wake()
+        self._given_bytes += len(data)
+        if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
+            self._press()
+
+    def completed(self, number: int, status: str, rows: int, rows_kept: int, size: int) -> None:
+        if self.failure:
+            raise RecordingError(self.failure)
+        at = int((self._monotonic() - self._zero) * 1000)
+        self._append(("completed", at, number, status, rows, rows_kept, size))
+        if not self.awake:
+            self._wake()
+
+    def closed(self, reason: str) -> None:
+        """Never raises: a session that cannot be recorded any more is closed too. A second call is ignored."""
+        if self.closing is None:
+            self._append(("closed", self._at(), reason, self.operations))
+            self.closing = reason
+            self._thread.hurry(self)
+
+    async def durable(self) -> None:
+        if self.failure:
+            raise RecordingError(self.failure)
+        await self._written(sync=True)
+
+    async def _written(self, *, sync: bool) -> None:
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.append((done, sync))
+        self._thread.hurry(self)
+        await done
+
+    def _at(self) -> int:
+        return int((self._monotonic() - self._zero) * 1000)
+
+    def _add(self, event: tuple[Any, ...]) -> None:
+        if self.failure:
+            raise RecordingError(self.failure)
+        self._append(event)
+        if not self.awake:
+            self._wake()
+
+    def _wake(self) -> None:
+        self.awake = True
+        self._thread.wake(self)
+
+    def _press(self) -> None:
+        """Much waits for the disk: more than a fair share ends the session, so that memory is bounded."""
+        self._thread.hurry(self)
+        waiting = self._given_bytes - self.taken_bytes
+        if waiting > _MOST_BYTES_WAITING and len(self.events) > 1:
+            self.failure = "the disk is too slow for what this session records"
+            raise RecordingError(self.failure)
+
+    # ------------------------------------------------------------ for the recording thread
+
+    def waiting(self) -> list[_Waiting]:
+        """Those that want everything written that was appended before they asked. Taken before the events are."""
+        return [self._waiting.popleft() for _ in range(len(self._waiting))]
+
+    def take(self) -> list[Any]:
+        """The events so far, out of the list. Appending meanwhile is safe: each step is one of the interpreter's."""
+        self.awake = False
+        count = len(self.events)
+        events = self.events[:count]
+        del self.events[:count]
+        for event in events:
+            if event[0] == "output":
+                self.taken_bytes += len(event[3])
+            elif event[0] == "input":
+                self.taken_bytes += len(event[3]) + _EVENT_BYTES
+        return events
+
+    def settle(self, waiting: Sequence[_Waiting]) -> None:
+        if waiting:
+            self._call(_settle, waiting, self.failure)
+
+    def fail(self, reason: str) -> None:
+        """Nothing more can be written. The session is told at once, and at its next event."""
+        self.failure = self.failure or reason
+        self.settle(self.waiting())
+        self._call(self._on_failure, self.failure)
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+
+def _settle(waiting: Sequence[_Waiting], failure: str) -> None:
+    for future, _ in waiting:
+        if future.done():
+            continue
+        if failure:
+            future.set_exception(RecordingError(failure))
+        else:
+            future.set_result(None)

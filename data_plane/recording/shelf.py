@@ -1,0 +1,219 @@
+"""The files of the spool: one folder for each session, sealed segments, the open one, and the recording's end.
+
+    <session>/00000000.segment   sealed, ready to be uploaded
+    <session>/00000001.open      being written
+    <session>/end                RecordingEnd: nothing follows
+
+Called from the recording thread for writing and from any thread for listing, reading and forgetting.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+import msgspec
+
+from data_plane.recording import reader
+from data_plane.recording.format import NO_HASH, RecordingEnd
+from data_plane.recording.writer import RECOVERED, RecordingWriter
+
+_SESSION = re.compile(r"[A-Za-z0-9_-]{1,100}")
+_SEALED, _OPEN, _END = ".segment", ".open", "end"
+
+
+class Spooled(msgspec.Struct, frozen=True):
+    """One recording in the spool. `end` None: the session goes on."""
+
+    session_id: str
+    segments: int  # sealed, from 0
+    end: RecordingEnd | None
+
+
+@final
+class Shelf:
+    """`limit_bytes`: of everything together; beyond it nothing more can be written until uploads make room."""
+
+    def __init__(self, folder: Path, limit_bytes: int) -> None:
+        self._folder = folder
+        self._limit = limit_bytes
+        self._lock = threading.Lock()
+        self._spooled: dict[str, Spooled] = {}
+        self._bytes = 0
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def size(self) -> int:
+        """Bytes on disk."""
+        return self._bytes
+
+    def listing(self) -> Sequence[Spooled]:
+        """Every recording that has something to upload."""
+        with self._lock:
+            return [item for item in self._spooled.values() if item.segments or item.end is not None]
+
+    def segment(self, session_id: str, index: int) -> bytes:
+        """A sealed segment, exactly as it was sealed. Raises OSError."""
+        return self._file(session_id, index, _SEALED).read_bytes()
+
+    def forget(self, session_id: str) -> None:
+        """The recording is stored elsewhere. One that has not ended is not forgotten."""
+        with self._lock:
+            item = self._spooled.get(session_id)
+            if item is None or item.end is None:
+                return
+            del self._spooled[session_id]
+        folder = self._folder / session_id
+        freed = 0
+        for file in sorted(folder.iterdir(), key=_end_last):
+            freed += file.stat().st_size
+            file.unlink()
+        folder.rmdir()
+        with self._lock:
+            self._bytes -= freed
+
+    # ------------------------------------------------------------ writing, from the recording thread
+
+    def begin(self, session_id: str) -> None:
+        """Raises OSError; FileExistsError when the session was recorded before."""
+        if _SESSION.fullmatch(session_id) is None:
+            raise ValueError(f"{session_id!r} cannot be the name of a folder")
+        (self._folder / session_id).mkdir(mode=0o700)
+        with self._lock:
+            self._spooled[session_id] = Spooled(session_id, 0, None)
+
+    def abandon(self, session_id: str) -> None:
+        """Nothing was written of it. Never raises."""
+        with self._lock:
+            self._spooled.pop(session_id, None)
+        with contextlib.suppress(OSError):
+            self._file(session_id, 0, _OPEN).unlink(missing_ok=True)
+            (self._folder / session_id).rmdir()
+
+    def append(self, writer: RecordingWriter, data: bytes) -> None:
+        """Adds to the open segment. Raises OSError; then the file is as before."""
+        if self._bytes + len(data) > self._limit:
+            raise OSError(errno.ENOSPC, "the spool is full: recordings wait for the control plane to take them")
+        file = self._file(writer.session_id, writer.index, _OPEN)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            _write_whole(descriptor, data, writer.size)
+        finally:
+            os.close(descriptor)
+        with self._lock:
+            self._bytes += len(data)
+
+    def sync(self, writer: RecordingWriter) -> None:
+        """Everything appended so far is on the disk when it returns, also over a loss of power. Raises OSError."""
+        for path in (self._file(writer.session_id, writer.index, _OPEN), self._folder / writer.session_id):
+            with contextlib.suppress(FileNotFoundError):
+                _sync(path)
+
+    def seal(self, writer: RecordingWriter, how: int = 0) -> None:
+        """Closes the open segment, if there is one. Raises OSError."""
+        if writer.size == 0:
+            return
+        footer = writer.footer(how)
+        file = self._file(writer.session_id, writer.index, _OPEN)
+        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        try:
+            _write_whole(descriptor, footer, writer.size)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+        file.rename(self._file(writer.session_id, writer.index, _SEALED))
+        writer.sealed(footer)
+        with self._lock:
+            self._bytes += len(footer)
+            self._spooled[writer.session_id] = Spooled(writer.session_id, writer.index, None)
+
+    def end(self, session_id: str, end: RecordingEnd) -> None:
+        """Nothing follows. Raises OSError."""
+        file = self._folder / session_id / _END
+        draft = file.with_suffix(".draft")
+        draft.write_bytes(msgspec.msgpack.encode(end))
+        _sync(draft)
+        draft.rename(file)
+        _sync(file.parent)
+        with self._lock:
+            self._spooled[session_id] = Spooled(session_id, end.segments, end)
+
+    # ------------------------------------------------------------ after a crash
+
+    def recover(self) -> Sequence[Spooled]:
+        """Takes up what an earlier process left; returns the recordings that it did not end, now ended as incomplete.
+
+        Called once, before anything is written. Of an open segment the whole chunks are kept and sealed as recovered.
+        """
+        crashed = []
+        for folder in sorted(path for path in self._folder.iterdir() if path.is_dir()):
+            ended = self._take_up(folder)
+            if ended is not None:
+                crashed.append(ended)
+        return crashed
+
+    def _take_up(self, folder: Path) -> Spooled | None:
+        session_id = folder.name
+        self._bytes += sum(file.stat().st_size for file in folder.iterdir())
+        with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
+            end = msgspec.msgpack.decode((folder / _END).read_bytes(), type=RecordingEnd)
+            self._spooled[session_id] = Spooled(session_id, end.segments, end)
+            return None
+        chain = self._sealed_chain(session_id)
+        writer = RecordingWriter(session_id, chain.next_index, chain.previous)
+        self._salvage(writer)
+        self.end(session_id, writer.end(sign=None))
+        return self._spooled[session_id]
+
+    def _sealed_chain(self, session_id: str) -> reader.ChainReader:
+        """Follows the sealed segments as far as they hold; a torn one, by loss of power, ends the chain before it."""
+        chain = reader.ChainReader(session_id, 0, NO_HASH)
+        with contextlib.suppress(FileNotFoundError):
+            while not isinstance(chain.add(self.segment(session_id, chain.next_index)), reader.Broken):
+                pass
+        return chain
+
+    def _salvage(self, writer: RecordingWriter) -> None:
+        file = self._file(writer.session_id, writer.index, _OPEN)
+        data = file.read_bytes() if file.exists() else b""
+        whole = reader.salvage(data)
+        if whole is None or whole.chunks == 0 or whole.header.index != writer.index:
+            return
+        if whole.header.previous != writer.previous or whole.header.session_id != writer.session_id:
+            return
+        os.truncate(file, whole.length)
+        writer.written(data[: whole.length])
+        self.seal(writer, RECOVERED)
+
+    def _file(self, session_id: str, index: int, suffix: str) -> Path:
+        return self._folder / session_id / f"{index:08d}{suffix}"
+
+
+def _write_whole(descriptor: int, data: bytes, size_before: int) -> None:
+    """All of it or, with an OSError, nothing."""
+    try:
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+    except OSError:
+        os.ftruncate(descriptor, size_before)
+        raise
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _end_last(file: Path) -> tuple[bool, str]:
+    """The end goes first while forgetting would look like a crash; so it goes last."""
+    return file.name == _END, file.name

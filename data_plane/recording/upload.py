@@ -1,0 +1,119 @@
+"""Ships sealed segments to the control plane, in order, each acknowledged; forgets a recording when it is stored.
+
+The control plane says from which segment to go on, so a cut costs one segment at most and nothing is kept here about
+progress. A recording that the control plane calls broken is left in the spool as evidence and not sent again by
+this process. Knows no wire: `Uploads` is a port, implemented in `link/`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import structlog
+
+from data_plane.recording.format import RecordingEnd
+from data_plane.recording.shelf import Shelf, Spooled
+from data_plane.runtime.tasks import spawn
+
+log = structlog.get_logger(__name__)
+
+_AT_ONCE = 2
+_PAUSE_SECONDS = 1.0
+
+
+class UploadInterruptedError(Exception):
+    """Whatever was acknowledged is kept; to be tried again."""
+
+
+class BrokenRecordingError(Exception):
+    """A segment does not continue the chain that the control plane has. Not tried again."""
+
+
+class Upload(Protocol):
+    async def begin(self, session_id: str, instance_id: str) -> int: ...
+
+    async def segment(self, index: int, sealed: bytes) -> int:
+        """The next segment that is wanted."""
+
+    async def end(self, end: RecordingEnd) -> bool:
+        """True: the whole recording is durable."""
+
+
+class Uploads(Protocol):
+    instance_id: str
+
+    def open(self) -> AbstractAsyncContextManager[Upload]: ...
+
+
+class Uploader:
+    """One for each process. `broken(session_id, why)` tells the admin."""
+
+    def __init__(self, shelf: Shelf, broken: Callable[[str, str], None]) -> None:
+        self._shelf = shelf
+        self._broken = broken
+        self._given_up: set[str] = set()
+        self._waiting: dict[str, None] = {}  # in order, each once
+        self._some = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def sealed(self, session_id: str) -> None:
+        """There is something to upload. Called from the recording thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._add, session_id)
+
+    @property
+    def idle(self) -> bool:
+        """Every ended recording has been stored."""
+        return not any(item.end and item.session_id not in self._given_up for item in self._shelf.listing())
+
+    async def run(self, uploads: Uploads) -> None:
+        """While there is a connection; ends only when it is cancelled."""
+        for item in self._shelf.listing():
+            self._add(item.session_id)
+        workers = [spawn(self._work(uploads), f"upload-{number}") for number in range(_AT_ONCE)]
+        try:
+            await asyncio.gather(*workers)
+        finally:
+            for worker in workers:
+                worker.cancel()
+
+    def _add(self, session_id: str) -> None:
+        if session_id not in self._given_up:
+            self._waiting[session_id] = None
+            self._some.set()
+
+    async def _work(self, uploads: Uploads) -> None:
+        while True:
+            while not self._waiting:
+                self._some.clear()
+                await self._some.wait()
+            session_id = next(iter(self._waiting))
+            del self._waiting[session_id]
+            await self._try(uploads, session_id)
+
+    async def _try(self, uploads: Uploads, session_id: str) -> None:
+        item = next((item for item in self._shelf.listing() if item.session_id == session_id), None)
+        if item is None:
+            return
+        try:
+            await self._upload(uploads, item)
+        except BrokenRecordingError as error:
+            log.error("the control plane refuses a recording as broken", session=session_id, reason=str(error))
+            self._given_up.add(session_id)
+            self._broken(session_id, str(error))
+        except UploadInterruptedError as error:
+            log.info("an upload was interrupted", session=session_id, reason=str(error))
+            await asyncio.sleep(_PAUSE_SECONDS)
+            self._add(session_id)
+
+    async def _upload(self, uploads: Uploads, item: Spooled) -> None:
+        async with uploads.open() as upload:
+            wanted = await upload.begin(item.session_id, uploads.instance_id)
+            while wanted < item.segments:
+                sealed = await asyncio.to_thread(self._shelf.segment, item.session_id, wanted)
+                wanted = await upload.segment(wanted, sealed)
+            if item.end is not None and await upload.end(item.end):
+                await asyncio.to_thread(self._shelf.forget, item.session_id)
