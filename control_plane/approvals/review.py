@@ -67,6 +67,13 @@ class View(msgspec.Struct, frozen=True):
     def may_decide(self) -> bool:
         return self.row.state == State.PENDING and self.barred is None
 
+    @property
+    def why(self) -> str:
+        """Why this person may not decide. Empty: may."""
+        if self.row.state != State.PENDING:
+            return f"it is {self.row.state}"
+        return self.barred.value if self.barred else ""
+
 
 class ReviewService:
     def __init__(self, standing: Standing, grants: GrantIssuer) -> None:

@@ -1,0 +1,109 @@
+"""`/v1/approvals`: what waits for people, one request in full, approve and deny, and news as it happens.
+
+Requesters see their own requests and what their machines ask for; reviewers and auditors see all. Only
+people decide (DESIGN invariant 5), and only with the digest of what they were shown (invariant 2).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+
+from control_plane.approvals.domain import Refusal, Refused, Verb
+from control_plane.approvals.errors import (
+    ApprovalNotFoundError,
+    ApprovalOverError,
+    NotEntitledError,
+    ReasonMissingError,
+    StaleDigestError,
+)
+from control_plane.approvals.news import NewsFeed
+from control_plane.approvals.review import Mode, ReviewService, Word
+from control_plane.approvals.schemas import ApprovalOut, ApprovalSummaryOut, ApproveIn, DenyIn
+from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.errors import ProblemError, problems
+from control_plane.kit.pagination import Page, PagingQuery
+from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.kit.wiring import UnitsOfWork, provided
+
+router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=problems(401, 403, 422))
+Service = Annotated[ReviewService, provided(ReviewService)]
+Feed = Annotated[NewsFeed, provided(NewsFeed)]
+Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
+
+_PROBLEMS: dict[Refusal, type[ProblemError]] = {
+    Refusal.OVER: ApprovalOverError,
+    Refusal.STALE: StaleDigestError,
+    Refusal.NOT_ENTITLED: NotEntitledError,
+    Refusal.REASON_MISSING: ReasonMissingError,
+}
+
+
+@router.get("", summary="What waits for people, or has been decided; newest first")
+async def list_approvals(
+    principal: SignedIn,
+    service: Service,
+    units: UnitsOfWork,
+    paging: PagingQuery,
+    show: Annotated[Mode, Query(description="mine: I may decide now; all: waiting; decided: over")] = Mode.ALL,
+) -> Page[ApprovalSummaryOut]:
+    async with units.reading() as uow:
+        views, cursor = await service.listed(uow, principal, show, paging)
+    return Page(items=[ApprovalSummaryOut.of(view) for view in views], next_cursor=cursor)
+
+
+@router.get("/events", summary="News as server-sent events", response_class=StreamingResponse)
+async def events(principal: SignedIn, feed: Feed) -> StreamingResponse:
+    """`approval`: something happened to this request; `resync`: read the list again. Data is JSON."""
+    headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+    return StreamingResponse(feed.stream(principal), media_type="text/event-stream", headers=headers)
+
+
+@router.get("/{approval_id}", summary="One request in full, by id or short code", responses=problems(404))
+async def show_approval(approval_id: str, principal: SignedIn, service: Service, units: UnitsOfWork) -> ApprovalOut:
+    async with units.reading() as uow:
+        return await _shown(uow, service, principal, approval_id)
+
+
+@router.post("/{approval_id}/approve", summary="Agree to exactly what was shown", responses=problems(404, 409, 412))
+async def approve(
+    approval_id: str, body: ApproveIn, reviewer: Reviewer, service: Service, units: UnitsOfWork
+) -> ApprovalOut:
+    word = Word(Verb.APPROVE, bytes.fromhex(body.digest), _channel(reviewer, body))
+    return await _decided(units, service, reviewer, approval_id, word)
+
+
+@router.post(
+    "/{approval_id}/deny", summary="Refuse, with a reason for the requester", responses=problems(404, 409, 412)
+)
+async def deny(approval_id: str, body: DenyIn, reviewer: Reviewer, service: Service, units: UnitsOfWork) -> ApprovalOut:
+    word = Word(Verb.DENY, bytes.fromhex(body.digest), _channel(reviewer, body), body.reason)
+    return await _decided(units, service, reviewer, approval_id, word)
+
+
+async def _decided(
+    units: UnitsOfWork, service: ReviewService, reviewer: Principal, approval_id: str, word: Word
+) -> ApprovalOut:
+    """The refusal is raised after the commit: what was refused stays in the audit log."""
+    async with units() as uow:
+        ruling = await service.decide(uow, reviewer, approval_id, word)
+    if ruling is None:
+        raise ApprovalNotFoundError(approval_id)
+    if isinstance(ruling, Refused):
+        raise _PROBLEMS[ruling.why](ruling.detail)
+    async with units.reading() as uow:
+        return await _shown(uow, service, reviewer, approval_id)
+
+
+async def _shown(uow: UnitOfWork, service: ReviewService, principal: Principal, reference: str) -> ApprovalOut:
+    view = await service.view(uow, principal, reference)
+    if view is None:
+        raise ApprovalNotFoundError(reference)
+    return ApprovalOut.full(view)
+
+
+def _channel(reviewer: Principal, body: ApproveIn) -> str:
+    """A browser's cookie is the console, whatever it says of itself."""
+    return "console" if reviewer.csrf else body.channel
