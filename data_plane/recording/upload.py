@@ -56,6 +56,7 @@ class Uploader:
         self._broken = broken
         self._given_up: set[str] = set()
         self._waiting: dict[str, None] = {}  # in order, each once
+        self._busy: set[str] = set()
         self._some = asyncio.Event()
         self._loop = asyncio.get_running_loop()
 
@@ -87,12 +88,18 @@ class Uploader:
 
     async def _work(self, uploads: Uploads) -> None:
         while True:
-            while not self._waiting:
+            session_id = next((waiting for waiting in self._waiting if waiting not in self._busy), None)
+            if session_id is None:
                 self._some.clear()
                 await self._some.wait()
-            session_id = next(iter(self._waiting))
+                continue
             del self._waiting[session_id]
-            await self._try(uploads, session_id)
+            self._busy.add(session_id)
+            try:
+                await self._try(uploads, session_id)
+            finally:
+                self._busy.discard(session_id)
+                self._some.set()
 
     async def _try(self, uploads: Uploads, session_id: str) -> None:
         item = next((item for item in self._shelf.listing() if item.session_id == session_id), None)
@@ -101,7 +108,7 @@ class Uploader:
         try:
             await self._upload(uploads, item)
         except BrokenRecordingError as error:
-            log.error("the control plane refuses a recording as broken", session=session_id, reason=str(error))
+            log.warning("the control plane refuses a recording as broken", session=session_id, reason=str(error))
             self._given_up.add(session_id)
             self._broken(session_id, str(error))
         except UploadInterruptedError as error:

@@ -1,0 +1,100 @@
+"""Asks people through the control plane: the gate's `Approvals` port over the journal and the stream.
+
+A request is journaled, then sent by the stream, again after a reconnect until it is acknowledged. While the control
+plane is out of reach a new request is answered UNAVAILABLE at once; one that waits already goes on waiting until the
+control plane is back or the lease ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import msgspec
+import structlog
+
+from data_plane.gate.interface import Pending
+from data_plane.gate.ports import Answer, Answered, ApprovalRequest, Clock
+from data_plane.identifiers import ApprovalId
+from data_plane.link import messages
+from data_plane.link.journal import Journal
+
+log = structlog.get_logger(__name__)
+
+
+class _Waiting(msgspec.Struct, eq=False):
+    request: ApprovalRequest
+    pending: Callable[[Pending], None]
+    answered: Callable[[Answered], None]
+    told: bool = False  # `pending` was called
+
+
+class LinkApprovals:
+    """Used from the event loop only."""
+
+    def __init__(self, journal: Journal, clock: Clock, reachable: Callable[[], bool]) -> None:
+        self._journal = journal
+        self._clock = clock
+        self._reachable = reachable
+        self._waiting: dict[ApprovalId, _Waiting] = {}
+
+    def request(
+        self,
+        request: ApprovalRequest,
+        pending: Callable[[Pending], None],
+        answered: Callable[[Answered], None],
+    ) -> None:
+        if not self._reachable() or self._journal.failure:
+            unavailable = Answered(Answer.UNAVAILABLE, "the control plane is out of reach")
+            asyncio.get_running_loop().call_soon(answered, unavailable)
+            return
+        self._waiting[request.id] = _Waiting(request, pending, answered)
+        wait_until_ms = int((self._clock.now() + request.wait_seconds) * 1000)
+        self._journal.append(messages.Requested(request, wait_until_ms))
+
+    def cancel(self, approval: ApprovalId, reason: str) -> None:
+        self._waiting.pop(approval, None)
+        self._journal.append(messages.Cancelled(approval, reason))
+
+    def consumed(self, approval: ApprovalId, nonce: bytes) -> None:
+        self._journal.append(messages.Consumed(approval, nonce))
+
+    def finished(self, approval: ApprovalId, outcome: str, detail: str) -> None:
+        self._journal.append(messages.Finished(approval, outcome, detail))
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """What the control plane is asked about again after a reconnect."""
+        return tuple(self._waiting)
+
+    # ------------------------------------------------------------ what the stream brings
+
+    def is_pending(self, said: messages.ApprovalPending) -> None:
+        waiting = self._waiting.get(said.approval_id)
+        if waiting is None or waiting.told:
+            return
+        waiting.told = True
+        decision = waiting.request.decision
+        told = Pending(
+            approval_id=said.approval_id,
+            short_code=said.short_code,
+            url=said.url,
+            reviewers=said.reviewers,
+            rules=decision.rules,
+            wait_seconds=waiting.request.wait_seconds,
+        )
+        waiting.pending(told)
+
+    def is_decided(self, decided: messages.ApprovalDecided) -> None:
+        if decided.answered.answer is not Answer.APPROVED:
+            self._journal.settled(decided.approval_id)
+        waiting = self._waiting.pop(decided.approval_id, None)
+        if waiting is not None:
+            waiting.answered(decided.answered)
+
+    def give_up(self, reason: str) -> None:
+        """The lease has ended or the control plane refused this agent: nobody can be asked any more."""
+        waiting, self._waiting = self._waiting, {}
+        for approval, one in waiting.items():
+            self._journal.append(messages.Cancelled(approval, reason))
+            one.answered(Answered(Answer.UNAVAILABLE, reason))

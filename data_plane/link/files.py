@@ -1,0 +1,41 @@
+"""Files of the state directory: written whole or not at all, readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def private_directory(path: Path) -> Path:
+    """Made with mode 0700. Raises PermissionError for one that others can enter."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if path.stat().st_mode & 0o077:
+        raise PermissionError(f"{path} is open to other users; run: chmod 700 {path}")
+    return path
+
+
+def write_atomically(file: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replaces `file`; a crash leaves the old content or the new. `durable`: on disk when it returns."""
+    fresh = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            if durable:
+                os.fsync(stream.fileno())
+        fresh.replace(file)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise
+    if durable:
+        _sync_directory(file.parent)
+
+
+def _sync_directory(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

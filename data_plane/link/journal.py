@@ -1,0 +1,265 @@
+"""The durable journal of one agent instance: reports that the control plane must get, and open approvals.
+
+Each report gets a number that rises by one for the life of the state directory; it may be sent only when it is on
+disk, because a number that was used and then forgotten in a crash would be given to another report and dropped by
+the control plane. One thread writes, so that many reports share one sync: approvals at once, decisions a moment later.
+When the disk refuses, decisions raise RecordingError (strict: what cannot be reported does not go on), everything
+else waits in memory, and the thread tries again.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+from data_plane.gate.interface import SessionFacts
+from data_plane.gate.ports import Clock
+from data_plane.identifiers import SessionId
+from data_plane.link import messages, wire
+from data_plane.link.nonces import SpentNonces
+from data_plane.recording.interface import RecordingError
+
+log = structlog.get_logger(__name__)
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value);
+CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS approvals (id TEXT PRIMARY KEY, consumed INTEGER NOT NULL DEFAULT 0);
+"""
+_GATHER_SECONDS = 0.02  # decisions wait this long for others
+_RETRY_SECONDS = 1.0
+
+_Change = tuple[str, tuple[object, ...]]  # a statement and its arguments
+
+
+class Journal:
+    """Every method may be called from any thread."""
+
+    def __init__(self, file: Path, clock: Clock) -> None:
+        self._clock = clock
+        self._writing = _open(file)
+        self._reading = _open(file)
+        self._read_lock = threading.Lock()
+        self._condition = threading.Condition()
+        self._changes: list[_Change] = []
+        self._urgent = False
+        self._closing = False
+        self._failure = ""
+        self._listener: Callable[[], None] = _nothing
+        self.boot_id = f"boot_{secrets.token_hex(10)}"
+        self.instance_id = self._stable_instance_id()
+        self._number = self._highest_number()
+        self._durable = self._number
+        self._open_approvals = {str(row[0]) for row in self._reading.execute("SELECT id FROM approvals")}
+        self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
+        self._thread.start()
+
+    # ------------------------------------------------------------ writing
+
+    def append(self, report: messages.Report) -> int:
+        """Its number. Never fails: while the disk refuses, it waits in memory."""
+        with self._condition:
+            self._number += 1
+            at_ms = int(self._clock.now() * 1000)
+            body = wire.report(self._number, at_ms, report, self.boot_id)
+            self._changes.append(("INSERT INTO outbox VALUES (?, ?)", (self._number, body)))
+            self._follow(report)
+            if not isinstance(report, messages.Decisions):
+                self._urgent = True
+            self._condition.notify()
+            return self._number
+
+    def decisions(self, session_id: str, first_operation: int, count: int, entries: bytes) -> None:
+        """Implements `recording.interface.DecisionReports`."""
+        if self._failure:
+            raise RecordingError(f"the agent's journal cannot be written: {self._failure}")
+        self.append(messages.Decisions(session_id, first_operation, count, entries))
+
+    def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
+        """Implements `recording.interface.DecisionReports`."""
+        self.append(messages.SessionClosed(SessionId(session_id), reason, operations, recording_hash))
+
+    def opened(self, session: SessionFacts, snapshot_version: int) -> None:
+        """Implements `gate.ports.SessionReports`."""
+        self.append(messages.SessionOpened(session, snapshot_version))
+
+    def refused(self, target: str, reason: str, client_address: str, requester_id: str) -> None:
+        """Implements `gate.ports.SessionReports`."""
+        self.append(messages.SessionRefused(target, reason, client_address, requester_id))
+
+    def acknowledge(self, through: int) -> None:
+        """The control plane has everything up to this number."""
+        with self._condition:
+            through = min(through, self._durable)
+            self._changes.append(("DELETE FROM outbox WHERE number <= ?", (through,)))
+            self._changes.append(("INSERT OR REPLACE INTO facts VALUES ('acknowledged', ?)", (through,)))
+            self._condition.notify()
+
+    def settled(self, approval_id: str) -> None:
+        """The control plane decided against it: nothing is left to report."""
+        with self._condition:
+            self._forget(approval_id)
+            self._condition.notify()
+
+    def _follow(self, report: messages.Report) -> None:
+        """Keeps the open approvals in the same transaction as the report about them."""
+        match report:
+            case messages.Requested(request):
+                self._open_approvals.add(request.id)
+                self._changes.append(("INSERT OR IGNORE INTO approvals (id) VALUES (?)", (request.id,)))
+            case messages.Consumed(approval_id):
+                self._changes.append(("UPDATE approvals SET consumed = 1 WHERE id = ?", (approval_id,)))
+            case messages.Cancelled(approval_id) | messages.Finished(approval_id):
+                self._forget(approval_id)
+
+    def _forget(self, approval_id: str) -> None:
+        self._open_approvals.discard(approval_id)
+        self._changes.append(("DELETE FROM approvals WHERE id = ?", (approval_id,)))
+
+    # ------------------------------------------------------------ reading
+
+    @property
+    def durable(self) -> int:
+        """The highest number that is on disk and may be sent."""
+        return self._durable
+
+    @property
+    def failure(self) -> str:
+        """Why nothing can be written now; empty: all is well."""
+        return self._failure
+
+    @property
+    def open_approvals(self) -> tuple[str, ...]:
+        with self._condition:
+            return tuple(sorted(self._open_approvals))
+
+    def first_report(self) -> int:
+        """The oldest report that is still here, or the number that the next one gets."""
+        with self._read_lock:
+            row = self._reading.execute("SELECT min(number) FROM outbox").fetchone()
+        return int(row[0]) if row[0] is not None else self._durable + 1
+
+    def read(self, after: int, most: int, most_bytes: int) -> list[tuple[int, bytes]]:
+        """Durable reports in order. At least one when there is any, however large."""
+        found: list[tuple[int, bytes]] = []
+        size = 0
+        with self._read_lock:
+            query = "SELECT number, body FROM outbox WHERE number > ? ORDER BY number LIMIT ?"
+            for number, body in self._reading.execute(query, (after, most)):
+                size += len(body)
+                if found and size > most_bytes:
+                    break
+                found.append((number, body))
+        return found
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Called from the writing thread whenever `durable` has risen or `failure` has changed."""
+        self._listener = listener
+
+    # ------------------------------------------------------------ start and end
+
+    def recover(self, nonces: SpentNonces) -> None:
+        """Reports what became of the approvals that were open when the agent stopped. Invariant 6: an operation
+        whose nonce was spent may have run; it is never run again and its outcome is unknown."""
+        rows = self._reading.execute("SELECT id, consumed FROM approvals").fetchall()
+        spent = nonces.spent_for([row[0] for row in rows])
+        for approval_id, consumed in rows:
+            if approval_id in spent and not consumed:
+                self.append(messages.Consumed(approval_id, spent[approval_id]))
+            if consumed or approval_id in spent:
+                self.append(messages.Finished(approval_id, "outcome-unknown", "the agent stopped in between"))
+            else:
+                self.append(messages.Cancelled(approval_id, "agent-restarted"))
+
+    def flush(self, seconds: float) -> bool:
+        """Waits until everything appended so far is on disk; False when it is not in time."""
+        with self._condition:
+            wanted, self._urgent = self._number, True
+            self._condition.notify()
+            return self._condition.wait_for(lambda: self._durable >= wanted and not self._changes, seconds)
+
+    def close(self) -> None:
+        with self._condition:
+            self._closing = True
+            self._condition.notify_all()
+        self._thread.join()
+        self._writing.close()
+        self._reading.close()
+
+    def _stable_instance_id(self) -> str:
+        fresh = f"inst_{secrets.token_hex(10)}"
+        self._writing.execute("INSERT OR IGNORE INTO facts VALUES ('instance', ?)", (fresh,))
+        return str(self._writing.execute("SELECT value FROM facts WHERE name = 'instance'").fetchone()[0])
+
+    def _highest_number(self) -> int:
+        last = self._reading.execute("SELECT max(number) FROM outbox").fetchone()[0]
+        acknowledged = self._reading.execute("SELECT value FROM facts WHERE name = 'acknowledged'").fetchone()
+        return max(last or 0, int(acknowledged[0]) if acknowledged else 0)
+
+    # ------------------------------------------------------------ the writing thread
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            through, changes = batch
+            while not self._commit(changes):
+                if self._wait_for_retry():
+                    return
+            with self._condition:
+                self._durable = max(self._durable, through)
+                self._condition.notify_all()
+            self._listener()
+
+    def _next_batch(self) -> tuple[int, Sequence[_Change]] | None:
+        with self._condition:
+            self._condition.wait_for(lambda: self._changes or self._closing)
+            if not self._urgent and not self._closing:
+                self._condition.wait_for(lambda: self._urgent or self._closing, _GATHER_SECONDS)
+            if not self._changes:
+                return None
+            changes, self._changes, self._urgent = self._changes, [], False
+            return self._number, changes
+
+    def _commit(self, changes: Sequence[_Change]) -> bool:
+        try:
+            self._writing.execute("BEGIN IMMEDIATE")
+            for statement, arguments in changes:
+                self._writing.execute(statement, arguments)
+            self._writing.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._writing.in_transaction:
+                self._writing.execute("ROLLBACK")
+            self._failed(str(error))
+            return False
+        self._failed("")
+        return True
+
+    def _failed(self, failure: str) -> None:
+        if failure == self._failure:
+            return
+        self._failure = failure
+        if failure:
+            log.error("the journal cannot be written; free space or repair the disk", error=failure)
+            self._listener()
+
+    def _wait_for_retry(self) -> bool:
+        """True when the agent ends meanwhile."""
+        with self._condition:
+            return self._condition.wait_for(lambda: self._closing, _RETRY_SECONDS)
+
+
+def _nothing() -> None:
+    """Nobody listens yet."""
+
+
+def _open(file: Path) -> sqlite3.Connection:
+    file.touch(mode=0o600)
+    database = sqlite3.connect(file, timeout=10, isolation_level=None, check_same_thread=False)
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=FULL")
+    database.executescript(_SCHEMA)
+    return database

@@ -1,0 +1,188 @@
+"""What the agent and the control plane say to each other, as plain values; `wire` turns them into link.proto.
+
+A `Report` must not be lost: it goes through the journal and is sent until it is acknowledged. What comes from the
+control plane is believed as far as mutual TLS goes; snapshots and grants are verified by those who use them.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+
+import msgspec
+
+from data_plane.gate.interface import SessionFacts
+from data_plane.gate.ports import Answered, ApprovalRequest
+from data_plane.identifiers import ApprovalId, SessionId
+from data_plane.policy.snapshot import SignedSnapshot
+
+# ---------------------------------------------------------------- reports, agent to control plane
+
+
+class SessionOpened(msgspec.Struct, frozen=True):
+    session: SessionFacts
+    snapshot_version: int
+
+
+class SessionClosed(msgspec.Struct, frozen=True):
+    session_id: SessionId
+    reason: str
+    operations: int
+    recording_hash: bytes = b""  # over the sealed chain; empty: not sealed
+
+
+class SessionRefused(msgspec.Struct, frozen=True):
+    """A connection that did not become a session."""
+
+    target: str
+    reason: str
+    client_address: str
+    requester_id: str = ""
+
+
+class Decisions(msgspec.Struct, frozen=True):
+    session_id: str
+    first_operation: int
+    count: int
+    entries: bytes
+
+
+class Requested(msgspec.Struct, frozen=True):
+    request: ApprovalRequest
+    wait_until_ms: int
+
+
+class Cancelled(msgspec.Struct, frozen=True):
+    approval_id: ApprovalId
+    reason: str
+
+
+class Consumed(msgspec.Struct, frozen=True):
+    approval_id: ApprovalId
+    nonce: bytes
+
+
+class Finished(msgspec.Struct, frozen=True):
+    approval_id: ApprovalId
+    outcome: str  # done, failed, outcome-unknown
+    detail: str = ""
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something an admin should see."""
+
+    kind: str
+    text: str
+
+
+Report = (
+    SessionOpened | SessionClosed | SessionRefused | Decisions | Requested | Cancelled | Consumed | Finished | Notice
+)
+
+# ---------------------------------------------------------------- the rest of what the agent says
+
+
+class Hello(msgspec.Struct, frozen=True):
+    agent_name: str
+    instance_id: str
+    boot_id: str
+    version: str
+    features: tuple[str, ...]
+    snapshot_version: int
+    first_report: int
+    open_sessions: tuple[str, ...]
+    pending_approvals: tuple[str, ...]
+    recording_keys: tuple[str, ...]  # base64 Ed25519
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What a heartbeat tells."""
+
+    open_sessions: int
+    held_operations: int
+    spool_bytes: int
+
+
+# ---------------------------------------------------------------- control plane to agent
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    agent_id: str
+    lease_seconds: int
+    heartbeat_seconds: int
+    reports_through: int
+
+
+class LeaseRenewed(msgspec.Struct, frozen=True):
+    number: int
+
+
+class ReportsAcknowledged(msgspec.Struct, frozen=True):
+    through: int
+
+
+class ApprovalPending(msgspec.Struct, frozen=True):
+    approval_id: ApprovalId
+    short_code: str
+    url: str
+    reviewers: str
+
+
+class ApprovalDecided(msgspec.Struct, frozen=True):
+    approval_id: ApprovalId
+    answered: Answered
+
+
+class SessionTerminate(msgspec.Struct, frozen=True):
+    session_id: SessionId
+    reason: str
+
+
+class Drain(msgspec.Struct, frozen=True):
+    seconds: int
+
+
+class Unknown(msgspec.Struct, frozen=True):
+    """A message of a newer control plane; ignored."""
+
+
+FromControlPlane = (
+    Welcome
+    | LeaseRenewed
+    | SignedSnapshot
+    | ReportsAcknowledged
+    | ApprovalPending
+    | ApprovalDecided
+    | SessionTerminate
+    | Drain
+    | Unknown
+)
+
+# ---------------------------------------------------------------- enrolment and recordings
+
+
+class Enrolled(msgspec.Struct, frozen=True):
+    client_certificate: bytes  # PEM chain
+    listener_certificate: bytes
+    ca_certificates: bytes
+    signing_keys: Mapping[str, bytes]
+    deployment: str
+    agent_id: str
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    client_certificate: bytes
+    listener_certificate: bytes
+    ca_certificates: bytes
+
+
+class UploadAck(msgspec.Struct, frozen=True):
+    next_segment: int
+    stored: bool
+
+
+class LinkState(enum.Enum):
+    DISCONNECTED = "disconnected"
+    CONNECTED = "connected"
+    REFUSED = "refused"  # final: this agent was disabled or its certificate revoked
+    CLOSED = "closed"
