@@ -1,0 +1,60 @@
+"""Rows of sessions, read and written. Knows no rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlmodel import col, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from control_plane.sessions.tables import SessionRow
+
+
+class Filter(msgspec.Struct, frozen=True):
+    """Empty fields match everything. `of`: the requester's or the owner's id."""
+
+    open: bool | None = None
+    target: str = ""
+    requester: str = ""  # name or id
+    of: str = ""
+
+
+async def locked(session: AsyncSession, session_id: str) -> SessionRow | None:
+    return await session.get(SessionRow, session_id, with_for_update=True, populate_existing=True)
+
+
+async def one(session: AsyncSession, session_id: str) -> SessionRow | None:
+    return await session.get(SessionRow, session_id)
+
+
+async def open_of(session: AsyncSession, instance_id: str) -> list[str]:
+    statement = select(SessionRow.id).where(
+        col(SessionRow.instance_id) == instance_id, col(SessionRow.closed_at_ms).is_(None)
+    )
+    return list((await session.exec(statement.order_by(col(SessionRow.id)))).all())
+
+
+async def newest(
+    session: AsyncSession, wanted: Filter, after: tuple[int, str] | None, limit: int
+) -> Sequence[SessionRow]:
+    opened, key = col(SessionRow.opened_at_ms), col(SessionRow.id)
+    statement = select(SessionRow).order_by(opened.desc(), key.desc()).limit(limit)
+    if wanted.open is not None:
+        is_open = col(SessionRow.closed_at_ms).is_(None)
+        statement = statement.where(is_open if wanted.open else ~is_open)
+    if wanted.target:
+        statement = statement.where(col(SessionRow.target) == wanted.target)
+    if wanted.requester:
+        named = (col(SessionRow.requester_name) == wanted.requester) | (
+            col(SessionRow.requester_id) == wanted.requester
+        )
+        statement = statement.where(named)
+    if wanted.of:
+        statement = statement.where(
+            (col(SessionRow.requester_id) == wanted.of) | (col(SessionRow.owner_id) == wanted.of)
+        )
+    if after is not None:
+        at_ms, last = after
+        statement = statement.where((opened < at_ms) | ((opened == at_ms) & (key < last)))
+    return (await session.exec(statement)).all()

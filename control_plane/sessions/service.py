@@ -1,0 +1,212 @@
+"""Sessions as agents report them and as people list and end them.
+
+Every reporting method works in its caller's unit of work, beside the number of the report, so that a report
+that is sent again changes nothing. A session that is over takes its pending holds and unused grants with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection
+from typing import Final
+
+from control_plane.kit.access import Permission, Principal
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.errors import InvalidError
+from control_plane.kit.pagination import Paging
+from control_plane.kit.unit_of_work import SYSTEM, Actor, AuditEvent, Json, UnitOfWork
+from control_plane.sessions import decisions as batches
+from control_plane.sessions import repository
+from control_plane.sessions.ports import Directory, Holds
+from control_plane.sessions.reports import ClosedReport, DecisionsReport, OpenedReport, RefusedReport, Reporter
+from control_plane.sessions.repository import Filter
+from control_plane.sessions.tables import SessionRow
+
+TOPIC: Final = "session"  # opened, closed or changed; the key is its id
+TERMINATE: Final = "session-terminate"  # the agent must end it; the key is its id
+
+AGENT_RESTARTED: Final = "agent-restarted"
+_SEE_ALL: Final = (Permission.SESSIONS, Permission.AUDIT)
+
+
+class SessionService:
+    def __init__(self, directory: Directory, holds: Holds) -> None:
+        self._directory = directory
+        self._holds = holds
+
+    # -------------------------------------------------------------- reported by agents
+
+    async def opened(self, uow: UnitOfWork, reporter: Reporter, report: OpenedReport) -> None:
+        if await repository.one(uow.session, report.session_id) is not None:
+            self._alarm(uow, reporter, "id-reused", report.session_id)
+            return
+        described = await self._directory.describe(uow, report.requester_id, report.target)
+        row = SessionRow(
+            id=report.session_id,
+            instance_id=reporter.instance_id,
+            agent_name=reporter.agent_name,
+            boot_id=report.boot_id,
+            target=report.target,
+            protocol=report.protocol,
+            environment=described.environment,
+            requester_id=report.requester_id,
+            requester_name=described.requester_name,
+            owner_id=described.owner_id,
+            credential_id=report.credential_id,
+            client_address=_clean(report.client_address),
+            application_name=_clean(report.application_name),
+            snapshot_version=report.snapshot_version,
+            opened_at_ms=report.at_ms,
+        )
+        uow.session.add(row)
+        await uow.session.flush()
+        told = {"client_address": row.client_address, "application_name": row.application_name}
+        uow.audit(_audited(row, "opened", _agent(reporter), {**told, "snapshot_version": row.snapshot_version}))
+        uow.notify(TOPIC, row.id)
+        if report.boot_id != reporter.boot_id:
+            await self._end(uow, row, SYSTEM, AGENT_RESTARTED, milliseconds(uow.now))
+
+    async def closed(self, uow: UnitOfWork, reporter: Reporter, report: ClosedReport) -> None:
+        """The agent's own word on the end replaces what was only inferred from its restart."""
+        row = await self._of(uow, reporter, report.session_id)
+        if row is None:
+            return
+        row.operations = report.operations
+        row.recording_hash = report.recording_hash
+        await self._end(uow, row, _agent(reporter), report.reason, report.at_ms)
+
+    async def refused(self, uow: UnitOfWork, reporter: Reporter, report: RefusedReport) -> None:
+        """A connection that did not become a session is in the audit log only."""
+        data: dict[str, Json] = {
+            "target": report.target,
+            "reason": report.reason,
+            "client_address": _clean(report.client_address),
+            "requester_id": report.requester_id,
+            "at_ms": report.at_ms,
+        }
+        uow.audit(AuditEvent("session.refused", _agent(reporter), report.target[:255], data))
+
+    async def decisions(self, uow: UnitOfWork, reporter: Reporter, report: DecisionsReport) -> None:
+        """One audit event holds the batch, a part for every decision. What cannot be read is kept by its hash."""
+        row = await self._of(uow, reporter, report.session_id)
+        if row is None:
+            return
+        try:
+            entries = batches.opened(report.entries)
+        except batches.UnreadableError as error:
+            told: dict[str, Json] = {"why": str(error), "sha256": hashlib.sha256(report.entries).hexdigest()}
+            uow.audit(_audited(row, "decisions-unreadable", _agent(reporter), told))
+            return
+        counted = batches.counts(entries)
+        row.allowed += counted["allow"]
+        row.held += counted["hold"]
+        row.denied += counted["deny"]
+        row.operations = max(row.operations, max((entry.operation for entry in entries), default=0))
+        uow.session.add(row)
+        data: dict[str, Json] = {
+            "target": row.target,
+            "requester_id": row.requester_id,
+            "first_operation": report.first_operation,
+            "count": report.count,
+            **{effect: counted[effect] for effect in sorted(counted)},
+        }
+        parts = [entry.audited() for entry in entries]
+        uow.audit(AuditEvent("operation.decided", _agent(reporter), row.id, data, parts))
+        uow.notify(TOPIC, row.id)
+
+    async def reconcile(self, uow: UnitOfWork, reporter: Reporter, open_sessions: Collection[str]) -> None:
+        """At Hello: whatever else we think is open at this instance is over."""
+        for session_id in await repository.open_of(uow.session, reporter.instance_id):
+            row = None if session_id in open_sessions else await repository.locked(uow.session, session_id)
+            if row is not None:
+                await self._end(uow, row, SYSTEM, AGENT_RESTARTED, milliseconds(uow.now))
+
+    async def _end(self, uow: UnitOfWork, row: SessionRow, actor: Actor, reason: str, at_ms: int) -> None:
+        row.closed_at_ms = at_ms
+        row.close_reason = reason
+        uow.session.add(row)
+        told: dict[str, Json] = {"operations": row.operations, "recording_hash": row.recording_hash.hex()}
+        uow.audit(_audited(row, "closed", actor, {"reason": reason, **told}))
+        uow.notify(TOPIC, row.id)
+        await self._holds.session_ended(uow, row.id, reason)
+
+    async def _of(self, uow: UnitOfWork, reporter: Reporter, session_id: str) -> SessionRow | None:
+        row = await repository.locked(uow.session, session_id)
+        if row is not None and row.instance_id == reporter.instance_id:
+            return row
+        self._alarm(uow, reporter, "unknown-reported", session_id)
+        return None
+
+    def _alarm(self, uow: UnitOfWork, reporter: Reporter, what: str, session_id: str) -> None:
+        uow.audit(AuditEvent(f"session.{what}", _agent(reporter), session_id[:64]))
+
+    # -------------------------------------------------------------- for people
+
+    async def listed(
+        self, uow: UnitOfWork, principal: Principal, wanted: Filter, paging: Paging
+    ) -> tuple[list[SessionRow], str | None]:
+        """Newest first; without the permission only one's own and those of one's machines."""
+        if not _sees_all(principal):
+            wanted = Filter(wanted.open, wanted.target, wanted.requester, principal.identity)
+        rows = await repository.newest(uow.session, wanted, _after(paging), paging.limit + 1)
+        return paging.page(rows, lambda row: (row.opened_at_ms, row.id))
+
+    async def one(self, uow: UnitOfWork, principal: Principal, session_id: str) -> SessionRow | None:
+        """None: there is none, or it is not theirs to see."""
+        row = await repository.one(uow.session, session_id)
+        if row is None or _sees_all(principal) or principal.identity in {row.requester_id, row.owner_id}:
+            return row
+        return None
+
+    async def terminate(self, uow: UnitOfWork, session_id: str, by: Actor, reason: str) -> SessionRow | None:
+        """Asks the agent to end it; it is closed when the agent says so. None: no such session is open."""
+        row = await repository.locked(uow.session, session_id)
+        if row is None or row.closed_at_ms is not None:
+            return None
+        row.terminate_reason = reason
+        uow.session.add(row)
+        uow.audit(_audited(row, "terminated", by, {"reason": reason}))
+        uow.notify(TERMINATE, row.id)
+        uow.notify(TOPIC, row.id)
+        return row
+
+    async def terminations(self, uow: UnitOfWork, instance_id: str) -> list[tuple[str, str]]:
+        """Id and reason of this instance's open sessions that somebody wants ended: told again at Hello."""
+        rows = [await repository.one(uow.session, one) for one in await repository.open_of(uow.session, instance_id)]
+        return [(row.id, row.terminate_reason) for row in rows if row is not None and row.terminate_reason]
+
+    async def replayed(self, uow: UnitOfWork, principal: Principal, row: SessionRow, how: str) -> None:
+        """Watching is an act of its own."""
+        uow.audit(_audited(row, "replayed", principal.actor, {"how": how, "sign_in": principal.credential_id}))
+
+
+def _agent(reporter: Reporter) -> Actor:
+    return Actor(reporter.instance_id, reporter.agent_name, "agent")
+
+
+def _audited(row: SessionRow, what: str, actor: Actor, data: dict[str, Json]) -> AuditEvent:
+    known: dict[str, Json] = {
+        "target": row.target,
+        "requester_id": row.requester_id,
+        "credential_id": row.credential_id,
+        "instance_id": row.instance_id,
+    }
+    return AuditEvent(f"session.{what}", actor, row.id, {**known, **data})
+
+
+def _sees_all(principal: Principal) -> bool:
+    return any(principal.may(permission) for permission in _SEE_ALL)
+
+
+def _after(paging: Paging) -> tuple[int, str] | None:
+    match paging.after:
+        case None:
+            return None
+        case (int(at_ms), str(last)):
+            return at_ms, last
+    raise InvalidError("the cursor belongs to another list")
+
+
+def _clean(text: str) -> str:
+    """PostgreSQL keeps no NUL in text; no wire protocol sends one either."""
+    return text.replace("\0", "")
