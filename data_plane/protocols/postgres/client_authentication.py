@@ -91,9 +91,7 @@ class ClientAuthentication:
         try:
             return self._password()
         except RemoteProtocolError as error:
-            return self._fail(
-                error.sqlstate, "expected a password message" if error.sqlstate == "08P01" else str(error)
-            )
+            return self._fail(error.sqlstate, "expected one password message")
 
     def _password(self) -> Step | None:
         length = frame_length(self._buffer, 0, _caps)

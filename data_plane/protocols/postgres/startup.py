@@ -4,7 +4,8 @@ Follows "Start-up", "SSL Session Encryption" and "Canceling Requests in Progress
 protocol 3.0 and 3.2, SSLRequest, GSSENCRequest (always refused, at most once) and direct TLS (the listener looks at the
 first byte and says so with `secured`). It refuses bytes that come together with a request for encryption
 (CVE-2021-23214: they would be taken for encrypted ones), SSLRequest inside TLS, replication, an empty user, settings
-that are not on the list, and anything longer than a start-up can be. Who the client is, `client_authentication` finds out.
+that are not on the list, and anything longer than a start-up can be. Who the client is, `client_authentication` finds
+out.
 """
 
 from __future__ import annotations

@@ -87,7 +87,8 @@ MESSAGES: Final[Mapping[int, tuple[State, ...]]] = {
     ReadyForQuery: (State.AUTHENTICATED, State.ASKING),
 }
 
-STATE_QUERY: Final = "SELECT pg_catalog.current_setting('search_path'), current_user"
+STATE_QUERY: Final = "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'), current_user"
+_STATE_NAMES: Final = ("search_path", "role", "user")
 _MOST_PARAMETERS: Final = 200
 _CAPS: Final = target_startup_caps()
 
@@ -117,7 +118,7 @@ class Ready(msgspec.Struct, frozen=True):
     """`parameters`: as reported, for the client; `state`: what else changes the meaning of statements."""
 
     parameters: Mapping[str, str]
-    state: Mapping[str, str]  # search_path, role
+    state: Mapping[str, str]  # search_path, role, user
     key: CancelKey | None
     rest: bytes
 
@@ -301,8 +302,8 @@ class TargetStartup:
         for name, value in PINNED.items():
             if self._parameters.get(name, value).upper() != value.upper():
                 raise RemoteProtocolError(f"the target does not keep {name} at {value}")
-        if len(self._state_row) != 2:
-            raise RemoteProtocolError("the target does not tell its search_path")
-        search_path, role = ((value or b"").decode("utf-8", "replace") for value in self._state_row)
+        if len(self._state_row) != len(_STATE_NAMES):
+            raise RemoteProtocolError("the target does not tell its search_path and role")
+        told = [(value or b"").decode("utf-8", "replace") for value in self._state_row]
         self.state = State.READY
-        return Ready(self._parameters, {"search_path": search_path, "role": role}, self._key, bytes(self._buffer))
+        return Ready(self._parameters, dict(zip(_STATE_NAMES, told, strict=True)), self._key, bytes(self._buffer))

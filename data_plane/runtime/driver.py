@@ -1,0 +1,317 @@
+"""Moves bytes between the sockets of a session and its core: the only socket code for cores.
+
+Callbacks only: what a peer sends goes straight into the core, what the core gives out goes straight to a transport, and
+no task or await is made for a message. Buffers are bounded both ways: a peer that does not read stops the other from
+being read. Either end's death ends the other. It knows no protocol: the core decides about every byte, and an operation
+reaches the target only inside a `Permit`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import select
+from collections.abc import AsyncIterator, Callable
+from typing import Final, Protocol
+
+import structlog
+
+from data_plane.gate.interface import Allowed, Denied, Gate, Held, Hold, Operation, Pending, Permit
+from data_plane.runtime.connection import Connection
+
+log = structlog.get_logger(__name__)
+
+WRITE_HIGH: Final = 256 * 1024  # bytes that may wait for a slow peer before the other is not read any more
+WRITE_LOW: Final = 64 * 1024
+LINGER_SECONDS: Final = 5.0  # for a peer to take what was written at the end
+REMIND_SECONDS: Final = 15.0
+LOOK_SECONDS: Final = 1.0  # how often a held client that is not read is looked at
+
+_BACKPRESSURE: Final = 1
+_BY_CORE: Final = 2
+_BY_CANCEL: Final = 4
+
+
+class Core(Protocol):
+    """What every protocol's core hears. Synchronous; exceptions end the session."""
+
+    def client_sent(self, data: bytes) -> None: ...
+
+    def target_sent(self, data: bytes) -> None: ...
+
+    def client_closed(self) -> None: ...
+
+    def target_closed(self) -> None: ...
+
+    def hold_pending(self, pending: Pending) -> None: ...
+
+    def hold_decided(self, verdict: Allowed | Denied) -> None: ...
+
+    def remind(self) -> None: ...
+
+    def terminate(self, reason: str, message: str) -> None: ...
+
+    @property
+    def held(self) -> bool: ...
+
+
+class Leg(asyncio.Protocol):
+    """One side of a session. `sent` and `closed` are the core's methods for this side."""
+
+    def __init__(self, driver: Driver, connection: Connection) -> None:
+        self._driver = driver
+        self.connection = connection
+        self.transport = connection.transport
+        self.other: Leg
+        self.sent: Callable[[bytes], None]
+        self.closed: Callable[[], None]
+        self.ended = False  # nothing more comes from this peer
+        self.lost = False  # nor can anything be sent to it
+        self._paused = 0
+
+    def open(self) -> None:
+        """Takes the transport over from the handshake and passes on what came in meanwhile."""
+        self.transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
+        early, ended = self.connection.hand_over(self)
+        if early:
+            self.data_received(early)
+        if ended:
+            self.connection_lost(None)
+        elif not self._paused and not self.transport.is_closing():
+            self.transport.resume_reading()
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self.sent(data)
+        except Exception as error:  # noqa: BLE001  # a bug or a full disk ends this session, not the process
+            self._driver.failed(error)
+
+    def eof_received(self) -> bool:
+        self._end()
+        # A client that only stopped writing still gets its answers; TLS has no half-closed connections.
+        return self is self._driver.client and self.connection.tls is None and not self.transport.is_closing()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        del error
+        self.lost = True
+        self._end()
+        self._driver.leg_lost(self)
+
+    def _end(self) -> None:
+        if self.ended:
+            return
+        self.ended = True
+        try:
+            self.closed()
+        except Exception as error:  # noqa: BLE001  # as above
+            self._driver.failed(error)
+
+    def pause_writing(self) -> None:
+        self.other.pause(_BACKPRESSURE)
+
+    def resume_writing(self) -> None:
+        self.other.resume(_BACKPRESSURE)
+
+    def pause(self, why: int) -> None:
+        if not self._paused and not self.lost and not self.transport.is_closing():
+            self.transport.pause_reading()
+        self._paused |= why
+
+    def resume(self, why: int) -> None:
+        if self._paused == why and not self.lost and not self.transport.is_closing():
+            self.transport.resume_reading()
+        self._paused &= ~why
+
+    @property
+    def paused(self) -> bool:
+        return bool(self._paused)
+
+    def write(self, data: bytes) -> None:
+        if not self.lost:
+            self.transport.write(data)
+
+    def close(self) -> None:
+        """Sends what is written; what still comes in is of no interest."""
+        self.sent = _ignore
+        if not self.lost:
+            self.transport.close()
+
+    def hung_up(self) -> bool:
+        """Whether the peer has closed, even when it is not being read: asks the kernel."""
+        if self.ended or self.lost:
+            return True
+        socket = self.transport.get_extra_info("socket")
+        if socket is None or not hasattr(select, "POLLRDHUP") or socket.fileno() < 0:
+            return False
+        poll = select.poll()
+        poll.register(socket.fileno(), select.POLLRDHUP)
+        return bool(poll.poll(0))
+
+
+def _ignore(data: bytes) -> None:
+    del data
+
+
+class Driver:
+    """Implements the `Output` of every core and is the gate's `HoldListener` for it.
+
+    `farewell` makes the last message to the client out of an exception that ended the session."""
+
+    def __init__(
+        self,
+        client: Connection,
+        target: Connection,
+        gate: Gate,
+        farewell: Callable[[Exception], bytes],
+        remind_seconds: float = REMIND_SECONDS,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.client, self.target = Leg(self, client), Leg(self, target)
+        self.client.other, self.target.other = self.target, self.client
+        self._gate = gate
+        self._farewell = farewell
+        self._remind_seconds = remind_seconds
+        self._remind_at = 0.0
+        self._hold: Hold | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._linger: asyncio.TimerHandle | None = None
+        self._delayed: list[bytes] | None = None  # what waits until a cancel request has been delivered
+        self._cancels = 0
+        self.reason = ""  # why the session ended; empty while it runs
+        self.finished: asyncio.Future[str] = self._loop.create_future()
+        self._core: Core
+
+    def start(self, core: Core, from_target: bytes = b"") -> None:
+        """Both handshakes are complete; `from_target` came in behind the target's."""
+        self._core = core
+        self.client.sent, self.client.closed = core.client_sent, core.client_closed
+        self.target.sent, self.target.closed = core.target_sent, core.target_closed
+        if from_target:
+            self.target.data_received(from_target)
+        self.target.open()
+        self.client.open()
+
+    # -------------------------------------------------------------- Output: called by the core
+
+    def to_client(self, data: bytes) -> None:
+        self.client.write(data)
+
+    def to_target(self, permit: Permit) -> None:
+        self.control_to_target(permit.raw)
+
+    def control_to_target(self, data: bytes) -> None:
+        if self._delayed is None:
+            self.target.write(data)
+        else:
+            self._delayed.append(data)
+
+    def pause_client(self) -> None:
+        self.client.pause(_BY_CORE)
+
+    def resume_client(self) -> None:
+        self.client.resume(_BY_CORE)
+
+    def hold(self, operation: Operation, held: Held, raw: bytes) -> None:
+        self._hold = self._gate.hold(operation, held, raw, self)
+        self._remind_at = self._loop.time() + self._remind_seconds
+        self._look()
+
+    def hold_ended(self, cancelled: str = "") -> None:
+        """`cancelled` is empty when it was decided, else why nobody waits for the decision any more."""
+        hold, self._hold = self._hold, None
+        if hold is not None and cancelled:
+            hold.cancel(cancelled)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def end(self, reason: str) -> None:
+        if self.reason:
+            return
+        self.reason = reason or "ended"
+        self.hold_ended("the session has ended")
+        self._flush_delayed()
+        self.client.close()
+        self.target.close()
+        self._linger = self._loop.call_later(LINGER_SECONDS, self._abort)
+
+    # -------------------------------------------------------------- HoldListener: called by the gate
+
+    def hold_pending(self, pending: Pending) -> None:
+        self._guarded(lambda: self._core.hold_pending(pending))
+
+    def hold_decided(self, verdict: Allowed | Denied) -> None:
+        """An approval must not run what nobody waits for any more: the client is looked at first."""
+        self._hold = None
+        if isinstance(verdict, Allowed) and self.client.hung_up():
+            self._gate.executed(verdict.permit, "failed", "the client was gone before it was sent")
+            self.client.eof_received()
+            self.end("the client disconnected")
+            return
+        self._guarded(lambda: self._core.hold_decided(verdict))
+
+    def _look(self) -> None:
+        """While held: reminds the client, and finds out that it is gone even when it is not read."""
+        if self._hold is None:
+            return
+        if self.client.paused and self.client.hung_up():
+            self.client.connection.abort()
+            return
+        if self._loop.time() >= self._remind_at:
+            self._remind_at += self._remind_seconds
+            self._guarded(self._core.remind)
+        self._timer = self._loop.call_later(min(LOOK_SECONDS, self._remind_seconds), self._look)
+
+    # -------------------------------------------------------------- called by the protocol's session
+
+    def terminate(self, reason: str, message: str) -> None:
+        if not self.reason:
+            self._guarded(lambda: self._core.terminate(reason, message))
+
+    @contextlib.asynccontextmanager
+    async def nothing_to_target(self) -> AsyncIterator[None]:
+        """While a cancel request is on its way, so that it cannot hit what the client sends next."""
+        self._cancels += 1
+        if self._delayed is None:
+            self._delayed = []
+            self.client.pause(_BY_CANCEL)
+        try:
+            yield
+        finally:
+            self._cancels -= 1
+            if not self._cancels:
+                self._flush_delayed()
+                self.client.resume(_BY_CANCEL)
+
+    def _flush_delayed(self) -> None:
+        delayed, self._delayed = self._delayed, None
+        for data in delayed or ():
+            self.target.write(data)
+
+    # -------------------------------------------------------------- supervision
+
+    def failed(self, error: Exception) -> None:
+        """Something below threw: the client is told what can be told, and the session is over."""
+        if self.reason:
+            return
+        log.warning("session failed", error=type(error).__name__, exc_info=error)
+        self.client.write(self._farewell(error))
+        self.end(f"failed: {type(error).__name__}")
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  # ends this session, not the process
+            self.failed(error)
+
+    def leg_lost(self, leg: Leg) -> None:
+        self.end("the client disconnected" if leg is self.client else "the target closed the connection")
+        if self.client.lost and self.target.lost and not self.finished.done():
+            if self._linger is not None:
+                self._linger.cancel()
+            self.finished.set_result(self.reason)
+
+    def _abort(self) -> None:
+        for leg in (self.client, self.target):
+            if not leg.lost:
+                leg.transport.abort()
