@@ -24,8 +24,6 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from joserfc import jwt
-from joserfc.jwk import OKPKey
 
 SNAPSHOT_CONTEXT = b"assentry-snapshot-v1\0"
 GRANT_CONTEXT = b"assentry-grant-v1\0"
@@ -83,8 +81,8 @@ class SigningKeys:
     def sign_token(self, claims: Mapping[str, Any]) -> str:
         """A compact JWT (RFC 7519, EdDSA) of type `assentry`."""
         header = {"alg": "EdDSA", "kid": self._active, "typ": "assentry"}
-        key = OKPKey.import_key(_private(self._keys[self._active]))
-        return jwt.encode(header, dict(claims), key, algorithms=["EdDSA"])
+        signed = _part(header) + b"." + _part(claims)
+        return (signed + b"." + _base64url(self._keys[self._active].sign(signed))).decode()
 
 
 def add_key(directory: Path) -> str:
@@ -121,3 +119,11 @@ def _key_id(key: Ed25519PrivateKey) -> str:
 
 def _private(key: Ed25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _part(value: Mapping[str, Any]) -> bytes:
+    return _base64url(msgspec.json.encode(value))
+
+
+def _base64url(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")

@@ -17,6 +17,7 @@ T = TypeVar("T")
 Key = tuple[str | int, ...]
 
 MAXIMUM = 200
+_Integer = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class Page(BaseModel, Generic[T]):
@@ -43,7 +44,7 @@ def encode_cursor(key: Key) -> str:
 def decode_cursor(cursor: str) -> Key:
     try:
         padded = cursor.encode() + b"=" * (-len(cursor) % 4)
-        return tuple(msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=list[str | int]))
+        return tuple(msgspec.json.decode(base64.b64decode(padded, b"-_", validate=True), type=list[str | _Integer]))
     except (binascii.Error, msgspec.DecodeError, ValueError, UnicodeError) as error:
         problem = FieldProblem(path="query.cursor", message="use the next_cursor of an earlier page as it is")
         raise InvalidError("the cursor is not one of ours", [problem]) from error

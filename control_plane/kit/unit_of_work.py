@@ -13,7 +13,7 @@ open one inside another: services take the `uow` of their caller.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import datetime
 from typing import Protocol
@@ -27,7 +27,7 @@ from control_plane.kit.errors import UnavailableError
 from control_plane.kit.events import Events, News
 from control_plane.kit.revision import next_revision
 
-Json = str | int | bool | None | Sequence["Json"] | Mapping[str, "Json"]  # no floats: their text is not canonical
+Json = str | int | bool | None | Sequence["Json"] | Mapping[str, "Json"]
 
 SNAPSHOT = "snapshot"
 _WRITER_PATIENCE = 30.0  # seconds that a writer waits for its turn
@@ -59,6 +59,9 @@ class AuditTrail(Protocol):
     async def append(self, session: AsyncSession, events: Sequence[AuditEvent], at: datetime) -> None: ...
 
 
+Check = Callable[["UnitOfWork"], Awaitable[None]]
+
+
 class UnitOfWork:
     def __init__(self, session: AsyncSession, now: datetime, *, writes: bool) -> None:
         self.session = session
@@ -66,6 +69,7 @@ class UnitOfWork:
         self.writes = writes
         self.events: list[AuditEvent] = []
         self.news: list[News] = []
+        self.checks: list[Check] = []
 
     def audit(self, event: AuditEvent) -> None:
         self._must_write()
@@ -81,6 +85,11 @@ class UnitOfWork:
         revision = await next_revision(self.session, SNAPSHOT)
         self.notify(SNAPSHOT, str(revision))
         return revision
+
+    def check_last(self, check: Check) -> None:
+        """Called once before the commit, when everything is in place; what it raises undoes everything."""
+        if check not in self.checks:
+            self.checks.append(check)
 
     def _must_write(self) -> None:
         if not self.writes:
@@ -104,6 +113,8 @@ class Units:
             async with session.begin():
                 yield uow
                 await session.flush()
+                for check in uow.checks:
+                    await check(uow)
                 if uow.events:
                     await self._trail.append(session, uow.events, uow.now)
                 if uow.news:

@@ -1,0 +1,36 @@
+"""Appends to the audit log in the transaction of what is reported: both are there, or neither.
+
+The end of the chain is locked from the append to the commit, and a unit of work appends last, so replicas
+take turns for moments only and can never fork the chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from control_plane.audit import repository
+from control_plane.audit.chain import Entry, entry_hash
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.unit_of_work import AuditEvent
+
+
+class ChainedTrail:
+    """The AuditTrail of the unit of work."""
+
+    async def append(self, session: AsyncSession, events: Sequence[AuditEvent], at: datetime) -> None:
+        await repository.lock_end(session)
+        sequence, previous = await repository.end(session)
+        for event in events:
+            sequence += 1
+            entry = _entry(sequence, event, milliseconds(at))
+            previous = entry_hash(previous, entry)
+            session.add(repository.row_of(entry, previous))
+        await session.flush()
+
+
+def _entry(sequence: int, event: AuditEvent, at_ms: int) -> Entry:
+    actor = {"id": event.actor.id, "name": event.actor.name, "kind": event.actor.kind}
+    return Entry(sequence, at_ms, event.kind, actor, event.subject, event.data, event.parts)

@@ -1,0 +1,231 @@
+"""Checks an exported audit log offline: no entry changed, removed, added or moved. Needs the public keys only.
+
+An export is NDJSON: an `export` line, then `entry` lines with `checkpoint` lines among them, the last line a
+checkpoint. An entry that stands for a batch is exported as one line for every part. What this cannot see: that
+an export was cut exactly at one of its checkpoints. Give the newest checkpoint that was seen elsewhere as
+`known` and that is seen too. Light on purpose: the command line uses it without the control plane's libraries.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from control_plane.audit.chain import CHECKPOINT_CONTEXT, GENESIS, Checkpoint, Entry, checkpoint_bytes, entry_hash
+
+FORMAT = "assentry-audit/1"
+_ENOUGH = 100  # problems told
+
+
+class ExportLine(msgspec.Struct, frozen=True, tag_field="type", tag="export", forbid_unknown_fields=True):
+    format: str
+    deployment: str
+    first_sequence: int
+    previous_hash: str  # hex; of the entry before the first
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    index: int
+    of: int
+    data: dict[str, object]
+
+
+class EntryLine(msgspec.Struct, frozen=True, tag_field="type", tag="entry", forbid_unknown_fields=True):
+    sequence: int
+    at_ms: int
+    kind: str
+    actor: dict[str, str]
+    subject: str
+    data: dict[str, object]
+    hash: str
+    part: Part | None = None
+
+
+class CheckpointLine(msgspec.Struct, frozen=True, tag_field="type", tag="checkpoint", forbid_unknown_fields=True):
+    deployment: str
+    sequence: int
+    hash: str
+    at_ms: int
+    key_id: str
+    signature: str  # base64
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return Checkpoint(self.deployment, self.sequence, self.hash, self.at_ms)
+
+
+Line = ExportLine | EntryLine | CheckpointLine
+
+
+class Problem(msgspec.Struct, frozen=True):
+    line: int  # counts from 1; 0: the export as a whole
+    message: str
+
+
+class Verification(msgspec.Struct, frozen=True):
+    entries: int
+    events: int  # entries, a batch counted by its parts
+    first_sequence: int
+    last_sequence: int
+    checkpoint: CheckpointLine | None  # the last good one
+    problems: tuple[Problem, ...]
+
+    @property
+    def intact(self) -> bool:
+        return not self.problems
+
+
+def verify(
+    lines: Iterable[str | bytes], public_keys: Mapping[str, bytes], known: Checkpoint | None = None
+) -> Verification:
+    """`public_keys`: raw Ed25519 keys by key id. Reads the lines once; bad input is a problem, never an exception."""
+    verifier = _Verifier(public_keys, known)
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            verifier.line(number, line)
+        if len(verifier.problems) >= _ENOUGH:
+            break
+    return verifier.finish()
+
+
+class _Verifier:
+    def __init__(self, public_keys: Mapping[str, bytes], known: Checkpoint | None) -> None:
+        self.problems: list[Problem] = []
+        self._keys = public_keys
+        self._known = known
+        self._header: ExportLine | None = None
+        self._hash = GENESIS
+        self._sequence = 0
+        self._entries = self._events = 0
+        self._parts: list[EntryLine] = []
+        self._checkpoint: CheckpointLine | None = None
+
+    def line(self, number: int, text: str | bytes) -> None:
+        try:
+            line = msgspec.json.decode(text, type=Line)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            self._wrong(number, f"not a line of an audit export: {error}")
+            return
+        if self._header is None and not isinstance(line, ExportLine):
+            self._wrong(number, "the first line is not the head of an export")
+            self._header = ExportLine(FORMAT, "", 1, GENESIS.hex())
+        if not isinstance(line, EntryLine):
+            self._parts_are_complete(number)
+        if isinstance(line, ExportLine):
+            self._head(number, line)
+        elif isinstance(line, EntryLine):
+            self._entry_line(number, line)
+        else:
+            self._signed(number, line)
+
+    def finish(self) -> Verification:
+        self._parts_are_complete(0)
+        if self._header is None:
+            self._wrong(0, "the export is empty")
+        elif self._entries and (self._checkpoint is None or self._checkpoint.sequence != self._sequence):
+            signed = self._checkpoint.sequence if self._checkpoint else 0
+            self._wrong(0, f"the end is missing: no checkpoint signs what follows entry {signed}")
+        if self._known is not None and self._known.sequence > self._sequence:
+            self._wrong(0, f"entries up to {self._known.sequence} were signed, this export ends at {self._sequence}")
+        first = self._header.first_sequence if self._header else 0
+        return Verification(
+            self._entries, self._events, first, self._sequence, self._checkpoint, tuple(self.problems[:_ENOUGH])
+        )
+
+    def _wrong(self, number: int, message: str) -> None:
+        self.problems.append(Problem(number, message))
+
+    def _head(self, number: int, line: ExportLine) -> None:
+        if self._header is not None:
+            self._wrong(number, "a second head: two exports were put together")
+            return
+        self._header = line
+        if line.format != FORMAT:
+            self._wrong(number, f"format {line.format!r} is not known; this reads {FORMAT}")
+        self._sequence = line.first_sequence - 1
+        self._hash = self._unhex(number, line.previous_hash)
+        if line.first_sequence <= 1 and self._hash != GENESIS:
+            self._wrong(number, "the first entry does not follow the beginning of the chain")
+
+    def _entry_line(self, number: int, line: EntryLine) -> None:
+        if line.part is None:
+            self._parts_are_complete(number)
+            self._entry(number, line, ())
+            return
+        if self._parts and (line.sequence != self._parts[0].sequence or line.part.index != len(self._parts)):
+            self._parts_are_complete(number)
+        elif not self._parts and line.part.index != 0:
+            self._wrong(number, f"entry {line.sequence} begins with part {line.part.index}")
+        self._parts.append(line)
+        if len(self._parts) == line.part.of:
+            parts, self._parts = self._parts, []
+            self._batch(number, parts)
+
+    def _batch(self, number: int, lines: list[EntryLine]) -> None:
+        plain = [msgspec.structs.replace(line, part=None) for line in lines]
+        if any(line != plain[0] for line in plain):
+            self._wrong(number, f"the parts of entry {plain[0].sequence} do not belong together")
+        self._entry(number, plain[0], tuple(line.part.data for line in lines if line.part is not None))
+
+    def _parts_are_complete(self, number: int) -> None:
+        if self._parts:
+            self._wrong(number, f"parts of entry {self._parts[0].sequence} are missing or out of order")
+            self._parts = []
+
+    def _entry(self, number: int, line: EntryLine, parts: tuple[dict[str, object], ...]) -> None:
+        if line.sequence != self._sequence + 1:
+            self._wrong(number, f"entry {self._sequence + 1} should stand here, not {line.sequence}")
+        entry = Entry(line.sequence, line.at_ms, line.kind, line.actor, line.subject, line.data, parts)
+        try:
+            computed = entry_hash(self._hash, entry)
+        except (TypeError, ValueError):
+            computed = b""
+        if computed.hex() != line.hash:
+            self._wrong(number, f"entry {line.sequence} was changed, or the one before it")
+        self._hash = self._unhex(number, line.hash)
+        self._sequence = line.sequence
+        self._entries += 1
+        self._events += len(parts) or 1
+        self._compare_with_known(number)
+
+    def _compare_with_known(self, number: int) -> None:
+        known = self._known
+        if known is not None and known.sequence == self._sequence and known.hash != self._hash.hex():
+            self._wrong(number, f"entry {self._sequence} is not the one that was signed before: another history")
+
+    def _signed(self, number: int, line: CheckpointLine) -> None:
+        if self._header is not None and line.deployment != self._header.deployment:
+            self._wrong(number, f"the checkpoint belongs to deployment {line.deployment!r}")
+        elif line.sequence != self._sequence or line.hash != self._hash.hex():
+            self._wrong(number, f"the checkpoint signs entry {line.sequence} with another hash: history was changed")
+        elif not self._signature_is_good(line):
+            self._wrong(number, f"the signature of the checkpoint by key {line.key_id!r} is not good")
+        else:
+            self._checkpoint = line
+
+    def _signature_is_good(self, line: CheckpointLine) -> bool:
+        key = self._keys.get(line.key_id)
+        if key is None:
+            return False
+        try:
+            signature = base64.b64decode(line.signature, validate=True)
+            payload = CHECKPOINT_CONTEXT + checkpoint_bytes(line.checkpoint)
+            Ed25519PublicKey.from_public_bytes(key).verify(signature, payload)
+        except (InvalidSignature, binascii.Error, ValueError):
+            return False
+        return True
+
+    def _unhex(self, number: int, text: str) -> bytes:
+        try:
+            raw = bytes.fromhex(text)
+        except ValueError:
+            raw = b""
+        if len(raw) != len(GENESIS):
+            self._wrong(number, "a hash is 64 hexadecimal digits")
+            return GENESIS
+        return raw

@@ -1,0 +1,1 @@
+"""Documents: what admins declare in YAML, planned and applied as a whole."""

@@ -1,0 +1,75 @@
+"""Rows of sign-ins, service-account keys and issued credentials: found by hash, ended, listed as revoked."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime
+
+from sqlmodel import col, delete, select, update
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow, SignInRow
+
+
+def hash_of(token: str) -> str:
+    """Tokens are 256 random bits: a plain hash of one cannot be searched."""
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+async def sign_in(session: AsyncSession, token: str, now: datetime) -> SignInRow | None:
+    """None: unknown or over."""
+    found = await session.exec(select(SignInRow).where(col(SignInRow.token_hash) == hash_of(token)))
+    row = found.first()
+    return row if row is not None and row.expires_at > now else None
+
+
+async def service_account_key(session: AsyncSession, key: str, now: datetime) -> ServiceAccountKeyRow | None:
+    """None: unknown, revoked or expired."""
+    found = await session.exec(select(ServiceAccountKeyRow).where(col(ServiceAccountKeyRow.key_hash) == hash_of(key)))
+    row = found.first()
+    return row if row is not None and row.revoked_at is None and row.expires_at > now else None
+
+
+async def end_sign_ins(session: AsyncSession, identity_id: str, but: str = "") -> None:
+    theirs = col(SignInRow.identity_id) == identity_id
+    await session.exec(delete(SignInRow).where(theirs, col(SignInRow.id) != but))
+
+
+async def forget_expired_sign_ins(session: AsyncSession, now: datetime) -> None:
+    await session.exec(delete(SignInRow).where(col(SignInRow.expires_at) <= now))
+
+
+async def revoked(session: AsyncSession, now: datetime) -> list[str]:
+    """Ids of credentials that were revoked and would still be good otherwise."""
+    statement = select(CredentialRow.id).where(
+        col(CredentialRow.revoked_at).is_not(None), col(CredentialRow.expires_at) > now
+    )
+    return list((await session.exec(statement.order_by(col(CredentialRow.id)))).all())
+
+
+async def revoke_children(session: AsyncSession, parent_id: str, now: datetime) -> None:
+    """Everything that was made with a key is as bad as the key."""
+    live = col(CredentialRow.revoked_at).is_(None)
+    statement = update(CredentialRow).where(col(CredentialRow.parent_id) == parent_id, live)
+    await session.exec(statement.values(revoked_at=now))
+
+
+async def credentials_of(
+    session: AsyncSession, identity_id: str | None, now: datetime, after: str | None, limit: int
+) -> list[CredentialRow]:
+    """Those that are still good."""
+    statement = select(CredentialRow).where(
+        col(CredentialRow.revoked_at).is_(None), col(CredentialRow.expires_at) > now
+    )
+    if identity_id is not None:
+        statement = statement.where(col(CredentialRow.identity_id) == identity_id)
+    if after is not None:
+        statement = statement.where(col(CredentialRow.id) > after)
+    return list((await session.exec(statement.order_by(col(CredentialRow.id)).limit(limit))).all())
+
+
+async def keys_page(session: AsyncSession, after: str | None, limit: int) -> list[ServiceAccountKeyRow]:
+    statement = select(ServiceAccountKeyRow).order_by(col(ServiceAccountKeyRow.id)).limit(limit)
+    if after is not None:
+        statement = statement.where(col(ServiceAccountKeyRow.id) > after)
+    return list((await session.exec(statement)).all())

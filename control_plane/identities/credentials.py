@@ -1,0 +1,185 @@
+"""What requesters show to agents (short-lived tokens, client certificates) and the keys machines get those with.
+
+A credential is always for oneself and never outlives what it was made with. Nothing secret is kept: a token is
+signed, a key is hashed, a certificate's private key never comes here. Revoking tells the agents at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from control_plane.identities import credential_rows, repository
+from control_plane.identities.errors import IdentityNotFoundError
+from control_plane.identities.ports import CertificateIssuer, CertificateRequestError, IssuedCertificate, TargetNames
+from control_plane.identities.sign_ins import KEY_PREFIX
+from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
+from control_plane.kit.access import Permission, Principal
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.errors import FieldProblem, InvalidError, NotFoundError
+from control_plane.kit.ids import new_id, random_text
+from control_plane.kit.keys import SigningKeys
+from control_plane.kit.pagination import Paging, single_key
+from control_plane.kit.secret import Secret
+from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork
+
+EVERY_TARGET = "*"
+LONGEST_CREDENTIAL = timedelta(hours=12)
+LONGEST_KEY = timedelta(days=365)
+_KEY_LENGTH = 52  # 260 bits
+
+
+class MintedToken(msgspec.Struct, frozen=True):
+    credential_id: str
+    token: Secret
+    expires_at: datetime
+
+
+class MintedCertificate(msgspec.Struct, frozen=True):
+    credential_id: str
+    certificate: IssuedCertificate
+
+
+class MintedKey(msgspec.Struct, frozen=True):
+    row: ServiceAccountKeyRow
+    owner: str
+    key: Secret
+
+
+class CredentialService:
+    def __init__(
+        self, keys: SigningKeys, deployment: str, targets: TargetNames, issuer: CertificateIssuer | None = None
+    ) -> None:
+        self._keys = keys
+        self._deployment = deployment
+        self._targets = targets
+        self._issuer = issuer
+
+    # -------------------------------------------------------------- for oneself
+
+    async def token(
+        self, uow: UnitOfWork, principal: Principal, targets: Sequence[str], lifetime: timedelta
+    ) -> MintedToken:
+        """A PostgreSQL password for the named targets, or for all with `*`."""
+        await self._check_targets(uow, targets)
+        row = await self._credential(uow, principal, "token", targets, lifetime)
+        claims = {
+            "iss": self._deployment,
+            "sub": principal.identity,
+            "jti": row.id,
+            "aud": list(targets),
+            "iat": milliseconds(row.issued_at) // 1000,
+            "exp": milliseconds(row.expires_at) // 1000,
+        }
+        return MintedToken(row.id, Secret(self._keys.sign_token(claims)), row.expires_at)
+
+    async def certificate(
+        self, uow: UnitOfWork, principal: Principal, request: bytes, lifetime: timedelta
+    ) -> MintedCertificate:
+        """A client certificate for the key of a PKCS#10 request; good for every target."""
+        if self._issuer is None:
+            raise NotFoundError("this control plane issues no certificates")
+        row = await self._credential(uow, principal, "certificate", [EVERY_TARGET], lifetime)
+        try:
+            issued = self._issuer.issue(request, principal.identity, row.id, uow.now, row.expires_at)
+        except CertificateRequestError as error:
+            raise InvalidError("the certificate request cannot be signed", [_problem("csr", str(error))]) from error
+        return MintedCertificate(row.id, issued)
+
+    async def _credential(
+        self, uow: UnitOfWork, principal: Principal, kind: str, targets: Sequence[str], lifetime: timedelta
+    ) -> CredentialRow:
+        expires_at = (uow.now + min(lifetime, LONGEST_CREDENTIAL)).replace(microsecond=0)
+        key = await uow.session.get(ServiceAccountKeyRow, principal.credential_id)
+        row = CredentialRow(
+            id=new_id("crd"),
+            identity_id=principal.identity,
+            kind=kind,
+            parent_id=principal.credential_id,
+            targets=list(targets),
+            issued_at=uow.now,
+            expires_at=expires_at if key is None else min(expires_at, key.expires_at),
+        )
+        uow.session.add(row)
+        issued = {"kind": kind, "targets": list(targets), "expires_at": row.expires_at.isoformat()}
+        uow.audit(AuditEvent("credential.issued", principal.actor, row.id, issued))
+        return row
+
+    async def _check_targets(self, uow: UnitOfWork, targets: Sequence[str]) -> None:
+        known = await self._targets.known(uow) | {EVERY_TARGET}
+        wrong = [
+            _problem(f"targets[{i}]", f"no target {name!r}") for i, name in enumerate(targets) if name not in known
+        ]
+        if wrong:
+            raise InvalidError("there are no such targets", wrong)
+
+    async def page(
+        self, uow: UnitOfWork, principal: Principal, paging: Paging
+    ) -> tuple[list[CredentialRow], str | None]:
+        """One's own that are still good; an admin sees everybody's."""
+        whose = None if principal.may(Permission.ADMIN) else principal.identity
+        after = single_key(paging, str)
+        rows = await credential_rows.credentials_of(uow.session, whose, uow.now, after, paging.limit + 1)
+        return paging.page(rows, lambda row: (row.id,))
+
+    async def revoke(self, uow: UnitOfWork, principal: Principal, credential_id: str) -> None:
+        """One's own, or anybody's for an admin. Live sessions of it end. Revoking again changes nothing."""
+        row = await uow.session.get(CredentialRow, credential_id)
+        if row is None or not (row.identity_id == principal.identity or principal.may(Permission.ADMIN)):
+            raise NotFoundError(f"there is no credential {credential_id!r}")
+        if row.revoked_at is None:
+            row.revoked_at = uow.now
+            uow.audit(AuditEvent("credential.revoked", principal.actor, row.id))
+            await uow.session.flush()
+            await uow.snapshot_changed()
+
+    # -------------------------------------------------------------- keys of service accounts
+
+    async def create_key(
+        self, uow: UnitOfWork, by: Principal, name: str, description: str, lifetime: timedelta
+    ) -> MintedKey:
+        identity = await repository.identity_by_name(uow.session, name)
+        if identity is None:
+            raise IdentityNotFoundError(name)
+        if identity.kind != "machine":
+            raise InvalidError(f"{name!r} is a person; keys are for machines")
+        key = KEY_PREFIX + random_text(_KEY_LENGTH)
+        row = ServiceAccountKeyRow(
+            id=new_id("key"),
+            identity_id=identity.id,
+            description=description,
+            key_hash=credential_rows.hash_of(key),
+            created_by=by.identity,
+            created_at=uow.now,
+            expires_at=uow.now + min(lifetime, LONGEST_KEY),
+        )
+        uow.session.add(row)
+        uow.audit(AuditEvent("service-account-key.created", by.actor, row.id, {"identity": name}))
+        return MintedKey(row, name, Secret(key))
+
+    async def keys_page(
+        self, uow: UnitOfWork, paging: Paging
+    ) -> tuple[list[tuple[ServiceAccountKeyRow, str]], str | None]:
+        rows = await credential_rows.keys_page(uow.session, single_key(paging, str), paging.limit + 1)
+        kept, cursor = paging.page(rows, lambda row: (row.id,))
+        found = await repository.identities_by_id(uow.session, {row.identity_id for row in kept})
+        names = {str(identity.id): identity.name for identity in found}
+        return [(row, names.get(row.identity_id, "")) for row in kept], cursor
+
+    async def revoke_key(self, uow: UnitOfWork, by: Principal, key_id: str) -> None:
+        """And everything that was made with it."""
+        row = await uow.session.get(ServiceAccountKeyRow, key_id)
+        if row is None:
+            raise NotFoundError(f"there is no service-account key {key_id!r}")
+        if row.revoked_at is None:
+            row.revoked_at = uow.now
+            await credential_rows.revoke_children(uow.session, row.id, uow.now)
+            uow.audit(AuditEvent("service-account-key.revoked", by.actor, row.id))
+            await uow.session.flush()
+            await uow.snapshot_changed()
+
+
+def _problem(path: str, message: str) -> FieldProblem:
+    return FieldProblem(path=f"$.{path}", message=message)

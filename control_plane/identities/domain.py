@@ -1,0 +1,83 @@
+"""Who there is: people and machines, the groups they are in, and what makes one of them able to act. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from control_plane.kit.access import ROLES, Principal, permissions_of
+from control_plane.kit.unit_of_work import Actor
+from data_plane.identifiers import CredentialId, IdentityId
+
+Kind = Literal["person", "machine"]
+
+
+class Group(msgspec.Struct, frozen=True):
+    name: str
+    roles: tuple[str, ...]
+    members: tuple[str, ...]  # names of identities
+    version: int = 1
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """`able` False: disabled itself, or a machine without a living owner. Such a one does nothing any more."""
+
+    id: IdentityId
+    name: str
+    kind: Kind
+    email: str
+    owner_id: IdentityId | None
+    owner: str
+    disabled: bool
+    able: bool
+    groups: tuple[str, ...]
+    roles: frozenset[str]
+    version: int = 1
+
+    @property
+    def actor(self) -> Actor:
+        return Actor(self.id, self.name, self.kind)
+
+    def principal(self, credential: CredentialId, authenticated_at: datetime, csrf: str = "") -> Principal:
+        return Principal(
+            identity=self.id,
+            name=self.name,
+            kind=self.kind,
+            groups=self.groups,
+            permissions=permissions_of(set(self.roles)),
+            credential_id=credential,
+            authenticated_at=authenticated_at,
+            csrf=csrf,
+        )
+
+
+class SnapshotIdentities(msgspec.Struct, frozen=True):
+    """What agents must know of identities. Those that are not able are in it as disabled."""
+
+    identities: tuple[Identity, ...]
+    revoked_credentials: tuple[str, ...]  # not yet expired, in order
+
+
+class Ownership(msgspec.Struct, frozen=True):
+    """What is to be true of an identity's kind and owner."""
+
+    name: str
+    kind: Kind
+    owner: str
+
+    def problem(self, people: Mapping[str, bool]) -> str:
+        """Empty: it may stand. `people`: names of persons, and whether each is able."""
+        if self.kind == "person":
+            return "a person has no owner" if self.owner else ""
+        if not self.owner:
+            return "a machine needs an owner: a person who answers for it"
+        if self.owner not in people:
+            return f"the owner {self.owner!r} is not a person that is known"
+        return "" if people[self.owner] else f"the owner {self.owner!r} is disabled; name another person"
+
+
+def unknown_roles(roles: tuple[str, ...]) -> list[str]:
+    return sorted(set(roles) - set(ROLES))

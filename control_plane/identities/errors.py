@@ -1,0 +1,34 @@
+"""What can go wrong with identities."""
+
+from __future__ import annotations
+
+from control_plane.kit.errors import ConflictError, InvalidError, NotFoundError
+
+
+class IdentityNotFoundError(NotFoundError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no identity named {name!r}")
+
+
+class GroupNotFoundError(NotFoundError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no group named {name!r}")
+
+
+class NameTakenError(ConflictError):
+    def __init__(self, what: str, name: str) -> None:
+        super().__init__(f"a {what} named {name!r} is there already")
+
+
+class LastAdminError(ConflictError):
+    def __init__(self) -> None:
+        super().__init__("nobody could administer any more; put another person into a group with the role admin first")
+
+
+class OwnerError(InvalidError):
+    """The owner that a machine needs is not there or not able, or a person was given one."""
+
+
+class StillOwnsError(ConflictError):
+    def __init__(self, name: str, machines: list[str]) -> None:
+        super().__init__(f"{name!r} owns {', '.join(sorted(machines))}; give those another owner first")

@@ -1,0 +1,42 @@
+"""Sign-in with a name and a password that this control plane keeps: the `SignIn` that is always there."""
+
+from __future__ import annotations
+
+from control_plane.identities import repository, throttle
+from control_plane.identities.passwords import BusyError, Passwords
+from control_plane.identities.ports import NotProven, Proven, Reason
+from control_plane.kit.secret import Secret
+from control_plane.kit.unit_of_work import NOBODY, AuditEvent, Units
+
+_BUSY_SECONDS = 2
+
+
+class LocalSignIn:
+    """Hashing happens between transactions, so that nobody waits for it who only wants the database."""
+
+    def __init__(self, units: Units, passwords: Passwords) -> None:
+        self._units = units
+        self._passwords = passwords
+
+    async def prove(self, name: str, password: Secret) -> Proven | NotProven:
+        async with self._units.reading() as uow:
+            if wait := await throttle.locked_for(uow, name):
+                return NotProven(Reason.LOCKED, wait)
+            row = await repository.row_by_name(uow.session, name)
+        try:
+            matched = await self._passwords.matches(row.password_hash if row else "", password)
+        except BusyError:
+            return NotProven(Reason.BUSY, _BUSY_SECONDS)
+        return await self._judge(name, matched=matched)
+
+    async def _judge(self, name: str, *, matched: bool) -> Proven | NotProven:
+        async with self._units() as uow:
+            if wait := await throttle.locked_for(uow, name):  # others may have tried in the meantime
+                return NotProven(Reason.LOCKED, wait)
+            identity = await repository.identity_by_name(uow.session, name) if matched else None
+            if identity is not None and identity.able and identity.kind == "person":
+                await throttle.succeeded(uow, name)
+                return Proven(identity)
+            failures = await throttle.failed(uow, name)
+            uow.audit(AuditEvent("sign-in.failed", NOBODY, name[:64].replace("\0", ""), {"failures": failures}))
+            return NotProven(Reason.WRONG)

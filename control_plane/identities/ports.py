@@ -1,0 +1,57 @@
+"""What identities need from elsewhere. Single sign-on comes behind `SignIn`; certificates from the deployment's CA."""
+
+from __future__ import annotations
+
+import enum
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from control_plane.identities.domain import Identity
+from control_plane.kit.secret import Secret
+from control_plane.kit.unit_of_work import UnitOfWork
+
+
+class Proven(msgspec.Struct, frozen=True):
+    """Whoever signs in is this person."""
+
+    identity: Identity
+
+
+class Reason(enum.StrEnum):
+    WRONG = "wrong"  # unknown name, wrong password, disabled, a machine: never told apart to the caller
+    LOCKED = "locked"  # too many failures lately
+    BUSY = "busy"
+
+
+class NotProven(msgspec.Struct, frozen=True):
+    reason: Reason
+    retry_after: int = 0  # seconds
+
+
+class SignIn(Protocol):
+    """One way of proving who one is."""
+
+    async def prove(self, name: str, password: Secret) -> Proven | NotProven: ...
+
+
+class TargetNames(Protocol):
+    async def known(self, uow: UnitOfWork) -> frozenset[str]: ...
+
+
+class IssuedCertificate(msgspec.Struct, frozen=True):
+    chain_pem: str
+    ca_pem: str
+    expires_at: datetime
+
+
+class CertificateRequestError(ValueError):
+    """The request cannot be signed; `args[0]` says why."""
+
+
+class CertificateIssuer(Protocol):
+    def issue(
+        self, request: bytes, identity_id: str, credential_id: str, now: datetime, expires_at: datetime
+    ) -> IssuedCertificate:
+        """`request`: PKCS#10, PEM or DER. Raises CertificateRequestError."""

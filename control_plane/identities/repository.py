@@ -1,0 +1,148 @@
+"""Reads identities and groups as the domain knows them, and changes their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import cast
+
+from sqlmodel import col, delete, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from control_plane.identities.domain import Group, Identity, Kind
+from control_plane.identities.tables import GroupRow, IdentityRow, MembershipRow
+from data_plane.identifiers import IdentityId
+
+# ------------------------------------------------------------------ identities
+
+
+async def all_identities(session: AsyncSession) -> list[Identity]:
+    rows = (await session.exec(select(IdentityRow).order_by(col(IdentityRow.name)))).all()
+    return await _complete(session, rows)
+
+
+async def page_of_identities(session: AsyncSession, after: str | None, limit: int) -> list[Identity]:
+    statement = select(IdentityRow).order_by(col(IdentityRow.name)).limit(limit)
+    if after is not None:
+        statement = statement.where(col(IdentityRow.name) > after)
+    return await _complete(session, (await session.exec(statement)).all())
+
+
+async def identities_by_id(session: AsyncSession, ids: Iterable[str]) -> list[Identity]:
+    statement = select(IdentityRow).where(col(IdentityRow.id).in_(set(ids))).order_by(col(IdentityRow.name))
+    return await _complete(session, (await session.exec(statement)).all())
+
+
+async def identity_by_name(session: AsyncSession, name: str) -> Identity | None:
+    row = await row_by_name(session, name)
+    return None if row is None else (await _complete(session, [row]))[0]
+
+
+async def row_by_name(session: AsyncSession, name: str) -> IdentityRow | None:
+    return (await session.exec(select(IdentityRow).where(col(IdentityRow.name) == name))).first()
+
+
+async def members_of(session: AsyncSession, groups: Iterable[str]) -> list[Identity]:
+    """Everybody who is in one of the groups, each once."""
+    ids = select(MembershipRow.identity_id).where(col(MembershipRow.group_name).in_(set(groups)))
+    statement = select(IdentityRow).where(col(IdentityRow.id).in_(ids)).order_by(col(IdentityRow.name))
+    return await _complete(session, (await session.exec(statement)).all())
+
+
+async def machines_of(session: AsyncSession, owner_id: str) -> list[str]:
+    return list((await session.exec(select(IdentityRow.name).where(col(IdentityRow.owner_id) == owner_id))).all())
+
+
+async def _complete(session: AsyncSession, rows: Sequence[IdentityRow]) -> list[Identity]:
+    owners = await _owners(session, rows)
+    groups = await _groups(session, [row.id for row in rows])
+    return [_identity(row, owners.get(row.owner_id or ""), groups.get(row.id, [])) for row in rows]
+
+
+async def _owners(session: AsyncSession, rows: Sequence[IdentityRow]) -> dict[str, IdentityRow]:
+    wanted = {row.owner_id for row in rows if row.owner_id}
+    if not wanted:
+        return {}
+    found = await session.exec(select(IdentityRow).where(col(IdentityRow.id).in_(wanted)))
+    return {row.id: row for row in found.all()}
+
+
+async def _groups(session: AsyncSession, ids: Sequence[str]) -> dict[str, list[GroupRow]]:
+    statement = (
+        select(MembershipRow.identity_id, GroupRow)
+        .join(GroupRow, col(GroupRow.name) == col(MembershipRow.group_name))
+        .order_by(col(GroupRow.name))
+    )
+    if len(ids) <= _FEW:
+        statement = statement.where(col(MembershipRow.identity_id).in_(ids))
+    groups: dict[str, list[GroupRow]] = {}
+    for identity_id, group in (await session.exec(statement)).all():
+        groups.setdefault(identity_id, []).append(group)
+    return groups
+
+
+_FEW = 500  # beyond it all memberships are read: databases limit how many values a statement may carry
+
+
+def _identity(row: IdentityRow, owner: IdentityRow | None, groups: Sequence[GroupRow]) -> Identity:
+    owned_well = row.kind == "person" or (owner is not None and owner.kind == "person" and not owner.disabled)
+    return Identity(
+        id=IdentityId(row.id),
+        name=row.name,
+        kind=cast("Kind", row.kind),
+        email=row.email,
+        owner_id=IdentityId(row.owner_id) if row.owner_id else None,
+        owner=owner.name if owner else "",
+        disabled=row.disabled,
+        able=owned_well and not row.disabled,
+        groups=tuple(group.name for group in groups),
+        roles=frozenset(role for group in groups for role in group.roles),
+        version=row.version,
+    )
+
+
+# ------------------------------------------------------------------ groups
+
+
+async def all_groups(session: AsyncSession) -> list[Group]:
+    rows = (await session.exec(select(GroupRow).order_by(col(GroupRow.name)))).all()
+    return await _with_members(session, rows)
+
+
+async def group_by_name(session: AsyncSession, name: str) -> Group | None:
+    row = await session.get(GroupRow, name)
+    return None if row is None else (await _with_members(session, [row]))[0]
+
+
+async def _with_members(session: AsyncSession, rows: Sequence[GroupRow]) -> list[Group]:
+    statement = (
+        select(MembershipRow.group_name, IdentityRow.name)
+        .join(IdentityRow, col(IdentityRow.id) == col(MembershipRow.identity_id))
+        .where(col(MembershipRow.group_name).in_([row.name for row in rows]))
+        .order_by(col(IdentityRow.name))
+    )
+    members: dict[str, list[str]] = {}
+    for group, member in (await session.exec(statement)).all():
+        members.setdefault(group, []).append(member)
+    return [Group(row.name, tuple(sorted(row.roles)), tuple(members.get(row.name, ())), row.version) for row in rows]
+
+
+async def set_members(session: AsyncSession, group: str, names: Sequence[str]) -> None:
+    """Every name must be known."""
+    found = await session.exec(select(IdentityRow.id).where(col(IdentityRow.name).in_(names)))
+    wanted = set(found.all())
+    present_rows = await session.exec(select(MembershipRow.identity_id).where(col(MembershipRow.group_name) == group))
+    present = set(present_rows.all())
+    gone = col(MembershipRow.identity_id).in_(present - wanted)
+    await session.exec(delete(MembershipRow).where(col(MembershipRow.group_name) == group, gone))
+    session.add_all(MembershipRow(group_name=group, identity_id=member) for member in sorted(wanted - present))
+
+
+async def known_names(session: AsyncSession, names: Iterable[str]) -> set[str]:
+    found = await session.exec(select(IdentityRow.name).where(col(IdentityRow.name).in_(set(names))))
+    return set(found.all())
+
+
+async def able_admins(session: AsyncSession) -> set[str]:
+    """Names of the people who can still administer."""
+    everybody = await all_identities(session)
+    return {one.name for one in everybody if one.able and one.kind == "person" and "admin" in one.roles}

@@ -1,0 +1,198 @@
+"""People, machines and groups: what admins change, and what other features ask.
+
+Every change tells the agents (a new snapshot), so that a disabled identity or a lost group ends live
+sessions at once. Nothing may leave the deployment without a person who can administer it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from control_plane.identities import credential_rows, repository
+from control_plane.identities.domain import Group, Identity, Kind, Ownership, SnapshotIdentities, unknown_roles
+from control_plane.identities.errors import (
+    GroupNotFoundError,
+    IdentityNotFoundError,
+    LastAdminError,
+    NameTakenError,
+    OwnerError,
+    StillOwnsError,
+)
+from control_plane.identities.tables import GroupRow, IdentityRow
+from control_plane.kit.errors import InvalidError
+from control_plane.kit.ids import new_id
+from control_plane.kit.pagination import Paging, single_key
+from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
+
+
+class IdentityService:
+    # -------------------------------------------------------------- asked by other features
+
+    async def snapshot(self, uow: UnitOfWork) -> SnapshotIdentities:
+        identities = await repository.all_identities(uow.session)
+        revoked = await credential_rows.revoked(uow.session, uow.now)
+        return SnapshotIdentities(tuple(identities), tuple(revoked))
+
+    async def find(self, uow: UnitOfWork, identity_id: str) -> Identity | None:
+        return next(iter(await repository.identities_by_id(uow.session, [identity_id])), None)
+
+    async def find_all(self, uow: UnitOfWork, ids: Iterable[str]) -> dict[str, Identity]:
+        """By id; those that are not there are left out."""
+        return {one.id: one for one in await repository.identities_by_id(uow.session, ids)}
+
+    async def members_of(self, uow: UnitOfWork, groups: Iterable[str]) -> list[Identity]:
+        """Everybody in any of the groups, each once, able or not."""
+        return await repository.members_of(uow.session, groups)
+
+    # -------------------------------------------------------------- shown
+
+    async def page(self, uow: UnitOfWork, paging: Paging) -> tuple[list[Identity], str | None]:
+        after = single_key(paging, str)
+        found = await repository.page_of_identities(uow.session, after, paging.limit + 1)
+        return paging.page(found, lambda identity: (identity.name,))
+
+    async def named(self, uow: UnitOfWork, name: str) -> Identity:
+        identity = await repository.identity_by_name(uow.session, name)
+        if identity is None:
+            raise IdentityNotFoundError(name)
+        return identity
+
+    async def groups(self, uow: UnitOfWork) -> list[Group]:
+        return await repository.all_groups(uow.session)
+
+    async def group(self, uow: UnitOfWork, name: str) -> Group:
+        group = await repository.group_by_name(uow.session, name)
+        if group is None:
+            raise GroupNotFoundError(name)
+        return group
+
+    # -------------------------------------------------------------- changed
+
+    async def create(
+        self, uow: UnitOfWork, by: Actor, *, name: str, kind: Kind, email: str = "", owner: str = ""
+    ) -> Identity:
+        if await repository.row_by_name(uow.session, name) is not None:
+            raise NameTakenError("identity", name)
+        owner_id = await self._owner_id(uow, Ownership(name, kind, owner))
+        row = IdentityRow(
+            id=new_id("idn"),
+            name=name,
+            kind=kind,
+            email=email,
+            owner_id=owner_id,
+            created_at=uow.now,
+            updated_at=uow.now,
+        )
+        uow.session.add(row)
+        await uow.session.flush()
+        await self._changed(uow, by, "identity.created", name, {"kind": kind, "email": email, "owner": owner})
+        return await self.named(uow, name)
+
+    async def change(
+        self,
+        uow: UnitOfWork,
+        by: Actor,
+        name: str,
+        *,
+        email: str | None = None,
+        owner: str | None = None,
+        disabled: bool | None = None,
+    ) -> Identity:
+        """None leaves a field as it is."""
+        before = await self.named(uow, name)
+        row = await self._row(uow, name)
+        if email is not None:
+            row.email = email
+        if owner is not None and owner != before.owner:
+            row.owner_id = await self._owner_id(uow, Ownership(name, before.kind, owner))
+        if disabled is not None:
+            row.disabled = disabled
+        row.version += 1
+        row.updated_at = uow.now
+        await uow.session.flush()
+        if disabled and not before.disabled:
+            await credential_rows.end_sign_ins(uow.session, row.id)
+            _keep_an_admin(uow, before.roles)
+        after = await self.named(uow, name)
+        changes: dict[str, Json] = {"email": after.email, "owner": after.owner, "disabled": after.disabled}
+        await self._changed(uow, by, "identity.updated", name, changes)
+        return after
+
+    async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
+        """Its credentials go with it; agents no longer know it."""
+        before = await self.named(uow, name)
+        row = await self._row(uow, name)
+        machines = await repository.machines_of(uow.session, row.id)
+        if machines:
+            raise StillOwnsError(name, machines)
+        _keep_an_admin(uow, before.roles)
+        await uow.session.delete(row)
+        await uow.session.flush()
+        await self._changed(uow, by, "identity.deleted", name, {})
+
+    async def put_group(
+        self, uow: UnitOfWork, by: Actor, name: str, *, roles: Sequence[str], members: Sequence[str]
+    ) -> Group:
+        """Creates the group, or makes it have exactly these roles and members."""
+        await self._check_group(uow, tuple(roles), members)
+        row = await uow.session.get(GroupRow, name)
+        kind = "group.created" if row is None else "group.updated"
+        if row is None:
+            row = GroupRow(name=name, roles=[], version=0, created_at=uow.now, updated_at=uow.now)
+        _keep_an_admin(uow, row.roles)
+        row.roles = sorted(set(roles))
+        row.version += 1
+        row.updated_at = uow.now
+        uow.session.add(row)
+        await uow.session.flush()
+        await repository.set_members(uow.session, name, members)
+        await uow.session.flush()
+        changes = {"roles": sorted(set(roles)), "members": sorted(set(members))}
+        await self._changed(uow, by, kind, name, changes)
+        return await self.group(uow, name)
+
+    async def delete_group(self, uow: UnitOfWork, by: Actor, name: str) -> None:
+        row = await uow.session.get(GroupRow, name)
+        if row is None:
+            raise GroupNotFoundError(name)
+        _keep_an_admin(uow, row.roles)
+        await uow.session.delete(row)
+        await uow.session.flush()
+        await self._changed(uow, by, "group.deleted", name, {})
+
+    # -------------------------------------------------------------- rules
+
+    async def _owner_id(self, uow: UnitOfWork, ownership: Ownership) -> str | None:
+        row = await repository.row_by_name(uow.session, ownership.owner) if ownership.owner else None
+        people = {row.name: not row.disabled} if row is not None and row.kind == "person" else {}
+        if problem := ownership.problem(people):
+            raise OwnerError(problem)
+        return None if row is None else row.id
+
+    async def _check_group(self, uow: UnitOfWork, roles: tuple[str, ...], members: Sequence[str]) -> None:
+        if wrong := unknown_roles(roles):
+            raise InvalidError(f"unknown roles: {', '.join(wrong)}")
+        known = await repository.known_names(uow.session, members)
+        if missing := sorted(set(members) - known):
+            raise InvalidError(f"unknown members: {', '.join(missing)}")
+
+    async def _row(self, uow: UnitOfWork, name: str) -> IdentityRow:
+        row = await repository.row_by_name(uow.session, name)
+        if row is None:
+            raise IdentityNotFoundError(name)
+        return row
+
+    async def _changed(self, uow: UnitOfWork, by: Actor, kind: str, subject: str, data: Mapping[str, Json]) -> None:
+        uow.audit(AuditEvent(kind, by, subject, data))
+        await uow.snapshot_changed()
+
+
+def _keep_an_admin(uow: UnitOfWork, roles: Iterable[str]) -> None:
+    """Somebody with these roles is about to lose them: see at the end that an admin is left."""
+    if "admin" in roles:
+        uow.check_last(_somebody_administers)
+
+
+async def _somebody_administers(uow: UnitOfWork) -> None:
+    if not await repository.able_admins(uow.session):
+        raise LastAdminError

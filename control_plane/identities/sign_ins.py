@@ -1,0 +1,172 @@
+"""Sessions of people with the control plane itself: opened by a sign-in, shown as a cookie or a bearer token.
+
+A browser's session is a cookie that scripts cannot read, and every unsafe request must repeat a CSRF token
+that follows from the cookie. The command line's is a bearer token. Only a hash of either is kept.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from datetime import datetime, timedelta
+from typing import Literal
+
+import msgspec
+from starlette.requests import HTTPConnection
+
+from control_plane.identities import credential_rows, repository
+from control_plane.identities.domain import Identity
+from control_plane.identities.passwords import Passwords, password_problem
+from control_plane.identities.ports import NotProven, Proven, Reason, SignIn
+from control_plane.identities.tables import SignInRow
+from control_plane.kit.access import Principal
+from control_plane.kit.errors import InvalidError, TooManyRequestsError, UnauthenticatedError, UnavailableError
+from control_plane.kit.ids import new_id, random_text
+from control_plane.kit.secret import Secret
+from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork, Units
+from data_plane.identifiers import CredentialId
+
+Channel = Literal["console", "cli"]
+
+SESSION_PREFIX = "assentry_s_"
+KEY_PREFIX = "assentry_k_"
+_SECRET_LENGTH = 52  # 260 bits
+
+
+class OpenedSignIn(msgspec.Struct, frozen=True):
+    identity: Identity
+    token: Secret
+    csrf: str
+    expires_at: datetime
+
+
+class SignInService:
+    def __init__(self, units: Units, sign_in: SignIn, passwords: Passwords, lifetime: timedelta) -> None:
+        self._units = units
+        self._sign_in = sign_in
+        self._passwords = passwords
+        self._lifetime = lifetime
+
+    async def sign_in(self, name: str, password: Secret, channel: Channel) -> OpenedSignIn:
+        """Its own transactions: the hashing in between is slow. Raises UnauthenticatedError, TooManyRequestsError."""
+        match await self._sign_in.prove(name, password):
+            case Proven(identity):
+                async with self._units() as uow:
+                    return await self.open(uow, identity, channel)
+            case NotProven(reason, retry_after):
+                raise _refusal(reason, retry_after)
+
+    async def open(self, uow: UnitOfWork, identity: Identity, channel: Channel) -> OpenedSignIn:
+        """For somebody who has proven who they are."""
+        await credential_rows.forget_expired_sign_ins(uow.session, uow.now)
+        token = SESSION_PREFIX + random_text(_SECRET_LENGTH)
+        row = SignInRow(
+            id=new_id("sin"),
+            identity_id=identity.id,
+            channel=channel,
+            token_hash=credential_rows.hash_of(token),
+            created_at=uow.now,
+            expires_at=uow.now + self._lifetime,
+        )
+        uow.session.add(row)
+        uow.audit(AuditEvent("sign-in.opened", identity.actor, row.id, {"channel": channel}))
+        return OpenedSignIn(identity, Secret(token), csrf_token(token), row.expires_at)
+
+    async def sign_out(self, uow: UnitOfWork, principal: Principal) -> None:
+        row = await uow.session.get(SignInRow, principal.credential_id)
+        if row is not None:
+            await uow.session.delete(row)
+        uow.audit(AuditEvent("sign-in.ended", principal.actor, principal.credential_id))
+
+    async def change_password(self, principal: Principal, old: Secret, new: Secret) -> None:
+        """One's own. Ends every other sign-in of the same person."""
+        if problem := password_problem(new, principal.name):
+            raise InvalidError(problem)
+        proven = await self._sign_in.prove(principal.name, old)
+        if isinstance(proven, NotProven):
+            raise _refusal(proven.reason, proven.retry_after)
+        await self._set(principal.actor, principal.name, new, but=principal.credential_id)
+
+    async def reset_password(self, by: Actor, name: str, new: Secret | None = None) -> Secret:
+        """By an admin: gives the person a new password, made up here when none is given, and signs them out."""
+        chosen = new or Secret(random_text(20))
+        if problem := password_problem(chosen, name):
+            raise InvalidError(problem)
+        await self._set(by, name, chosen, but="")
+        return chosen
+
+    async def _set(self, by: Actor, name: str, password: Secret, but: str) -> None:
+        password_hash = await self._passwords.hash(password)
+        async with self._units() as uow:
+            row = await repository.row_by_name(uow.session, name)
+            if row is None or row.kind != "person":
+                raise InvalidError(f"{name!r} is no person; a machine has keys")
+            row.password_hash = password_hash
+            row.updated_at = uow.now
+            await credential_rows.end_sign_ins(uow.session, row.id, but)
+            uow.audit(AuditEvent("identity.password-changed", by, name))
+
+
+def _refusal(reason: Reason, retry_after: int) -> Exception:
+    match reason:
+        case Reason.WRONG:
+            return UnauthenticatedError("the name or the password is wrong")
+        case Reason.LOCKED:
+            after = {"retry-after": str(retry_after)}
+            return TooManyRequestsError(f"too many failures; try again in {retry_after} s", headers=after)
+        case Reason.BUSY:
+            return UnavailableError("too many people sign in at this moment; try again")
+
+
+class RequestAuthenticator:
+    """Finds the principal of a request by its cookie, its bearer token or its service-account key."""
+
+    def __init__(self, units: Units, cookie_name: str) -> None:
+        self._units = units
+        self.cookie_name = cookie_name
+
+    async def authenticate(self, request: HTTPConnection) -> Principal | None:
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        if bearer and scheme.lower() == "bearer":
+            return await self._by_bearer(bearer.strip())
+        cookie = request.cookies.get(self.cookie_name, "")
+        return await self._by_session(cookie, "console") if cookie else None
+
+    def csrf_matches(self, principal: Principal, sent: str) -> bool:
+        return hmac.compare_digest(principal.csrf.encode(), sent.encode(errors="replace"))
+
+    async def _by_bearer(self, token: str) -> Principal | None:
+        if token.startswith(SESSION_PREFIX):
+            return await self._by_session(token, "cli")
+        return await self._by_key(token) if token.startswith(KEY_PREFIX) else None
+
+    async def _by_session(self, token: str, channel: Channel) -> Principal | None:
+        async with self._units.reading() as uow:
+            row = await credential_rows.sign_in(uow.session, token, uow.now)
+            if row is None or row.channel != channel:
+                return None
+            csrf = csrf_token(token) if channel == "console" else ""
+            return await _principal(uow, row.identity_id, row.id, row.created_at, csrf)
+
+    async def _by_key(self, key: str) -> Principal | None:
+        async with self._units.reading() as uow:
+            row = await credential_rows.service_account_key(uow.session, key, uow.now)
+            if row is None:
+                return None
+            return await _principal(uow, row.identity_id, row.id, uow.now, "")
+
+
+async def _principal(
+    uow: UnitOfWork, identity_id: str, credential: str, authenticated_at: datetime, csrf: str
+) -> Principal | None:
+    found = await repository.identities_by_id(uow.session, [identity_id])
+    if not found or not found[0].able:
+        return None
+    return found[0].principal(CredentialId(credential), authenticated_at, csrf)
+
+
+def csrf_token(session_token: str) -> str:
+    """Follows from the cookie, which no other site can read."""
+    digest = hmac.digest(session_token.encode(errors="surrogatepass"), b"assentry-csrf-v1", hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

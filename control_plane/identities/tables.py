@@ -1,0 +1,115 @@
+"""Rows of identities, groups, sign-ins and credentials. Secrets are kept as hashes only."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import ForeignKey, Integer, String
+from sqlmodel import Field
+
+from control_plane.db.table import JsonColumn, Table, UtcDateTime
+
+
+def _identity_key(*, primary_key: bool = False) -> str:
+    """A reference to an identity that goes when the identity goes."""
+    column: str = Field(
+        sa_type=String(64),
+        primary_key=primary_key,
+        index=not primary_key,
+        sa_column_args=[ForeignKey("identities.id", ondelete="CASCADE")],
+    )
+    return column
+
+
+class IdentityRow(Table, table=True):
+    __tablename__ = "identities"
+
+    id: str = Field(primary_key=True, max_length=64)
+    name: str = Field(max_length=64, unique=True)
+    kind: str = Field(max_length=16)
+    email: str = Field(default="", max_length=255)
+    owner_id: str | None = Field(
+        default=None, sa_type=String(64), sa_column_args=[ForeignKey("identities.id", ondelete="RESTRICT")]
+    )
+    disabled: bool = False
+    password_hash: str = Field(default="", max_length=255)  # argon2id; empty: cannot sign in with a password
+    managed: bool = False  # applied from documents, so pruning may remove it
+    version: int = Field(default=1, sa_type=Integer)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class GroupRow(Table, table=True):
+    __tablename__ = "groups"
+
+    name: str = Field(primary_key=True, max_length=64)
+    roles: list[str] = Field(sa_type=JsonColumn)
+    managed: bool = False
+    version: int = Field(default=1, sa_type=Integer)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    updated_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class MembershipRow(Table, table=True):
+    __tablename__ = "memberships"
+
+    group_name: str = Field(
+        sa_type=String(64), primary_key=True, sa_column_args=[ForeignKey("groups.name", ondelete="CASCADE")]
+    )
+    identity_id: str = Field(
+        sa_type=String(64),
+        primary_key=True,
+        index=True,
+        sa_column_args=[ForeignKey("identities.id", ondelete="CASCADE")],
+    )
+
+
+class SignInRow(Table, table=True):
+    """A person signed in to the console or the command line."""
+
+    __tablename__ = "sign_ins"
+
+    id: str = Field(primary_key=True, max_length=64)
+    identity_id: str = _identity_key()
+    channel: str = Field(max_length=16)  # console, cli
+    token_hash: str = Field(max_length=64, unique=True)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class AttemptsRow(Table, table=True):
+    """Failed sign-ins of one name, known or not: both are treated alike."""
+
+    __tablename__ = "sign_in_attempts"
+
+    name_hash: str = Field(primary_key=True, max_length=64)
+    failures: int
+    locked_until: datetime = Field(sa_type=UtcDateTime, index=True)
+
+
+class ServiceAccountKeyRow(Table, table=True):
+    __tablename__ = "service_account_keys"
+
+    id: str = Field(primary_key=True, max_length=64)
+    identity_id: str = _identity_key()
+    description: str = Field(default="", max_length=255)
+    key_hash: str = Field(max_length=64, unique=True)
+    created_by: str = Field(max_length=64)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class CredentialRow(Table, table=True):
+    """What a requester shows to an agent: a token or a client certificate. Only what is needed to revoke it."""
+
+    __tablename__ = "credentials"
+
+    id: str = Field(primary_key=True, max_length=64)
+    identity_id: str = _identity_key()
+    kind: str = Field(max_length=16)  # token, certificate
+    parent_id: str = Field(max_length=64, index=True)  # the sign-in or key that it was made with
+    targets: list[str] = Field(sa_type=JsonColumn)
+    issued_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
