@@ -1,0 +1,154 @@
+"""The catalogue of one database as its sessions share it: names, and what masks protect. Pure; `catalog_refresh` loads.
+
+Between a change and the next load the catalogue is *stale*: views, which may mean something else by then, are
+protected whole, and relations that it has never seen are masked whole by `columns`. What another client changes without
+the agent's knowledge is seen at the next poll. A transaction that has not committed is not seen at all: a session that
+may replace views while it is masked can show itself what they select until it commits.
+
+A column that was protected once stays protected, whatever it is renamed to, until the masks themselves change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from data_plane.gate.interface import Resource, Subject
+from data_plane.policy.model import ColumnMask, Strategy
+from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
+from data_plane.protocols.postgres.interface import Classifier, SearchPath
+from data_plane.protocols.postgres.protection import ByName, Protection, close
+
+_REMEMBERED: Final = 20_000
+_OWN_SCHEMA: Final = '"$user"'
+
+MaskedColumns = tuple[tuple[str, Strategy], ...]
+
+
+class Catalogue:
+    """Implements `interface.Names`. `wanted(changed)` is called when it should be loaded again: soon when something
+    changed, and within a second when something is not known."""
+
+    def __init__(self, classifier: Classifier, wanted: Callable[[bool], None]) -> None:
+        self.data: CatalogData = NOTHING
+        self.epoch = 0
+        self.changes = 0
+        self.stale = True
+        self._classifier = classifier
+        self._wanted = wanted
+        self._by_name = ByName(NOTHING)
+        self._names: frozenset[str] | None = None
+        self._protections: dict[MaskedColumns, Protection] = {}
+        self._sticky: dict[MaskedColumns, dict[int, dict[int, Strategy]]] = {}
+        self._resolved: dict[SearchPath, dict[Subject, Subject]] = {}
+        self._announced: dict[str, str] = {}  # name: schema, of relations that are being made
+
+    # ------------------------------------------------------------------ loading
+
+    def loaded(self, data: CatalogData | None, changes: int) -> None:
+        """`data` None: nothing is different. `changes` is what `self.changes` was when the load began."""
+        was_stale, self.stale = self.stale, changes != self.changes
+        if not self.stale:
+            self._announced = {}
+        if data is not None:
+            self.data = data
+            self._by_name = ByName(data)
+            self._names = None
+            self._protections = {}
+        if data is not None or was_stale != self.stale:
+            self.epoch += 1
+        self._resolved = {}
+
+    def changed(self) -> None:
+        self.changes += 1
+        if not self.stale:
+            self.stale = True
+            self.epoch += 1
+        self._wanted(True)
+
+    # ------------------------------------------------------------------ what is protected
+
+    def protection(self, masks: tuple[ColumnMask, ...]) -> Protection:
+        key: MaskedColumns = tuple(sorted({(mask.column, mask.strategy) for mask in masks}))
+        protection = self._protections.get(key)
+        if protection is None:
+            protection = close(self.data, self._by_name, masks, self._classifier, self._sticky.get(key, {}))
+            self._protections[key] = protection
+            self._sticky[key] = {oid: dict(columns) for oid, columns in protection.columns.items()}
+        return protection
+
+    def relation(self, oid: int) -> Relation | None:
+        """None: not known; it will be asked for."""
+        relation = self.data.relations.get(oid)
+        if relation is None:
+            self._wanted(False)
+        return relation
+
+    def relations(self, candidate: str) -> list[Relation]:
+        return self._by_name.relations(candidate)
+
+    def is_name(self, name: str) -> bool:
+        """Whether it names a relation, column, function or schema, so that telling it tells no data."""
+        if self._names is None:
+            relations = self.data.relations.values()
+            self._names = frozenset(
+                {relation.name for relation in relations}
+                | {column for relation in relations for column in relation.columns.values()}
+                | self.data.builtin_functions
+                | self.data.user_functions
+                | self.data.schemas
+            )
+        return name in self._names
+
+    # ------------------------------------------------------------------ names
+
+    def resolve(self, subject: Subject, path: SearchPath) -> Subject:
+        known = self._resolved.get(path)
+        if known is None:
+            if len(self._resolved) >= _REMEMBERED:
+                self._resolved = {}
+            known = self._resolved[path] = {}
+        resolved = known.get(subject)
+        if resolved is None:
+            if len(known) >= _REMEMBERED:
+                known.clear()
+            resolved = known[subject] = self._resolve(subject, path)
+        return resolved
+
+    def _resolve(self, subject: Subject, path: SearchPath) -> Subject:
+        creates = any(verb.startswith("CREATE") or verb == "SELECT INTO" for verb in subject.verbs)
+        resources = tuple(
+            self._candidates(resource, path, creates=creates and "ddl" in resource.access)
+            if resource.kind == "relation"
+            else resource
+            for resource in subject.resources
+        )
+        return subject if resources == subject.resources else msgspec.structs.replace(subject, resources=resources)
+
+    def _candidates(self, resource: Resource, path: SearchPath, *, creates: bool) -> Resource:
+        found: list[str] = []
+        for candidate in resource.candidates:
+            schema, separator, name = candidate.partition(".")
+            if separator and schema == "?":
+                found += self._look_up(name, path, creates=creates)
+            else:
+                found.append(candidate)
+        return msgspec.structs.replace(resource, candidates=tuple(dict.fromkeys(found)))
+
+    def _look_up(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:
+        if name in path.temporary:
+            return [f"pg_temp.{name}"]
+        schemas = [self.data.user if schema in (_OWN_SCHEMA, "$user") else schema for schema in path.schemas]
+        searched = schemas if "pg_catalog" in schemas else ["pg_catalog", *schemas]
+        home = next((schema for schema in schemas if schema in self.data.schemas), "")
+        found = next((f"{schema}.{name}" for schema in searched if self._by_name.relation(schema, name)), "")
+        if creates and home:
+            self._announced[name] = home
+            return [made for made in dict.fromkeys((f"{home}.{name}", found)) if made]
+        if found:
+            return [found]
+        self._wanted(False)
+        announced = self._announced.get(name)
+        return [f"{announced}.{name}" if announced in schemas else f"?.{name}"]

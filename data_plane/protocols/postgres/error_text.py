@@ -1,0 +1,70 @@
+"""Takes protected values out of ErrorResponse and NoticeResponse. Pure. Fields as in chapter 55.8.
+
+PostgreSQL quotes data in its messages: `invalid input syntax for type integer: "078-05-1120"`, `Key (ssn)=(…) already
+exists`, `operator does not exist: 078-05-1120`, the arguments of RAISE. Kept are severity, SQLSTATE, the position in
+the client's own text and where in the server's source it arose; detail, hint, context and names of objects are dropped.
+The message is kept when it has a position (then the parser complains of what the client wrote), and for SQLSTATEs that
+speak of names and states, where each word in quotes must be a name of the catalogue. Whatever has a context comes out
+of a function and is withheld, like all the rest. The client still learns from the SQLSTATE what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from data_plane.masking.marks import MARK
+
+_KEPT: Final = frozenset(b"SVCPFLR")
+_CLASSES_OF_NAMES: Final = frozenset(
+    "00 01 08 0A 0B 24 25 26 28 2B 2D 34 3B 3D 3F 40 53 54 55 57".split()  # noqa: SIM905 - reads better without quotes
+)
+_STATES_OF_NAMES: Final = frozenset(
+    "42501 42P01 42P03 42P04 42P05 42P06 42P07 42P16 42701 42703 42704 42710 42809 42939".split()  # noqa: SIM905
+)
+_SAID_INSTEAD: Final = {
+    b"23502": b"a value that must not be null is null",
+    b"23503": b"a foreign key constraint is violated",
+    b"23505": b"a unique constraint is violated: such a row exists",
+    b"23514": b"a check constraint is violated",
+    b"22001": b"a value is too long for its type",
+    b"22003": b"a number is out of range",
+    b"22012": b"division by zero",
+    b"22P02": b"a value does not have the syntax of its type",
+    b"P0001": b"a function raised an error",
+    b"00000": b"a function raised a notice",
+    b"01000": b"a function raised a warning",
+}
+_WITHHELD: Final = b" (the message is withheld: it may quote masked data)"
+
+
+def without_values(payload: bytes, is_name: Callable[[str], bool]) -> bytes:
+    """The payload with only what cannot hold data; `is_name` knows the identifiers that may be told."""
+    fields = {field[0]: field[1:] for field in reversed(payload.split(b"\0")) if field}  # the first of its kind wins
+    kept = [bytes([code]) + value for code, value in reversed(fields.items()) if code in _KEPT]
+    if ord("M") in fields:
+        kept.append(b"M" + _message(fields, is_name))
+    return b"".join(field + b"\0" for field in kept) + b"\0"
+
+
+def _message(fields: Mapping[int, bytes], is_name: Callable[[str], bool]) -> bytes:
+    message, state = fields[ord("M")], fields.get(ord("C"), b"XX000")
+    if not (ord("W") in fields or ord("q") in fields):
+        if ord("P") in fields:
+            return message
+        if _speaks_of_names(state.decode("latin-1")) and message.isascii():
+            return _without_unknown_names(message, is_name)
+    return _SAID_INSTEAD.get(state, b"SQLSTATE " + state) + _WITHHELD
+
+
+def _speaks_of_names(state: str) -> bool:
+    return state[:2] in _CLASSES_OF_NAMES or state in _STATES_OF_NAMES
+
+
+def _without_unknown_names(message: bytes, is_name: Callable[[str], bool]) -> bytes:
+    """As it is when all that it quotes are names; else one mark from the first quote to the last."""
+    parts = message.split(b'"')
+    quoted = [part for text in parts[1::2] for part in text.decode().split(".")]
+    if len(parts) % 2 == 1 and all(map(is_name, quoted)):
+        return message
+    return parts[0] + b'"' + MARK + b'"' + (parts[-1] if len(parts) > 2 else b"")

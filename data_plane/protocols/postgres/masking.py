@@ -1,0 +1,104 @@
+"""The masking of one session: what `core` asks for results, COPY, error texts and what the client sends.
+
+Masks come as names: those of the session (from rules that only mask) and those of the operation (from the rule that
+allowed it). What a name means is looked up in the current snapshot each time, so that a change of a mask holds from the
+next result on. A name that the snapshot does not have masks everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from data_plane.masking import marks
+from data_plane.masking.detectors import Detectors
+from data_plane.masking.marks import Marks
+from data_plane.policy.model import MaskSpec
+from data_plane.protocols.postgres import columns, copy_rows, error_text
+from data_plane.protocols.postgres.catalog import Catalogue
+from data_plane.protocols.postgres.columns import SetOfMasks
+from data_plane.protocols.postgres.interface import CopyPlan, CopyRefused, ResultPlan, Statement
+from data_plane.protocols.postgres.rows import WithheldRows
+
+_REMEMBERED: Final = 256
+
+Definitions = Callable[[], Mapping[str, MaskSpec]]
+"""The masks of the current snapshot: the same object for as long as the snapshot stands."""
+
+_Key = tuple[bytes, tuple[int, ...], Statement | None, tuple[str, ...]]
+
+
+class SessionMasking:
+    """Implements `interface.Masking`. `active` says whether the session has masks of its own; results of operations
+    that carry masks are asked for in any case."""
+
+    def __init__(self, catalogue: Catalogue, definitions: Definitions, masks: tuple[str, ...], key: bytes) -> None:
+        self.active = bool(masks)
+        self._catalogue = catalogue
+        self._definitions = definitions
+        self._masks = masks
+        self._keyed = Marks(key)
+        self._defined: Mapping[str, MaskSpec] = {}
+        self._epoch = -1
+        self._sets: dict[tuple[str, ...], SetOfMasks] = {}
+        self._plans: dict[_Key, ResultPlan | None] = {}
+
+    def result(
+        self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]
+    ) -> ResultPlan | None:
+        if not masks and not self._masks:
+            return None
+        self._forget_what_changed()
+        key = (description, tuple(formats), statement, masks)
+        try:
+            return self._plans[key]
+        except KeyError:
+            pass
+        if len(self._plans) >= _REMEMBERED:
+            self._plans.clear()
+        plan = self._plans[key] = self._plan(description, formats, statement, masks)
+        return plan
+
+    def copy(self, statement: Statement, masks: tuple[str, ...]) -> CopyPlan | CopyRefused | None:
+        if not masks and not self._masks:
+            return None
+        self._forget_what_changed()
+        return copy_rows.plan(statement, self._set(masks), self._catalogue, self._keyed)
+
+    def message(self, payload: bytes) -> bytes:
+        return error_text.without_values(payload, self._catalogue.is_name)
+
+    def carries_mark(self, data: bytes) -> bool:
+        return marks.carries_mark(data)
+
+    def _forget_what_changed(self) -> None:
+        defined = self._definitions()
+        if defined is not self._defined or self._epoch != self._catalogue.epoch:
+            self._defined = defined
+            self._epoch = self._catalogue.epoch
+            self._sets = {}
+            self._plans = {}
+
+    def _plan(
+        self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]
+    ) -> ResultPlan | None:
+        try:
+            described = columns.decode(description, formats)
+        except ValueError:
+            return WithheldRows()
+        return columns.plan(described, statement, self._set(masks), self._catalogue, self._keyed)
+
+    def _set(self, masks: tuple[str, ...]) -> SetOfMasks:
+        compiled = self._sets.get(masks)
+        if compiled is None:
+            compiled = self._sets[masks] = self._compiled({*self._masks, *masks})
+        return compiled
+
+    def _compiled(self, names: set[str]) -> SetOfMasks:
+        specs = [self._defined[name] for name in sorted(names) if name in self._defined]
+        detectors = [detector for spec in specs for detector in spec.detectors]
+        return SetOfMasks(
+            protection=self._catalogue.protection(tuple(column for spec in specs for column in spec.columns)),
+            detectors=Detectors(detectors, self._keyed) if detectors else None,
+            everything=len(specs) < len(names),
+        )
