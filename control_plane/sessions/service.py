@@ -29,6 +29,11 @@ AGENT_RESTARTED: Final = "agent-restarted"
 _SEE_ALL: Final = (Permission.SESSIONS, Permission.AUDIT)
 
 
+async def find(uow: UnitOfWork, session_id: str) -> SessionRow | None:
+    """For other features: no service is needed to look."""
+    return await repository.one(uow.session, session_id)
+
+
 class SessionService:
     def __init__(self, directory: Directory, holds: Holds) -> None:
         self._directory = directory
