@@ -20,5 +20,8 @@ class LocalCredential:
         del session
         return self._credential
 
+    async def own(self) -> TargetCredential:
+        return self._credential
+
     async def release(self, session: SessionFacts) -> None:
         del session

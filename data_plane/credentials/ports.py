@@ -25,5 +25,8 @@ class CredentialSource(Protocol):
     async def obtain(self, session: SessionFacts) -> TargetCredential:
         """Raises CredentialError."""
 
+    async def own(self) -> TargetCredential:
+        """For the agent's own reading of the target's catalogue. Raises CredentialError."""
+
     async def release(self, session: SessionFacts) -> None:
         """The session is over, or never came to be after `obtain`. Never raises, harmless twice."""

@@ -181,14 +181,16 @@ class Driver:
         self.finished: asyncio.Future[str] = self._loop.create_future()
         self._core: Core
 
-    def start(self, core: Core, from_target: bytes = b"") -> None:
-        """Both handshakes are complete; `from_target` came in behind the target's."""
+    def start(self, core: Core, from_client: bytes = b"", from_target: bytes = b"") -> None:
+        """Both handshakes are complete; the bytes came in behind them."""
         self._core = core
         self.client.sent, self.client.closed = core.client_sent, core.client_closed
         self.target.sent, self.target.closed = core.target_sent, core.target_closed
         if from_target:
             self.target.data_received(from_target)
         self.target.open()
+        if from_client:
+            self.client.data_received(from_client)
         self.client.open()
 
     # -------------------------------------------------------------- Output: called by the core

@@ -1,0 +1,57 @@
+"""What every protocol offers the agent, and what the agent gives it for one endpoint. A new protocol needs nothing else."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from data_plane.credentials.ports import CredentialSource
+from data_plane.gate.admission import Admission
+from data_plane.gate.ports import Clock
+from data_plane.identifiers import TargetName
+from data_plane.policy.model import MaskSpec
+from data_plane.runtime.listener import Accepted
+from data_plane.runtime.session import Sessions
+
+
+class Process(msgspec.Struct, frozen=True):
+    """`folder` is shared by the workers of one agent and entered by nobody else; `worker` names this one in it."""
+
+    folder: Path
+    worker: str
+
+
+class Endpoint(msgspec.Struct, frozen=True, eq=False):
+    """One target as clients reach it."""
+
+    target: TargetName
+    admission: Admission
+    credentials: CredentialSource
+    sessions: Sessions
+    clock: Clock
+    masks: Callable[[], Mapping[str, MaskSpec]]  # of the current snapshot: the same object while it stands
+    mask_key: bytes  # keys the marks that stand for masked values
+    tls: Callable[[], ssl.SSLContext | None] = lambda: None  # asked for each connection, so that it can be renewed
+    tls_required: bool = False  # also of clients on this machine
+
+
+Serve = Callable[[Accepted], Awaitable[None]]
+
+
+class ProtocolService(Protocol):
+    """One protocol in one process."""
+
+    async def start(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+    def serving(self, endpoint: Endpoint) -> Serve:
+        """What the listener of this endpoint calls for each connection."""
+
+
+ALPN: Mapping[str, tuple[str, ...]] = {"postgres": ("postgresql",)}
+"""By protocol: what its listeners agree on in TLS."""
