@@ -1,0 +1,89 @@
+"""`assentry audit`: export the log, and verify an export offline with nothing but public keys."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from control_plane.audit.chain import Checkpoint
+from control_plane.audit.verification import Verification, verify
+from control_plane.cli.client import Api
+from control_plane.cli.config import load_profile
+from control_plane.cli.output import Format, OutputOption, cell, console, print_json, print_list
+
+app = typer.Typer(no_args_is_help=True, help="The audit log.")
+
+
+class PublicKey(msgspec.Struct, frozen=True):
+    key_id: str
+    public_key: str  # base64 of the raw Ed25519 key
+
+
+@app.command("list")
+def list_entries(
+    kind: Annotated[str, typer.Option(help="`policy.updated`, or `policy.` for all of them")] = "",
+    actor: str = "",
+    subject: str = "",
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Search the log, newest first."""
+    entries = Api(load_profile()).pages("/v1/audit", limit, kind=kind, actor=actor, subject=subject)
+    print_list(entries, ("sequence", "at", "kind", "actor", "subject"), output)
+
+
+@app.command()
+def export(
+    to: Annotated[Path, typer.Option("--file", "-f")] = Path("audit.ndjson"),
+    keys: Annotated[Path | None, typer.Option(help="also write the public keys here, for `verify`")] = None,
+) -> None:
+    """Write the whole log, signed at its end, as NDJSON."""
+    api = Api(load_profile())
+    lines = 0
+    with to.open("w", encoding="utf-8") as file, api.stream("/v1/audit/export") as stream:
+        for line in stream:
+            file.write(line + "\n")
+            lines += 1
+    if keys is not None:
+        keys.write_bytes(msgspec.json.encode(api.get("/v1/audit/public-keys")))
+    console.print(f"{lines} lines written to {to}")
+
+
+@app.command("verify")
+def verify_export(
+    export_file: Annotated[Path, typer.Argument(help="what `audit export` wrote")],
+    keys: Annotated[
+        Path | None, typer.Option(help="public keys, kept from before; else the control plane is asked")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="a checkpoint (JSON) seen earlier: the export must contain it")
+    ] = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Check that no entry was changed, removed, added or moved. Exit code 1 when one was."""
+    trusted = _public_keys(keys)
+    seen = msgspec.json.decode(checkpoint.read_bytes(), type=Checkpoint) if checkpoint else None
+    with export_file.open("rb") as lines:
+        result = verify(lines, trusted, seen)
+    if output is Format.JSON:
+        print_json({**msgspec.to_builtins(result), "intact": result.intact})
+    else:
+        _print_result(result)
+    if not result.intact:
+        raise typer.Exit(1)
+
+
+def _public_keys(file: Path | None) -> dict[str, bytes]:
+    raw = file.read_bytes() if file else msgspec.json.encode(Api(load_profile()).get("/v1/audit/public-keys"))
+    return {key.key_id: base64.b64decode(key.public_key) for key in msgspec.json.decode(raw, type=list[PublicKey])}
+
+
+def _print_result(result: Verification) -> None:
+    for problem in result.problems:
+        console.print(f"[red]line {problem.line}[/red]: {cell(problem.message)}")
+    span = f"{result.entries} entries ({result.events} events), {result.first_sequence} to {result.last_sequence}"
+    console.print(f"[green]intact[/green]: {span}" if result.intact else f"[red]NOT intact[/red]: {span}")
