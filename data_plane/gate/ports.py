@@ -10,6 +10,8 @@ import msgspec
 
 from data_plane.gate.interface import Decision, Operation, Pending, SessionFacts
 from data_plane.identifiers import ApprovalId
+from data_plane.recording.interface import Recorder
+from data_plane.recording.model import Opened
 
 
 class SignedGrant(msgspec.Struct, frozen=True):
@@ -60,6 +62,13 @@ class Approvals(Protocol):
     def consumed(self, approval: ApprovalId, nonce: bytes) -> None: ...
 
     def finished(self, approval: ApprovalId, outcome: str, detail: str) -> None: ...
+
+
+class Recorders(Protocol):
+    async def open(self, opened: Opened, on_failure: Callable[[str], None]) -> Recorder:
+        """A recorder whose recording has begun on disk. Raises RecordingError: no record, no session.
+
+        `on_failure` is called on the event loop when nothing can be recorded any more."""
 
 
 class SessionReports(Protocol):

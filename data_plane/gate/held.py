@@ -1,0 +1,302 @@
+"""One held operation, from the request to the permit.
+
+Only a grant that people gave, verified here, spent on disk and recorded there, makes a permit; everything else, and
+any exception, is a denial that says which of the ways it ended. After `cancel` nothing is called back, and a grant
+that arrives then is void: an approval never runs a statement that nobody waits for any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, final
+
+import msgspec
+import structlog
+
+from data_plane.gate.grants import Expected, Rejected, Verified, in_time, verify
+from data_plane.gate.interface import Allowed, Code, Decision, Denied, Effect, HoldListener, Operation, Pending
+from data_plane.gate.ports import Answer, Answered, ApprovalRequest, SignedGrant
+from data_plane.gate.tickets import Ticket
+from data_plane.recording.interface import RecordingError
+from data_plane.runtime.tasks import spawn
+
+if TYPE_CHECKING:
+    from data_plane.gate.policy_gate import PolicyGate
+
+log = structlog.get_logger(__name__)
+
+
+class State(enum.Enum):
+    ASKED = "waiting for people"
+    CLAIMING = "a grant came; it is verified, spent and recorded"
+    OVER = "decided or cancelled"
+
+
+MOVES: Final[Mapping[State, frozenset[State]]] = {
+    State.ASKED: frozenset({State.CLAIMING, State.OVER}),
+    State.CLAIMING: frozenset({State.OVER}),
+    State.OVER: frozenset(),
+}
+
+_UNANSWERED: Final[Mapping[Answer, tuple[Code, str, str]]] = {
+    Answer.DENIED: (Code.DENIED, "denied by a reviewer", ""),
+    Answer.EXPIRED: (Code.EXPIRED, "nobody decided in time", "send it again to ask once more"),
+    Answer.CANCELLED: (Code.WITHDRAWN, "the request was withdrawn", "send it again to ask once more"),
+    Answer.REFUSED: (Code.UNAVAILABLE, "nobody could be asked", "try later"),
+    Answer.UNAVAILABLE: (Code.UNAVAILABLE, "nobody could be asked: the control plane is out of reach", "try later"),
+}
+
+
+@final
+class HeldOperation:
+    """Implements `interface.Hold`."""
+
+    def __init__(
+        self, gate: PolicyGate, operation: Operation, decision: Decision, raw: bytes, listener: HoldListener
+    ) -> None:
+        self._gate = gate
+        self._operation = operation
+        self._decision = decision
+        self._raw = raw
+        self._listener = listener
+        self._services = gate.services
+        self._state = State.ASKED
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._ticket: Ticket | None = None
+        self._issued = False  # the client has been told to come back with the ticket
+        self._id = self._services.new_approval_id()
+        self._digest = operation.digest
+        self._policy_version = gate.snapshot.version
+        self._spent = False
+        inside = operation.in_transaction
+        self._wait = decision.wait_in_transaction_seconds if inside else decision.wait_seconds
+
+    def start(self) -> None:
+        objection = self._gate.objection() or self._mismatch()
+        if objection is not None:
+            self._loop.call_soon(self._decide, objection, objection.message)
+            return
+        self._timer = self._loop.call_later(self._wait, self._waited)
+        if self._decision.ticket:
+            self._with_ticket()
+            return
+        self._services.approvals.request(self._request(self._wait), self.pending, self.answered)
+
+    def cancel(self, reason: str) -> None:
+        if self._state is State.OVER:
+            return
+        claimed = self._state is State.CLAIMING
+        self._enter(State.OVER)
+        if self._ticket is not None and self._issued:
+            self._ticket.attached = None
+        elif not (claimed and self._spent):
+            self._withdraw(reason)
+        self._note_end("cancelled", reason)
+
+    # ------------------------------------------------------------ from the Approvals port or the ticket
+
+    def pending(self, pending: Pending) -> None:
+        self._loop.call_soon(self._pending, msgspec.structs.replace(pending, wait_seconds=self._wait))
+
+    def answered(self, answered: Answered) -> None:
+        self._loop.call_soon(self._answered, answered)
+
+    def _pending(self, pending: Pending) -> None:
+        if self._state is not State.ASKED:
+            return
+        try:
+            self._gate.recorder.held(
+                self._operation.number, self._id, self._digest, pending.short_code, pending.reviewers
+            )
+        except RecordingError as error:
+            self._withdraw("recording-failed")
+            self._decide(Denied(Code.ENDED, str(error)), str(error))
+            return
+        self._listener.hold_pending(pending)
+
+    def _answered(self, answered: Answered) -> None:
+        if self._state is not State.ASKED:
+            return
+        if answered.answer is Answer.APPROVED and answered.grant is not None:
+            self._enter(State.CLAIMING)
+            spawn(self._claim(answered.grant), name=f"claim {self._id}")
+            return
+        self._drop_ticket()
+        code, message, hint = _UNANSWERED.get(answered.answer, _UNANSWERED[Answer.REFUSED])
+        text = f"{message}: {answered.reason}" if answered.reason else message
+        self._decide(Denied(code, text, hint=hint, rules=self._decision.rules), answered.reason)
+
+    def _waited(self) -> None:
+        """Nobody decided while the client waited."""
+        if self._ticket is not None:
+            self._ticket.attached, self._ticket.issued = None, True
+            name = self._ticket.short_code or self._id
+            message = f"still waiting for approval {name}: send the same statement again later"
+            self._decide(Denied(Code.PENDING, message, rules=self._decision.rules, ticket=self._id), "wait-ended")
+            return
+        self._withdraw("wait-ended")
+        code, message, hint = _UNANSWERED[Answer.EXPIRED]
+        self._decide(Denied(code, message, hint=hint, rules=self._decision.rules), "wait-ended")
+
+    # ------------------------------------------------------------ a grant
+
+    async def _claim(self, grant: SignedGrant) -> None:
+        verdict: Allowed | Denied
+        approvers: tuple[str, ...] = ()
+        try:
+            verdict, approvers = await self._claimed(grant)
+        except Exception as error:
+            log.exception("a grant could not be claimed", approval=self._id)
+            verdict = Denied(Code.UNAVAILABLE, f"the approval could not be recorded here: {type(error).__name__}")
+        if self._spent or self._state is not State.OVER:
+            self._drop_ticket()
+        if self._state is State.OVER:
+            self._void(verdict)
+        elif isinstance(verdict, Allowed):
+            self._enter(State.OVER)
+            self._listener.hold_decided(verdict)
+        else:
+            self._void(verdict)
+            self._decide(verdict, verdict.message, approvers)
+
+    async def _claimed(self, grant: SignedGrant) -> tuple[Allowed | Denied, tuple[str, ...]]:
+        """Verified, then spent, then on disk; and then everything is looked at once more."""
+        verified = self._verified(grant)
+        if isinstance(verified, Rejected):
+            log.error("a grant was rejected", approval=self._id, reason=verified.reason)
+            return Denied(Code.INVALID_GRANT, f"the approval is not valid here: {verified.reason}"), ()
+        stale = self._stale()
+        if stale is not None:
+            return stale, verified.approvers
+        if not await self._services.nonces.spend(verified.nonce, self._id):
+            return Denied(Code.INVALID_GRANT, "the approval has been used before"), verified.approvers
+        self._spent = True
+        self._services.approvals.consumed(self._id, verified.nonce)
+        if self._state is State.CLAIMING:
+            self._note_end("approved", "", verified.approvers)
+            await self._gate.recorder.durable()
+        return self._permitted(verified), verified.approvers
+
+    def _permitted(self, verified: Verified) -> Allowed | Denied:
+        """Nothing is awaited between this and the bytes going out."""
+        stale = self._stale()
+        if stale is not None:
+            return stale
+        if not in_time(verified, self._services.clock.now()):
+            return Denied(Code.EXPIRED, "the approval came too late to be used")
+        return Allowed(self._gate.permit(self._raw, self._decision, self._id), self._decision.masks)
+
+    def _verified(self, grant: SignedGrant) -> Verified | Rejected:
+        state, snapshot = self._services.state, self._services.state.current
+        expected = Expected(
+            deployment=state.deployment,
+            agent_instance=self._services.agent_instance,
+            session=self._gate.facts,
+            approval_id=self._id,
+            digest=self._digest,
+            ticket=self._decision.ticket,
+            oldest_policy_version=self._policy_version,
+            newest_policy_version=state.version,
+        )
+        return verify(
+            grant,
+            expected,
+            keys=state.keys,
+            identities=snapshot.identities if snapshot is not None else {},
+            decode=self._services.decode_grant,
+            now=self._services.clock.now(),
+        )
+
+    def _stale(self) -> Denied | None:
+        """Why what was approved may not run any more: nobody waits, the session may not, or policy changed."""
+        if self._state is not State.CLAIMING:
+            return Denied(Code.CANCELLED, "nobody waits for it any more")
+        objection = self._gate.objection()
+        if objection is not None:
+            return objection
+        now = self._gate.decide(self._operation.subjects)
+        if now.effect is Effect.DENY or (now.effect is Effect.HOLD and now.chain != self._decision.chain):
+            return Denied(Code.WITHDRAWN, "policy changed while it waited", hint="send it again", rules=now.rules)
+        return None
+
+    # ------------------------------------------------------------ the end
+
+    def _decide(self, verdict: Denied, reason: str, approvers: tuple[str, ...] = ()) -> None:
+        if self._state is State.OVER:
+            return
+        self._enter(State.OVER)
+        self._note_end(verdict.code.value, reason, approvers)
+        self._listener.hold_decided(verdict)
+
+    def _void(self, verdict: Allowed | Denied) -> None:
+        """A grant that nothing will run with."""
+        if isinstance(verdict, Allowed):
+            self._gate.executed(verdict.permit, "failed", "not run: nobody waited any more")
+        elif self._spent:
+            self._services.approvals.finished(self._id, "failed", f"not run: {verdict.message}")
+        elif self._state is not State.OVER:
+            self._services.approvals.cancel(self._id, verdict.code.value)
+
+    def _withdraw(self, reason: str) -> None:
+        self._drop_ticket()
+        self._services.approvals.cancel(self._id, reason)
+
+    def _note_end(self, outcome: str, reason: str, approvers: tuple[str, ...] = ()) -> None:
+        """A denial stands even when it cannot be recorded; an approval does not, which `durable` finds."""
+        with contextlib.suppress(RecordingError):
+            self._gate.recorder.hold_ended(self._operation.number, self._id, outcome, reason, approvers)
+
+    def _enter(self, state: State) -> None:
+        if state not in MOVES[self._state]:
+            raise RuntimeError(f"a held operation that is {self._state.name} cannot become {state.name}")
+        self._state = state
+        if self._timer is not None:
+            self._timer.cancel()
+        if state is State.OVER:
+            self._gate.ended(self)
+
+    # ------------------------------------------------------------ asking
+
+    def _mismatch(self) -> Denied | None:
+        """What is shown, what was judged and what would be sent must be one (invariant 2)."""
+        operation, facts = self._operation, self._gate.facts
+        decision = self._gate.decide(operation.subjects)
+        one = (
+            operation.parts[-1:] == (self._raw,)
+            and (operation.session, operation.target) == (facts.id, facts.target.name)
+            and (decision.effect, decision.chain) == (Effect.HOLD, self._decision.chain)
+        )
+        return None if one else Denied(Code.NOT_UNDERSTOOD, "what would be sent is not what was judged")
+
+    def _request(self, wait_seconds: float) -> ApprovalRequest:
+        return ApprovalRequest(
+            id=self._id,
+            session=self._gate.facts,
+            operation=self._operation,
+            decision=self._decision,
+            policy_version=self._policy_version,
+            wait_seconds=wait_seconds,
+        )
+
+    def _with_ticket(self) -> None:
+        """Attaches to the ticket of the same operation, or opens one."""
+        tickets, facts = self._services.tickets, self._gate.facts
+        ticket = tickets.find(facts, self._digest)
+        if ticket is None:
+            wait = self._gate.ticket_seconds(self._decision)
+            ticket = tickets.open(self._request(wait), self._digest, wait)
+        elif ticket.attached is not None:
+            denied = Denied(Code.PENDING, "the same statement waits for approval in another session already")
+            self._loop.call_soon(self._decide, denied, "waits elsewhere")
+            return
+        self._ticket, self._id = ticket, ticket.request.id
+        self._policy_version, self._issued = ticket.request.policy_version, ticket.issued
+        ticket.attach(self)
+
+    def _drop_ticket(self) -> None:
+        if self._ticket is not None:
+            self._services.tickets.remove(self._ticket)
