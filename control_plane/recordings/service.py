@@ -20,7 +20,9 @@ from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 from control_plane.recordings import repository
 from control_plane.recordings.domain import TRANSITIONS, Status, Taken, checked, finish, take
 from control_plane.recordings.ports import RecordingStore, SegmentMissingError
+from control_plane.recordings.schemas import EventOut
 from control_plane.recordings.tables import RecordingRow, SegmentRow
+from control_plane.recordings.timeline import Timeline
 from control_plane.sessions import service as sessions
 from data_plane.recording.format import NO_HASH, RecordingEnd
 from data_plane.recording.reader import Broken, ChainReader, Verified
@@ -169,6 +171,28 @@ class RecordingService:
         for segment in whole.segments:
             yield await self._store.get(segment.session_id, segment.name)
 
+    async def timeline(self, whole: Whole, after: int, limit: int) -> tuple[list[EventOut], int | None]:
+        """Events after the first `after` ones, and where to go on. None: that is all there is now.
+
+        Reads from the first segment every time: an event is shown only when the chain up to it is whole.
+        """
+        timeline = Timeline(whole.row.session_id)
+        wanted: list[EventOut] = []
+        seen = 0
+        async for shown in self._shown(whole, timeline):
+            seen += len(shown)
+            wanted += shown[max(0, len(shown) - (seen - after)) :] if seen > after else []
+            if len(wanted) > limit or timeline.broken:
+                break
+        return wanted[:limit], after + limit if len(wanted) > limit else None
+
+    async def _shown(self, whole: Whole, timeline: Timeline) -> AsyncIterator[list[EventOut]]:
+        try:
+            async for data in self.data(whole):
+                yield await asyncio.to_thread(timeline.segment, data)
+        except SegmentMissingError as error:
+            yield [timeline.missing(str(error))]
+
     async def verified(self, whole: Whole, reported_hash: bytes) -> Verified | Broken:
         """Reads everything again: what is in the store now, against the chain, the signature and the report."""
         row = whole.row
@@ -195,8 +219,14 @@ class RecordingService:
         return chain.finish(end, [base64.b64decode(key) for key in row.public_keys])
 
     async def downloaded(self, uow: UnitOfWork, principal: Principal, whole: Whole) -> None:
+        self._watched(uow, principal, whole, "downloaded")
+
+    async def examined(self, uow: UnitOfWork, principal: Principal, whole: Whole) -> None:
+        self._watched(uow, principal, whole, "verified")
+
+    def _watched(self, uow: UnitOfWork, principal: Principal, whole: Whole, what: str) -> None:
         data: dict[str, Json] = {"segments": whole.row.next_segment, "sign_in": principal.credential_id}
-        uow.audit(AuditEvent("recording.downloaded", principal.actor, whole.row.session_id, data))
+        uow.audit(AuditEvent(f"recording.{what}", principal.actor, whole.row.session_id, data))
 
 
 def ending(row: RecordingRow) -> RecordingEnd | None:
