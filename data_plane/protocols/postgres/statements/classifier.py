@@ -1,0 +1,101 @@
+"""`StatementClassifier`: SQL text in, `ParsedQuery` out. Pure, cached, and it never raises.
+
+A text that was seen before costs a dictionary look-up; one that differs from it only in literals costs finding
+its shape. Only statements whose judgement cannot depend on a constant are shared by shape: one SELECT, INSERT,
+UPDATE or DELETE that is understood, has no effect on its session, and whose LIMIT constants (the one fact that is
+a constant) are still in the shape.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from pglast import parser
+
+from data_plane.protocols.postgres.interface import ParsedQuery, Statement
+from data_plane.protocols.postgres.statements import lexing
+from data_plane.protocols.postgres.statements.cache import Cache
+from data_plane.protocols.postgres.statements.findings import not_understood
+from data_plane.protocols.postgres.statements.reading import Reading, read
+from data_plane.protocols.postgres.statements.shape import kept_limits, shape
+
+SHARED_COMMANDS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE"))
+MOST_STATEMENTS = 1000  # in one query string
+_decode = msgspec.json.Decoder().decode
+
+
+class StatementClassifier:
+    """One for a process: it holds nothing of any session."""
+
+    __slots__ = ("_shapes", "_texts")
+
+    def __init__(self, entries: int = 8192, size: int = 8 * 1024 * 1024) -> None:
+        self._texts: Cache[ParsedQuery] = Cache(entries, size)
+        self._shapes: Cache[ParsedQuery] = Cache(entries, size)
+
+    def parse(self, text: bytes) -> ParsedQuery:
+        """Never raises. `text` is without its NUL."""
+        texts = self._texts
+        found = texts.younger.get(text)
+        if found is not None:
+            return found
+        found = texts.get(text)
+        if found is not None:
+            return found
+        key = shape(text)
+        found = self._shapes.get(key) if key is not None else None
+        if found is None:
+            found = self._read(text, key)
+        texts.put(text, found)
+        return found
+
+    def _read(self, text: bytes, key: bytes | None) -> ParsedQuery:
+        readings = read_text(text)
+        found = ParsedQuery(tuple(reading.statement for reading in readings))
+        if key is not None and may_share(readings, key):
+            self._shapes.put(key, found)
+        return found
+
+
+def read_text(text: bytes) -> Sequence[Reading]:
+    """Without any cache. What goes wrong is one statement that is not understood."""
+    problem = lexing.refused(text)
+    if problem:
+        return (_failed(problem),)
+    try:
+        return _read_all(parser.parse_sql_json(text.decode()))
+    except parser.ParseError as error:
+        return (_failed(_explain(error)),)
+    except RecursionError:
+        return (_failed("not understood: nested too deeply; write it with fewer levels"),)
+    except Exception as error:  # noqa: BLE001  # whatever it is, nothing passes that was not understood
+        return (_failed(f"not understood: reading it failed ({type(error).__name__})"),)
+
+
+def _read_all(tree: str) -> Sequence[Reading]:
+    raw: list[dict[str, Any]] = _decode(tree).get("stmts", [])
+    if len(raw) > MOST_STATEMENTS:
+        return (_failed(f"not understood: more than {MOST_STATEMENTS} statements; send them in parts"),)
+    return tuple(read(statement["stmt"]) for statement in raw)
+
+
+def _explain(error: Exception) -> str:
+    message, position = (*error.args, None, None)[:2]
+    where = f" at position {position + 1}" if isinstance(position, int) and position >= 0 else ""
+    return f"not understood{where}: {message}"
+
+
+def _failed(problem: str) -> Reading:
+    return Reading(Statement(not_understood(problem)))
+
+
+def may_share(readings: Sequence[Reading], key: bytes) -> bool:
+    """Whether every text of this shape has the same judgement."""
+    if len(readings) != 1:
+        return False
+    statement, limits = readings[0].statement, readings[0].constant_limits
+    if not statement.subject.understood or statement.effects or statement.references or statement.copy is not None:
+        return False
+    return statement.subject.facts["command"] in SHARED_COMMANDS and limits == kept_limits(key)

@@ -1,0 +1,111 @@
+"""What a walk over one statement collects, and the `Subject` that comes of it.
+
+The action of a statement is the worst of all its parts, in the order of `SEVERITY`: what runs arbitrary
+code is worse than administration, which is worse than a change of the schema, and what is not understood is
+worse than anything. Facts are always all there, with the same types, so that a condition can name them.
+"""
+
+from __future__ import annotations
+
+from data_plane.gate.interface import Action, FactValue, Resource, Subject
+from data_plane.protocols.postgres.interface import Reference, SessionEffect
+
+SEVERITY: dict[Action, int] = {
+    Action.SESSION: 0,
+    Action.READ: 1,
+    Action.WRITE: 2,
+    Action.DDL: 3,
+    Action.ADMIN: 4,
+    Action.EXEC: 5,
+    Action.UNKNOWN: 6,
+}
+
+# Every fact of a PostgreSQL statement, with its value when nothing is to be said.
+FACTS: dict[str, FactValue] = {
+    "command": "",  # the leading verb as written: SELECT, EXPLAIN, DECLARE, COPY, CREATE, …
+    "object": "",  # what a CREATE, ALTER or DROP is about: table, view, function, role, …
+    "has_where": False,  # of UPDATE and DELETE: each one names rows by a column; else: the query has a WHERE
+    "has_limit": False,
+    "limit": -1,  # the constant of the outer LIMIT
+    "returning": False,  # a change that gives rows back
+    "explain": False,
+    "analyze": False,  # EXPLAIN ANALYZE
+    "locks": False,  # FOR UPDATE … FOR KEY SHARE, LOCK
+    "cascade": False,
+    "temporary": False,  # makes something in the session's own schema
+    "security_definer": False,
+    "language": "",  # of DO and CREATE FUNCTION
+    "copy": "",  # to-client, from-client, to-file, from-file, to-program, from-program
+    "tables": (),  # as written, "?.name" without a schema
+    "functions": (),
+    "unknown_functions": (),  # those in no list
+    "types": (),  # cast to, and not of pg_catalog
+    "columns": (),  # every column name that is read, from whichever relation
+    "assigned": (),  # column names that INSERT, UPDATE and MERGE give values
+    "settings": (),  # parameters that are set or reset
+}
+
+
+class Findings:
+    """Mutable while its statement is walked."""
+
+    def __init__(self) -> None:
+        self.action = Action.SESSION
+        self.verbs: dict[str, None] = {}
+        self.resources: dict[tuple[str, str], dict[str, None]] = {}
+        self.problem = ""
+        self.facts: dict[str, FactValue] = {}
+        self.columns: dict[str, None] = {}
+        self.assigned: dict[str, None] = {}
+        self.types: dict[str, None] = {}
+        self.settings: dict[str, None] = {}
+        self.unknown_functions: dict[str, None] = {}
+        self.column_references = 0
+        self.filters: list[bool] = []  # of each UPDATE and DELETE: whether it names rows
+        self.constant_limits = 0  # LIMIT constants met: facts that depend on a constant
+        self.effects: list[SessionEffect] = []
+        self.references: list[Reference] = []
+
+    def act(self, action: Action) -> None:
+        if SEVERITY[action] > SEVERITY[self.action]:
+            self.action = action
+
+    def fail(self, problem: str) -> None:
+        """The statement is not understood. The first reason is told."""
+        self.problem = self.problem or problem
+        self.action = Action.UNKNOWN
+
+    def touch(self, kind: str, name: str, access: str) -> None:
+        key = (kind, name)
+        accesses = self.resources.get(key)
+        if accesses is None:
+            self.resources[key] = {access: None}
+        else:
+            accesses[access] = None
+
+    def relation(self, name: str, access: str) -> None:
+        self.touch("relation", name, access)
+
+    def _named(self, kind: str) -> tuple[str, ...]:
+        return tuple(name for found, name in self.resources if found == kind)
+
+    def subject(self) -> Subject:
+        facts = {
+            **FACTS,
+            **self.facts,
+            "tables": self._named("relation"),
+            "functions": self._named("function"),
+            "unknown_functions": tuple(self.unknown_functions),
+            "types": tuple(self.types),
+            "columns": tuple(self.columns),
+            "assigned": tuple(self.assigned),
+            "settings": tuple(self.settings),
+        }
+        if self.filters:
+            facts["has_where"] = all(self.filters)
+        resources = tuple(Resource(kind, (name,), tuple(access)) for (kind, name), access in self.resources.items())
+        return Subject(self.action, tuple(self.verbs), resources, facts, not self.problem, self.problem)
+
+
+def not_understood(problem: str) -> Subject:
+    return Subject(Action.UNKNOWN, (), (), dict(FACTS), understood=False, problem=problem)

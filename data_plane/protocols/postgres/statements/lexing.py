@@ -1,0 +1,45 @@
+"""Whether a text means the same to the server as to us, before it is parsed.
+
+The server reads bytes under `client_encoding` and `standard_conforming_strings`. Both are pinned, but a change is
+reported late (PROTOCOLS §2.5), so a text whose tokens would end elsewhere under the other setting is refused:
+with backslashes as escapes, one that swallows a quote moves the end of a plain '…' string.
+"""
+
+from __future__ import annotations
+
+import re
+
+from pglast import parser
+
+LONGEST = 1024 * 1024  # bytes; parsing holds the event loop, and a longer text is data that COPY carries
+
+# A plain string whose end is where it is under either setting: a backslash may stand before anything but a quote.
+_SAME_END = re.compile(r"'(?:[^'\\]|''|\\[^'])*'(?:\s*\n\s*'(?:[^'\\]|''|\\[^'])*')*", re.DOTALL)
+
+
+def refused(text: bytes) -> str:
+    """Why a text is not even parsed; empty when it may be."""
+    if len(text) > LONGEST:
+        return f"not understood: longer than {LONGEST} bytes; send it in parts, or load data with COPY"
+    if b"\0" in text:
+        return "not understood: the text contains a NUL"
+    try:
+        decoded = text.decode()
+    except UnicodeDecodeError as error:
+        return f"not understood at byte {error.start + 1}: not UTF-8"
+    if b"\\" in text and not ends_alike(decoded):
+        return (
+            "not understood: a backslash before a quote in a plain '…' string reads differently under "
+            "standard_conforming_strings; write the string as E'…' or double the backslash in one"
+        )
+    return ""
+
+
+def ends_alike(text: str) -> bool:
+    """Whether every plain string ends at the same place with and without backslash escapes."""
+    for token in parser.scan(text):
+        if token.name == "SCONST" and text[token.start] == "'":
+            literal = text[token.start : token.end + 1]
+            if "\\" in literal and not _SAME_END.fullmatch(literal):
+                return False
+    return True

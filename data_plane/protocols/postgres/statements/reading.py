@@ -1,0 +1,71 @@
+"""From one statement of the tree to a `Statement`: its subject, effects, references, lineage.
+
+PREPARE runs nothing: its own subject is of the session, and the inner statement is judged when it is executed.
+DECLARE plans and may run its query, so it is judged as that query.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from data_plane.protocols.postgres.interface import Declares, Prepares, Statement
+from data_plane.protocols.postgres.statements import table
+from data_plane.protocols.postgres.statements.copying import copy_statement
+from data_plane.protocols.postgres.statements.findings import Findings
+from data_plane.protocols.postgres.statements.lineage import lineage_of
+from data_plane.protocols.postgres.statements.sessions import HOLD_CURSOR, select, transaction_verb
+from data_plane.protocols.postgres.statements.tree import Fields, Node, constant
+from data_plane.protocols.postgres.statements.walker import Walker
+
+
+class Reading(msgspec.Struct, frozen=True):
+    statement: Statement
+    constant_limits: int = 0  # LIMIT constants in it: the one constant that a fact depends on
+
+
+def read(node: Node) -> Reading:
+    """A statement as it stands under RawStmt."""
+    kind, fields = next(iter(node.items()))
+    if kind == "DeclareCursorStmt":
+        return Reading(_declare(fields))
+    findings = Findings()
+    walker = Walker(findings, table.judge)
+    findings.facts["command"] = table.verb_of(kind, fields)
+    if kind == "SelectStmt":
+        select(walker, fields)
+    else:
+        walker.visit(kind, fields)
+    _query_facts(findings, kind, fields)
+    if kind == "PrepareStmt":
+        findings.effects.append(Prepares(fields.get("name", ""), read(fields.get("query", {})).statement))
+    statement = Statement(
+        subject=findings.subject(),
+        effects=tuple(findings.effects),
+        references=tuple(findings.references),
+        lineage=lineage_of(kind, fields),
+        copy=copy_statement(walker, fields) if kind == "CopyStmt" else None,
+        transaction=transaction_verb(fields) if kind == "TransactionStmt" else "",
+    )
+    return Reading(statement, findings.constant_limits)
+
+
+def _declare(fields: Fields) -> Statement:
+    inner = read(fields.get("query", {})).statement
+    declares = Declares(fields.get("portalname", ""), inner, bool(fields.get("options", 0) & HOLD_CURSOR))
+    subject = inner.subject
+    own = msgspec.structs.replace(subject, facts={**subject.facts, "command": "DECLARE"})
+    return Statement(own, (declares, *inner.effects), inner.references)
+
+
+def _query_facts(findings: Findings, kind: str, fields: Fields) -> None:
+    """What is said of the outermost query, also behind EXPLAIN, COPY and CREATE TABLE AS."""
+    while kind in ("ExplainStmt", "CopyStmt", "CreateTableAsStmt"):
+        query = fields.get("query", {})
+        kind, fields = next(iter(query.items()), ("", {}))
+    if kind == "SelectStmt":
+        findings.facts["has_where"] = "whereClause" in fields
+        findings.facts["has_limit"] = "limitCount" in fields
+        count = fields.get("limitCount", {})
+        value = constant(count)
+        if value is not None and "ival" in count["A_Const"]:
+            findings.facts["limit"] = int(value)

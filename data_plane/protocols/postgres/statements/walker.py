@@ -1,0 +1,236 @@
+"""Walks the whole tree of one statement: every relation, function, operator and type in every clause counts,
+wherever it stands, because PostgreSQL will use it there.
+
+Each node kind is handled, descended into (`PASSIVE`) or skipped (`LEAVES`); any other stops the judgement.
+Statements, also those inside others, are judged by `table.STATEMENTS`. Names of common table expressions are
+scoped as PostgreSQL scopes them, so that a CTE hides a relation only where it does so for the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from data_plane.gate.interface import Action
+from data_plane.protocols.postgres.statements import catalogue
+from data_plane.protocols.postgres.statements.findings import Findings
+from data_plane.protocols.postgres.statements.tree import Fields, Node, strings, unwrap
+
+READ, WRITE, DDL, LOCK, EXECUTE = "read", "write", "ddl", "lock", "execute"
+
+LEAVES = frozenset(
+    (
+        "A_Const", "A_Star", "AccessPriv", "Alias", "BitString", "Boolean", "CTECycleClause", "CTESearchClause",
+        "Float", "Integer", "JsonFormat", "JsonTablePathSpec", "ObjectWithArgs", "ParamRef", "ReturningOption",
+        "RoleSpec", "SQLValueFunction", "SetToDefault", "String", "TriggerTransition", "MergeSupportFunc",
+    )
+)  # fmt: skip
+PASSIVE = frozenset(
+    (
+        "ATAlterConstraint", "A_ArrayExpr", "A_Indices", "AlterTableCmd", "BoolExpr", "BooleanTest", "CaseExpr",
+        "CaseWhen", "CoalesceExpr", "CollateClause", "ColumnDef", "Constraint", "CreateOpClassItem", "DefElem",
+        "FunctionParameter", "GroupingFunc", "GroupingSet", "IndexElem", "InferClause", "JoinExpr",
+        "JsonAggConstructor", "JsonArgument", "JsonArrayAgg", "JsonArrayConstructor", "JsonArrayQueryConstructor",
+        "JsonBehavior", "JsonFuncExpr", "JsonIsPredicate", "JsonKeyValue", "JsonObjectAgg",
+        "JsonObjectConstructor", "JsonOutput", "JsonParseExpr", "JsonReturning", "JsonScalarExpr",
+        "JsonSerializeExpr", "JsonTable", "JsonTableColumn", "JsonValueExpr", "List", "MinMaxExpr",
+        "MultiAssignRef", "NamedArgExpr", "NullTest", "PartitionBoundSpec", "PartitionCmd", "PartitionElem",
+        "PartitionRangeDatum", "PartitionSpec", "PublicationObjSpec", "PublicationTable", "RangeFunction",
+        "RangeSubselect", "RangeTableFunc", "RangeTableFuncCol", "ReplicaIdentityStmt", "ResTarget",
+        "ReturnStmt", "ReturningClause", "RowExpr", "StatsElem", "TableLikeClause", "VacuumRelation", "WindowDef",
+        "XmlExpr", "XmlSerialize",
+    )
+)  # fmt: skip
+# A_Expr kinds whose name is a keyword, not an operator.
+NAMED_KINDS = frozenset(("AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"))
+SYSTEM_SCHEMAS = frozenset(("pg_catalog", "information_schema", "pg_toast"))
+
+StatementJudge = Callable[["Walker", str, Fields], None]
+
+
+class Walker:
+    """One walk. `defining`: inside a definition (a view, a default, a function body), which does not run now;
+    a function without a known effect is then listed, and does not stop the judgement."""
+
+    __slots__ = ("access", "common", "defining", "findings", "judge", "seen")
+
+    def __init__(self, findings: Findings, judge: StatementJudge) -> None:
+        self.findings = findings
+        self.judge = judge
+        self.access = READ
+        self.defining = False
+        self.common: frozenset[str] = frozenset()  # CTE names in scope
+        self.seen: list[str] = []  # relations in the order in which they were met
+
+    # ------------------------------------------------------------------ descent
+
+    def visit(self, kind: str, fields: Fields) -> None:
+        handler = HANDLERS.get(kind)
+        if handler is not None:
+            handler(self, fields)
+        elif kind in PASSIVE:
+            self.children(kind, fields)
+        elif kind.endswith("Stmt"):
+            self.judge(self, kind, fields)
+        elif kind not in LEAVES:
+            self.findings.fail(f"not understood: {kind or 'a part of the statement'} is not known here")
+
+    def node(self, node: Node | None) -> None:
+        """A wrapped node, or nothing."""
+        if node:
+            for kind, fields in node.items():
+                self.visit(kind, fields)
+
+    def nodes(self, nodes: Iterable[Node]) -> None:
+        for node in nodes:
+            for kind, fields in node.items():
+                self.visit(kind, fields)
+
+    def children(self, kind: str, fields: Fields, *without: str) -> None:
+        for field, value in fields.items():
+            if field in without:
+                continue
+            if type(value) is list:
+                self.nodes(value)
+            elif type(value) is dict:
+                found = unwrap(kind, field, value)
+                if found is not None:
+                    self.visit(*found)
+
+    # ------------------------------------------------------------------ names
+
+    def name(self, part: str) -> str:
+        """One part of a name. A dot in it would read as a schema, so such a name stops the judgement."""
+        if "." in part or '"' in part or not part.isprintable():
+            self.findings.fail(f"not understood: the name {part!r} cannot be told from a qualified one")
+        return part
+
+    def relation_name(self, fields: Fields) -> str:
+        return f"{self.name(fields.get('schemaname', '')) or '?'}.{self.name(fields.get('relname', ''))}"
+
+    def qualified(self, parts: list[str]) -> str:
+        """`schema.name` of a list of names, `?.name` of one."""
+        schema, name = ("", *parts)[-2:] if parts else ("", "")
+        return f"{self.name(schema) or '?'}.{self.name(name)}"
+
+    def touch_relation(self, fields: Fields, *accesses: str) -> str:
+        """A relation that no CTE can hide: what is written, locked or defined."""
+        name = self.relation_name(fields)
+        self.seen.append(name)
+        for access in accesses:
+            self.findings.relation(name, access)
+        if DDL in accesses or WRITE in accesses:
+            schema, _, table = name.partition(".")
+            if schema in SYSTEM_SCHEMAS or (schema == "?" and table.startswith("pg_")):
+                self.findings.act(Action.ADMIN)
+        return name
+
+    def call(self, fields: Fields, access: str = EXECUTE) -> str | None:
+        """Records a function; its bare name when it is one of the catalogue's."""
+        parts = strings(fields.get("funcname", ()))
+        self.findings.touch("function", self.qualified(parts), access)
+        if len(parts) == 1 or (len(parts) == 2 and parts[0] == "pg_catalog"):
+            return parts[-1]
+        if len(parts) == 2 and parts[0] == "information_schema" and parts[1] in catalogue.INFORMATION_SCHEMA:
+            return "version"  # as harmless as any
+        return None
+
+    def operator(self, names: list[str]) -> None:
+        known = names[-1:] and names[-1] in catalogue.OPERATORS
+        if not known or (len(names) > 1 and names[0] != "pg_catalog"):
+            self.findings.fail(f"not understood: operator {'.'.join(names)} calls a function that is not known")
+
+
+def _column_ref(walker: Walker, fields: Fields) -> None:
+    findings = walker.findings
+    findings.column_references += 1
+    last = fields["fields"][-1].get("String")
+    findings.columns[last.get("sval", "") if last is not None else "*"] = None
+
+
+def _current_of(walker: Walker, fields: Fields) -> None:  # noqa: ARG001  # the handlers' shape
+    walker.findings.column_references += 1
+
+
+def _indirection(walker: Walker, fields: Fields) -> None:
+    for part in fields.get("indirection", ()):
+        if "String" in part:
+            walker.findings.columns[part["String"].get("sval", "")] = None
+    walker.children("A_Indirection", fields)
+
+
+def _func_call(walker: Walker, fields: Fields) -> None:
+    findings = walker.findings
+    name = walker.call(fields)
+    action = catalogue.FUNCTIONS.get(name) if name is not None else None
+    if action is not None:
+        findings.act(action)
+    elif name == catalogue.SET_CONFIG:
+        findings.fail("not understood: set_config() here cannot be followed; use SET, or SELECT set_config() alone")
+    else:
+        written = ".".join(strings(fields["funcname"]))
+        findings.unknown_functions[written] = None
+        if not walker.defining:
+            findings.fail(f"not understood: what the function {written}() does is not known")
+    walker.children("FuncCall", fields, "funcname")
+
+
+def _operator_expression(walker: Walker, fields: Fields) -> None:
+    if fields.get("kind") not in NAMED_KINDS:
+        walker.operator(strings(fields.get("name", ())))
+    walker.children("A_Expr", fields, "name")
+
+
+def _sub_link(walker: Walker, fields: Fields) -> None:
+    if "operName" in fields:
+        walker.operator(strings(fields["operName"]))
+    walker.children("SubLink", fields, "operName")
+
+
+def _sort_by(walker: Walker, fields: Fields) -> None:
+    if "useOp" in fields:
+        walker.operator(strings(fields["useOp"]))
+    walker.children("SortBy", fields, "useOp")
+
+
+def _type_name(walker: Walker, fields: Fields) -> None:
+    parts = strings(fields.get("names", ()))
+    if not parts:
+        return
+    known = parts[-1] in catalogue.TYPES and (len(parts) == 1 or (len(parts) == 2 and parts[0] == "pg_catalog"))
+    if not known:
+        walker.findings.types[walker.qualified(parts)] = None
+    walker.nodes(fields.get("typmods", ()))
+
+
+def _type_cast(walker: Walker, fields: Fields) -> None:
+    walker.node(fields.get("arg"))
+    _type_name(walker, fields.get("typeName", {}))
+
+
+def _range_var(walker: Walker, fields: Fields) -> None:
+    if walker.access == READ and not fields.get("schemaname") and fields.get("relname") in walker.common:
+        return
+    walker.touch_relation(fields, walker.access)
+
+
+def _table_sample(walker: Walker, fields: Fields) -> None:
+    method = strings(fields.get("method", ()))
+    if method[-1:] and method[-1] not in catalogue.TABLESAMPLE_METHODS:
+        walker.findings.fail(f"not understood: what TABLESAMPLE {'.'.join(method)} does is not known")
+    walker.children("RangeTableSample", fields, "method")
+
+
+HANDLERS: dict[str, Callable[[Walker, Any], None]] = {
+    "A_Expr": _operator_expression,
+    "A_Indirection": _indirection,
+    "ColumnRef": _column_ref,
+    "CurrentOfExpr": _current_of,
+    "FuncCall": _func_call,
+    "RangeTableSample": _table_sample,
+    "RangeVar": _range_var,
+    "SortBy": _sort_by,
+    "SubLink": _sub_link,
+    "TypeCast": _type_cast,
+    "TypeName": _type_name,
+}
