@@ -35,9 +35,10 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class World(msgspec.Struct, frozen=True):
-    """Everything as it would be. By kind, then by name."""
+    """Everything as it would be, and as it is. By kind, then by name."""
 
     documents: Mapping[str, Mapping[str, model.Document]]
+    before: Mapping[str, Mapping[str, model.Document]] = {}
 
     def names(self, kind: str) -> frozenset[str]:
         return frozenset(self.documents.get(kind, {}))

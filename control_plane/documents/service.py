@@ -14,10 +14,11 @@ import msgspec
 
 from control_plane.documents.domain import Change, PlannedChange, Stored, World, plain, planned
 from control_plane.documents.ports import DocumentKind, Validation
+from control_plane.documents.stored_kind import StoredKind
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import FieldProblem, ForbiddenError, InvalidError
 from control_plane.kit.names import DESCRIPTION, is_name
-from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork
+from control_plane.kit.unit_of_work import AuditEvent, Json, UnitOfWork
 from data_plane.policy import model
 from data_plane.policy.documents import Problem
 
@@ -60,9 +61,8 @@ class DocumentService:
         await self._carry_out(uow, by, plan, managed=True)
         for kind, name in plan.adopted:
             await self._kinds[kind].manage(uow, name)
-        counts = {
-            change: sum(one.change == change for one in plan.changes) for change in ("create", "update", "delete")
-        }
+        found = Counter(change.change for change in plan.changes)
+        counts: dict[str, Json] = {change: found[change] for change in _CHANGING}
         if any(counts.values()):
             uow.audit(AuditEvent("documents.applied", by.actor, "documents", counts))
         return plan
@@ -78,6 +78,13 @@ class DocumentService:
         self._check(_world(stored, {}, {(kind, name)}), {})
         self._permit(by, kind)
         await self._kinds[kind].delete(uow, by.actor, name)
+
+    def stored_kind(self, kind: str) -> StoredKind:
+        """For the endpoints of one kind."""
+        found = self._kinds[kind]
+        if not isinstance(found, StoredKind):
+            raise TypeError(f"{kind} is not kept as documents")
+        return found
 
     async def export(self, uow: UnitOfWork) -> list[object]:
         """Everything that there is, in the order in which it can be applied."""
@@ -117,7 +124,13 @@ class DocumentService:
         return Problem(*_key(decoded), "$.metadata.name", f"a name is {DESCRIPTION}")
 
     def _check(self, world: World, places: Mapping[Key, int]) -> None:
-        found = self._validation(world)
+        """What was wrong before, in a document that nobody touches, keeps nobody from changing another."""
+        old = set(map(str, self._validation(World(world.before, world.before))))
+        found = [
+            problem
+            for problem in self._validation(world)
+            if (problem.kind, problem.name) in places or str(problem) not in old
+        ]
         if found:
             problems = [_placed(problem, places.get((problem.kind, problem.name))) for problem in found]
             raise InvalidDocumentsError("these documents do not fit together", problems)
@@ -158,12 +171,13 @@ def _before(stored: Mapping[str, Mapping[str, Stored]], key: Key) -> model.Docum
 
 
 def _world(stored: Mapping[str, Mapping[str, Stored]], wanted: Mapping[Key, model.Document], gone: set[Key]) -> World:
-    world = {kind: {name: one.document for name, one in all_of.items()} for kind, all_of in stored.items()}
+    before = {kind: {name: one.document for name, one in all_of.items()} for kind, all_of in stored.items()}
+    after = {kind: dict(all_of) for kind, all_of in before.items()}
     for (kind, name), document in wanted.items():
-        world[kind][name] = document
+        after[kind][name] = document
     for kind, name in gone:
-        world[kind].pop(name, None)
-    return World(world)
+        after[kind].pop(name, None)
+    return World(after, before)
 
 
 def _placed(problem: Problem, index: int | None) -> FieldProblem:

@@ -31,6 +31,16 @@ LONGEST_KEY = timedelta(days=365)
 _KEY_LENGTH = 52  # 260 bits
 
 
+class CredentialFacts(msgspec.Struct, frozen=True):
+    """What other features may know of a credential. `made_by`: the admin who made the key behind it, if one did."""
+
+    id: str
+    kind: str
+    identity_id: str
+    valid: bool
+    made_by: str = ""  # identity id
+
+
 class MintedToken(msgspec.Struct, frozen=True):
     credential_id: str
     token: Secret
@@ -56,6 +66,14 @@ class CredentialService:
         self._deployment = deployment
         self._targets = targets
         self._issuer = issuer
+
+    async def find(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None:
+        row = await uow.session.get(CredentialRow, credential_id, populate_existing=True)
+        if row is None:
+            return None
+        key = await uow.session.get(ServiceAccountKeyRow, row.parent_id)
+        valid = row.revoked_at is None and row.expires_at > uow.now
+        return CredentialFacts(row.id, row.kind, row.identity_id, valid, key.created_by if key else "")
 
     # -------------------------------------------------------------- for oneself
 

@@ -146,3 +146,11 @@ async def able_admins(session: AsyncSession) -> set[str]:
     """Names of the people who can still administer."""
     everybody = await all_identities(session)
     return {one.name for one in everybody if one.able and one.kind == "person" and "admin" in one.roles}
+
+
+async def managed_identities(session: AsyncSession) -> set[str]:
+    return set((await session.exec(select(IdentityRow.name).where(col(IdentityRow.managed)))).all())
+
+
+async def managed_groups(session: AsyncSession) -> set[str]:
+    return set((await session.exec(select(GroupRow.name).where(col(GroupRow.managed)))).all())

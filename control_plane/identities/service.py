@@ -60,8 +60,11 @@ class IdentityService:
     async def groups(self, uow: UnitOfWork) -> list[Group]:
         return await repository.all_groups(uow.session)
 
+    async def find_group(self, uow: UnitOfWork, name: str) -> Group | None:
+        return await repository.group_by_name(uow.session, name)
+
     async def group(self, uow: UnitOfWork, name: str) -> Group:
-        group = await repository.group_by_name(uow.session, name)
+        group = await self.find_group(uow, name)
         if group is None:
             raise GroupNotFoundError(name)
         return group

@@ -1,0 +1,1 @@
+"""Targets: the systems that agents stand in front of, and which agent serves each."""

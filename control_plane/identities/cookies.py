@@ -1,0 +1,27 @@
+"""The console's session cookie. Over https it is `__Host-`: this host only, never over plain http."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from control_plane.identities.sign_ins import OpenedSignIn
+
+
+class Cookies:
+    def __init__(self, public_url: str) -> None:
+        self._secure = public_url.startswith("https://")
+        self.name = "__Host-assentry" if self._secure else "assentry"
+
+    def set(self, response: Response, opened: OpenedSignIn) -> None:
+        response.set_cookie(
+            self.name,
+            opened.token.reveal(),
+            expires=opened.expires_at,
+            path="/",
+            secure=self._secure,
+            httponly=True,
+            samesite="lax",
+        )
+
+    def clear(self, response: Response) -> None:
+        response.delete_cookie(self.name, path="/", secure=self._secure, httponly=True, samesite="lax")

@@ -1,0 +1,147 @@
+"""Identities and groups as documents, in the style of `data_plane.policy.model`, for the control plane only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeVar, cast
+
+import msgspec
+
+from control_plane.documents.domain import Stored
+from control_plane.identities import repository
+from control_plane.identities.domain import Group, Identity
+from control_plane.identities.service import IdentityService
+from control_plane.identities.tables import GroupRow
+from control_plane.kit.access import Permission, Role
+from control_plane.kit.unit_of_work import Actor, UnitOfWork
+from data_plane.policy import model
+from data_plane.policy.documents import Problem
+
+T = TypeVar("T", bound=model.Document)
+_API_VERSION: Literal["assentry.dev/v1"] = "assentry.dev/v1"
+
+
+class NameOnly(model.Document, frozen=True):
+    name: str
+
+
+class IdentitySpec(model.Document, frozen=True):
+    kind: Literal["person", "machine"]
+    email: str = ""
+    owner: str = ""  # of a machine: the name of a person
+    disabled: bool = False
+
+
+class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Identity"):
+    apiVersion: Literal["assentry.dev/v1"]
+    metadata: NameOnly
+    spec: IdentitySpec
+
+
+class GroupSpec(model.Document, frozen=True):
+    members: tuple[str, ...] = ()  # names of identities
+    roles: tuple[Role, ...] = ()
+
+
+class GroupDocument(model.Document, frozen=True, tag_field="kind", tag="Group"):
+    apiVersion: Literal["assentry.dev/v1"]
+    metadata: NameOnly
+    spec: GroupSpec
+
+
+class IdentityKind:
+    kind = "Identity"
+    permission = Permission.ADMIN
+
+    def __init__(self, service: IdentityService) -> None:
+        self._service = service
+
+    def decode(self, value: object) -> model.Document | Problem:
+        return _decode(IdentityDocument, self.kind, value)
+
+    def order(self, document: model.Document) -> int:
+        """A machine comes after the person who owns it."""
+        return int(cast("IdentityDocument", document).spec.kind == "machine")
+
+    async def stored(self, uow: UnitOfWork) -> Mapping[str, Stored]:
+        rows = await repository.managed_identities(uow.session)
+        everybody = await repository.all_identities(uow.session)
+        return {one.name: Stored(_identity_document(one), one.name in rows) for one in everybody}
+
+    async def put(self, uow: UnitOfWork, by: Actor, document: model.Document, *, managed: bool) -> None:
+        wanted = cast("IdentityDocument", document)
+        name, spec = wanted.metadata.name, wanted.spec
+        if await repository.row_by_name(uow.session, name) is None:
+            await self._service.create(uow, by, name=name, kind=spec.kind, email=spec.email, owner=spec.owner)
+            if spec.disabled:
+                await self._service.change(uow, by, name, disabled=True)
+        else:
+            owner, disabled = spec.owner, spec.disabled
+            await self._service.change(uow, by, name, email=spec.email, owner=owner, disabled=disabled)
+        if managed:
+            await self.manage(uow, name)
+
+    async def manage(self, uow: UnitOfWork, name: str) -> None:
+        row = await repository.row_by_name(uow.session, name)
+        if row is not None:
+            row.managed = True
+
+    async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
+        await self._service.delete(uow, by, name)
+
+
+class GroupKind:
+    kind = "Group"
+    permission = Permission.ADMIN
+
+    def __init__(self, service: IdentityService) -> None:
+        self._service = service
+
+    def decode(self, value: object) -> model.Document | Problem:
+        return _decode(GroupDocument, self.kind, value)
+
+    def order(self, _document: model.Document) -> int:
+        return 0
+
+    async def stored(self, uow: UnitOfWork) -> Mapping[str, Stored]:
+        managed = await repository.managed_groups(uow.session)
+        groups = await repository.all_groups(uow.session)
+        return {group.name: Stored(_group_document(group), group.name in managed) for group in groups}
+
+    async def put(self, uow: UnitOfWork, by: Actor, document: model.Document, *, managed: bool) -> None:
+        wanted = cast("GroupDocument", document)
+        name, spec = wanted.metadata.name, wanted.spec
+        await self._service.put_group(uow, by, name, roles=spec.roles, members=spec.members)
+        if managed:
+            await self.manage(uow, name)
+
+    async def manage(self, uow: UnitOfWork, name: str) -> None:
+        row = await uow.session.get(GroupRow, name)
+        if row is not None:
+            row.managed = True
+
+    async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
+        await self._service.delete_group(uow, by, name)
+
+
+def _decode(shape: type[T], kind: str, value: object) -> T | Problem:
+    """Lists are sets here: their order means nothing, so a document is the same in any."""
+    try:
+        document = msgspec.convert(value, shape)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).partition(" - at `")
+        return Problem(kind, "", path.rstrip("`") or "$", text[0].lower() + text[1:])
+    if isinstance(document, GroupDocument):
+        spec = GroupSpec(tuple(sorted(set(document.spec.members))), tuple(sorted(set(document.spec.roles))))
+        return cast("T", msgspec.structs.replace(document, spec=spec))
+    return document
+
+
+def _identity_document(identity: Identity) -> IdentityDocument:
+    spec = IdentitySpec(identity.kind, identity.email, identity.owner, identity.disabled)
+    return IdentityDocument(_API_VERSION, NameOnly(identity.name), spec)
+
+
+def _group_document(group: Group) -> GroupDocument:
+    roles = cast("tuple[Role, ...]", group.roles)
+    return GroupDocument(_API_VERSION, NameOnly(group.name), GroupSpec(group.members, roles))

@@ -1,0 +1,194 @@
+"""Identities, groups, sign-ins and credentials as the API shows them. A secret is shown once, when it is made."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, SecretStr, StringConstraints
+
+from control_plane.identities.domain import Group, Identity
+from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
+from control_plane.kit.access import Principal, Role
+from control_plane.kit.names import Name
+
+PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
+Password = Annotated[SecretStr, Field(min_length=1, max_length=256, examples=["correct horse battery staple"])]
+ONCE = "shown this once; null when the request was repeated"
+
+
+class IdentityOut(BaseModel):
+    id: str = Field(examples=["idn_3xk2cqz7q5n4h6mjv2ab"])
+    name: str = Field(examples=["ada"])
+    kind: Literal["person", "machine"]
+    email: str = Field(examples=["ada@example.org"])
+    owner: str = Field(description="of a machine: the person who answers for it; else empty", examples=[""])
+    disabled: bool
+    able: bool = Field(description="false: disabled, or a machine whose owner is")
+    groups: list[str] = Field(examples=[["dba"]])
+    version: int = Field(description="also the ETag", examples=[1])
+
+    @classmethod
+    def of(cls, identity: Identity) -> IdentityOut:
+        return cls(
+            id=identity.id,
+            name=identity.name,
+            kind=identity.kind,
+            email=identity.email,
+            owner=identity.owner,
+            disabled=identity.disabled,
+            able=identity.able,
+            groups=list(identity.groups),
+            version=identity.version,
+        )
+
+
+class IdentityIn(BaseModel):
+    name: Name = Field(examples=["deploy-bot"])
+    kind: Literal["person", "machine"] = Field(examples=["machine"])
+    email: PlainText = Field(default="", examples=["ada@example.org"])
+    owner: Name | Literal[""] = Field(default="", examples=["ada"])
+
+
+class IdentityChange(BaseModel):
+    """What is left out stays as it is."""
+
+    email: PlainText | None = None
+    owner: Name | None = Field(default=None, examples=["ada"])
+    disabled: bool | None = None
+
+
+class PasswordIn(BaseModel):
+    password: Password | None = Field(default=None, description="left out: one is made up")
+
+
+class PasswordOut(BaseModel):
+    password: str | None = Field(description="what was made up, shown this once; null: as it was given")
+
+
+class GroupIn(BaseModel):
+    roles: list[Role] = Field(max_length=16, examples=[["reviewer"]])
+    members: list[Name] = Field(max_length=10_000, examples=[["ada", "grace"]])
+
+
+class GroupOut(BaseModel):
+    name: str = Field(examples=["dba"])
+    roles: list[str] = Field(examples=[["reviewer"]])
+    members: list[str] = Field(examples=[["ada", "grace"]])
+    version: int = Field(description="also the ETag", examples=[1])
+
+    @classmethod
+    def of(cls, group: Group) -> GroupOut:
+        return cls(name=group.name, roles=list(group.roles), members=list(group.members), version=group.version)
+
+
+class SignInIn(BaseModel):
+    name: Annotated[str, StringConstraints(min_length=1, max_length=64)] = Field(examples=["ada"])
+    password: Password
+    channel: Literal["console", "cli"] = Field(
+        default="cli",
+        description="console: a cookie is set and unsafe requests need the CSRF token; cli: a bearer token",
+    )
+
+
+class PrincipalOut(BaseModel):
+    """Who is signed in."""
+
+    id: str = Field(examples=["idn_3xk2cqz7q5n4h6mjv2ab"])
+    name: str = Field(examples=["ada"])
+    kind: Literal["person", "machine"]
+    groups: list[str] = Field(examples=[["dba"]])
+    permissions: list[str] = Field(examples=[["review", "self"]])
+    csrf_token: str | None = Field(description="for the header X-CSRF-Token; null: not needed")
+
+    @classmethod
+    def of(cls, principal: Principal) -> PrincipalOut:
+        return cls(
+            id=principal.identity,
+            name=principal.name,
+            kind=principal.kind,
+            groups=list(principal.groups),
+            permissions=sorted(principal.permissions),
+            csrf_token=principal.csrf or None,
+        )
+
+
+class SignInOut(BaseModel):
+    name: str = Field(examples=["ada"])
+    token: str | None = Field(
+        description="for `Authorization: Bearer`; null when a cookie was set", examples=["assentry_s_…"]
+    )
+    csrf_token: str | None = Field(description="for the header X-CSRF-Token with the cookie")
+    expires_at: datetime
+
+
+class PasswordChange(BaseModel):
+    old: Password
+    new: Password
+
+
+class TokenIn(BaseModel):
+    targets: list[Name | Literal["*"]] = Field(
+        default=["*"], min_length=1, max_length=100, description="names, or `*` for every target", examples=[["orders"]]
+    )
+    ttl_seconds: int = Field(default=3600, ge=60, le=12 * 3600)
+
+
+class TokenOut(BaseModel):
+    credential_id: str = Field(examples=["crd_3xk2cqz7q5n4h6mjv2ab"])
+    token: str | None = Field(description=f"the password for the target; {ONCE}", examples=["eyJhbGciOiJFZERTQSJ9…"])
+    expires_at: datetime
+
+
+class CertificateIn(BaseModel):
+    csr: str = Field(
+        max_length=16_384,
+        description="PKCS#10 as PEM; only its key is used",
+        examples=["-----BEGIN CERTIFICATE REQUEST-----\n…\n-----END CERTIFICATE REQUEST-----\n"],
+    )
+    ttl_seconds: int = Field(default=3600, ge=60, le=12 * 3600)
+
+
+class CertificateOut(BaseModel):
+    credential_id: str = Field(examples=["crd_3xk2cqz7q5n4h6mjv2ab"])
+    certificate: str = Field(description="PEM chain, the client's first")
+    ca: str = Field(description="PEM; verifies the agent's certificate")
+    expires_at: datetime
+
+
+class CredentialOut(BaseModel):
+    id: str = Field(examples=["crd_3xk2cqz7q5n4h6mjv2ab"])
+    identity_id: str = Field(examples=["idn_3xk2cqz7q5n4h6mjv2ab"])
+    kind: Literal["token", "certificate"]
+    targets: list[str] = Field(examples=[["orders"]])
+    issued_at: datetime
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, row: CredentialRow) -> CredentialOut:
+        fields: dict[str, Any] = {name: getattr(row, name) for name in cls.model_fields}
+        return cls(**fields)
+
+
+class ServiceAccountKeyIn(BaseModel):
+    identity: Name = Field(description="a machine", examples=["deploy-bot"])
+    description: PlainText = Field(default="", examples=["CI of the shop"])
+    ttl_days: int = Field(default=90, ge=1, le=365)
+
+
+class ServiceAccountKeyOut(BaseModel):
+    id: str = Field(examples=["key_3xk2cqz7q5n4h6mjv2ab"])
+    identity: str = Field(examples=["deploy-bot"])
+    description: str = Field(examples=["CI of the shop"])
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, row: ServiceAccountKeyRow, owner: str) -> ServiceAccountKeyOut:
+        names = ("id", "description", "created_at", "expires_at", "revoked_at")
+        return cls(identity=owner, **{name: getattr(row, name) for name in names})
+
+
+class NewServiceAccountKeyOut(ServiceAccountKeyOut):
+    key: str | None = Field(description=f"for `Authorization: Bearer`; {ONCE}", examples=["assentry_k_…"])

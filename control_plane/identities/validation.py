@@ -1,0 +1,38 @@
+"""What identities and groups in documents must agree on. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+from control_plane.documents.domain import World
+from control_plane.identities.documents import GroupDocument, IdentityDocument
+from control_plane.identities.domain import Ownership
+from data_plane.policy.documents import Problem
+
+
+def check(world: World) -> Sequence[Problem]:
+    return [*_identities(world), *_groups(world)]
+
+
+def _identities(world: World) -> Iterator[Problem]:
+    everybody: list[IdentityDocument] = list(world.of("Identity"))
+    people = {one.metadata.name: not one.spec.disabled for one in everybody if one.spec.kind == "person"}
+    for one in everybody:
+        name, spec = one.metadata.name, one.spec
+        if problem := Ownership(name, spec.kind, spec.owner).problem(people):
+            yield Problem("Identity", name, "$.spec.owner", problem)
+        before = cast("IdentityDocument | None", world.before.get("Identity", {}).get(name))
+        if before is not None and before.spec.kind != spec.kind:
+            message = f"{name!r} is a {before.spec.kind} and stays one; give the other another name"
+            yield Problem("Identity", name, "$.spec.kind", message)
+
+
+def _groups(world: World) -> Iterator[Problem]:
+    known = world.names("Identity")
+    groups: list[GroupDocument] = list(world.of("Group"))
+    for group in groups:
+        for index, member in enumerate(group.spec.members):
+            if member not in known:
+                message = f"there is no identity named {member!r}"
+                yield Problem("Group", group.metadata.name, f"$.spec.members[{index}]", message)
