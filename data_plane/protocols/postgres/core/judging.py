@@ -1,0 +1,95 @@
+"""Asks the gate about units, and describes a held one in full to the people who decide.
+
+Any exception on the way to a verdict is a denial. What the core refuses by itself (a malformed unit, a masked value
+that comes back, a name that nobody made) is recorded and audited as a denial too, without asking the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from data_plane.gate.interface import Denied, Gate, Held, Operation, SessionFacts, Verdict
+from data_plane.identifiers import OperationId
+from data_plane.protocols.postgres import messages as m
+from data_plane.protocols.postgres.core import refusals
+from data_plane.protocols.postgres.core.batch import Context
+from data_plane.protocols.postgres.core.refusals import Refusal
+from data_plane.protocols.postgres.core.units import Unit
+from data_plane.protocols.postgres.interface import CopyRefused
+from data_plane.recording.interface import Recorder, RecordingError
+
+PROTOCOL = "postgres"
+_OWN_RULE = ("builtin/protocol",)
+
+
+class Judge:
+    def __init__(
+        self, facts: SessionFacts, gate: Gate, recorder: Recorder, context: Context,
+        new_operation_id: Callable[[], OperationId],
+    ) -> None:  # fmt: skip
+        self._facts = facts
+        self._gate = gate
+        self._recorder = recorder
+        self._context = context
+        self._new_operation_id = new_operation_id
+        self._operations = 0
+
+    def judge(self, unit: Unit) -> Verdict | Refusal:
+        """Numbers the unit and records it first: what was asked is known before it is decided."""
+        self._operations += 1
+        unit.number = self._operations
+        parameters = [(parameter.name, parameter.type, parameter.value) for parameter in unit.parameters]
+        self._recorder.input(unit.number, unit.text, parameters)
+        refusal = unit.refusal or self._copies_refused(unit)
+        if refusal is not None:
+            return self.refused(unit, refusal)
+        try:
+            verdict = self._gate.judge(unit.number, unit.subjects, unit.raw)
+            if isinstance(verdict, Held) and unit.gentle:
+                verdict = self._gate.judge(unit.number, unit.gentle, unit.raw)
+        except RecordingError:
+            raise
+        except Exception:  # noqa: BLE001  # whatever goes wrong on the way to a verdict is a denial
+            return self.refused(unit, refusals.NOT_JUDGED)
+        return verdict
+
+    def refused(self, unit: Unit, refusal: Refusal) -> Refusal:
+        """Audits what the core refuses by itself."""
+        action = unit.subjects[0].action if unit.subjects else "unknown"
+        self._recorder.decided(unit.number, "deny", action, _OWN_RULE, refusal.code, refusal.message)
+        return refusal
+
+    def _copies_refused(self, unit: Unit) -> Refusal | None:
+        return self.plan_copies(unit, self._context.masks) if self._context.masked else None
+
+    def plan_copies(self, unit: Unit, masks: tuple[str, ...]) -> Refusal | None:
+        """How the results of COPY TO STDOUT in the unit are masked; a Refusal when they cannot be."""
+        for meaning in unit.meanings:
+            statement = meaning.shown
+            if statement is None or statement.copy is None or not statement.copy.to_client:
+                continue
+            plan = self._context.masking.copy(statement, masks)
+            if isinstance(plan, CopyRefused):
+                return Refusal("42501", plan.message, plan.hint)
+            meaning.copy = plan
+        return None
+
+    def operation(self, unit: Unit) -> Operation:
+        """Everything that would execute, complete, under the state in which it would."""
+        return Operation(
+            id=self._new_operation_id(),
+            number=unit.number,
+            session=self._facts.id,
+            protocol=PROTOCOL,
+            target=self._facts.target.name,
+            subjects=tuple(unit.subjects),
+            text=unit.text,
+            parts=(*unit.texts, unit.raw),
+            state=self._context.settings.digest_state(),
+            parameters=tuple(unit.parameters),
+            in_transaction=self._context.status != m.IDLE,
+        )
+
+
+def refusal_of(verdict: Denied | Refusal) -> Refusal:
+    return refusals.from_verdict(verdict) if isinstance(verdict, Denied) else verdict

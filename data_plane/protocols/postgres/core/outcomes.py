@@ -1,0 +1,253 @@
+"""What an answer of the target means for the session: names and settings that now hold, copies that begin, errors.
+
+`Outcomes.answered` is called for every message that fits the pipeline's head, before it is passed on, and says what
+the client gets in its place. It believes the target about outcomes only, never about what was asked for: an answer
+that the statement cannot have is an error of the target.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+from data_plane.gate.interface import Action
+from data_plane.protocols.postgres import messages as m
+from data_plane.protocols.postgres.answers import (
+    SEVERITY,
+    SEVERITY_UNTRANSLATED,
+    SQLSTATE,
+    decode_notice,
+    decode_parameter_description,
+    decode_parameter_status,
+    decode_ready_for_query,
+)
+from data_plane.protocols.postgres.core.batch import Context
+from data_plane.protocols.postgres.core.names import Meaning, Portal, Prepared
+from data_plane.protocols.postgres.core.settings import contradicts_pin
+from data_plane.protocols.postgres.core.states import Expected
+from data_plane.protocols.postgres.core.units import Concern, Ending, Unit
+from data_plane.protocols.postgres.framing import RemoteProtocolError, encode
+from data_plane.protocols.postgres.interface import CopyPlan, ResultPlan
+
+Kind = TypeVar("Kind")
+
+PASS: Final = None  # the message goes on as it is
+_HARMLESS: Final = frozenset({Action.READ, Action.WRITE, Action.SESSION})
+_LAST_WORDS: Final = frozenset({"FATAL", "PANIC"})
+_REPORTED: Final = frozenset(
+    {
+        "application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "in_hot_standby",
+        "integer_datetimes", "IntervalStyle", "is_superuser", "scram_iterations", "search_path", "server_encoding",
+        "server_version", "session_authorization", "standard_conforming_strings", "TimeZone",
+    }
+)  # fmt: skip
+
+
+class PinBrokenError(Exception):
+    """The target reports a pinned setting with another value: texts would be read differently from here on."""
+
+
+class Outcomes:
+    """`plan` masks the rows of the Query that is being answered. `dying`: the target said its last words."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.plan: ResultPlan | None = None
+        self.copying_in = False
+        self.dying = False
+        self._failed = False  # something since the last ReadyForQuery
+        self._schema_changed = False
+        self._handlers = {
+            m.ParseComplete: self._parsed,
+            m.BindComplete: self._bound,
+            m.CloseComplete: self._closed,
+            m.ParameterDescription: self._parameters_described,
+            m.RowDescription: self._rows_described,
+            m.NoData: self._nothing_described,
+            m.CommandComplete: self._completed,
+            m.EmptyQueryResponse: self._emptied,
+            m.PortalSuspended: self._suspended,
+            m.CopyInResponse: self._copy_in,
+            m.CopyOutResponse: self._copy_out,
+            m.CopyDone: self._copy_done,
+            m.ErrorResponse: self._erred,
+            m.ReadyForQuery: self._ready,
+        }
+
+    def answered(self, type_: int, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
+        """What the client gets in place of the message; PASS: the message itself."""
+        return self._handlers[type_](payload, expected, unit)
+
+    def masked(self, unit: Unit) -> bool:
+        return self._context.masked or bool(unit.masks)
+
+    # -------------------------------------------------------------- names
+
+    def _parsed(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        step = unit.steps[0]
+        self._context.tables.statements[step[2]] = _of(Prepared, step[1])
+        return PASS
+
+    def _bound(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        step = unit.steps[0]
+        portal = _of(Portal, step[1])
+        portal.masks = unit.masks
+        self._context.tables.portals[step[2]] = portal
+        return PASS
+
+    def _closed(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        self._context.tables.close(_of(tuple, unit.steps[0][1]))
+        return PASS
+
+    # -------------------------------------------------------------- descriptions
+
+    def _parameters_described(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
+        _of(Prepared, unit.steps[0][1]).parameter_types = decode_parameter_description(payload)
+        return PASS
+
+    def _rows_described(self, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
+        if expected is Expected.QUERY:
+            self.plan = None
+            if self.masked(unit):
+                meaning = self._meaning(unit)
+                masks = self._context.masks + unit.masks + meaning.masks
+                self.plan = self._context.masking.result(payload, (), meaning.shown, masks)
+            return PASS
+        if expected is Expected.DESCRIBED_PARAMETERS:
+            return PASS
+        self._portal_described(_of(Portal, unit.steps[0][1]), payload, unit)
+        return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
+
+    def _portal_described(self, portal: Portal, payload: bytes, unit: Unit) -> None:
+        portal.described = True
+        if not self.masked(unit) and not portal.masks:
+            return
+        statement, masks = portal.prepared.statement, self._context.masks + unit.masks + portal.masks
+        for meaning in unit.meanings:
+            if meaning.portal is portal:
+                statement, masks = meaning.shown, masks + meaning.masks
+        if statement is not None and statement.references and statement is portal.prepared.statement:
+            statement = None  # it names another, and nothing in this unit says which
+        portal.plan = self._context.masking.result(payload, portal.formats, statement, masks)
+
+    def _nothing_described(self, _: bytes, expected: Expected, unit: Unit) -> bytes | None:
+        if expected is not Expected.DESCRIBED_PARAMETERS:
+            _of(Portal, unit.steps[0][1]).described = True
+        return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
+
+    # -------------------------------------------------------------- the ends of statements
+
+    def _meaning(self, unit: Unit) -> Meaning:
+        concern = unit.steps[0][1]
+        if isinstance(concern, Meaning):
+            return concern
+        if unit.place >= len(unit.meanings):
+            raise RemoteProtocolError("more results than statements")
+        return unit.meanings[unit.place]
+
+    def _completed(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
+        meaning = self._meaning(unit)
+        unit.place += 1
+        unit.status = payload[:-1].decode("utf-8", "replace")
+        self.plan, self.copying_in = None, False
+        text = meaning.portal.prepared.text if meaning.portal else unit.texts[0]
+        for effect in meaning.effects:
+            self._context.tables.apply(effect, text, unit.masks)
+            self._context.settings.apply(effect, unit.status)
+        statements = (meaning.statement, *meaning.named)
+        if any(statement and statement.subject.action not in _HARMLESS for statement in statements):
+            self._schema_changed = True
+            self._context.catalogue.changed()
+        return PASS
+
+    def _emptied(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        concern = unit.steps[0][1]
+        if unit.meanings and not (isinstance(concern, Meaning) and concern.statement is None):
+            raise RemoteProtocolError("a statement was answered as if it were empty")
+        return PASS
+
+    def _suspended(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        unit.status = "suspended"
+        return PASS
+
+    # -------------------------------------------------------------- COPY
+
+    def _copy(self, unit: Unit, *, to_client: bool) -> Meaning:
+        meaning = self._meaning(unit)
+        copy = meaning.shown.copy if meaning.shown else None
+        if copy is None or copy.to_client != to_client:
+            raise RemoteProtocolError("a COPY began that nobody asked for")
+        return meaning
+
+    def _copy_in(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        self._copy(unit, to_client=False)
+        self.copying_in = True
+        return PASS
+
+    def _copy_out(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        self._copy(unit, to_client=True)
+        return PASS
+
+    def copy_plan(self, unit: Unit) -> CopyPlan | None:
+        return self._meaning(unit).copy
+
+    def _copy_done(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        plan = self._meaning(unit).copy
+        if plan is None:
+            return PASS
+        rest = plan.finish()
+        return (encode(m.CopyData, rest) if rest else b"") + encode(m.CopyDone)
+
+    # -------------------------------------------------------------- errors and the end of a unit
+
+    def erred(self, payload: bytes, unit: Unit | None) -> bytes:
+        """What the client gets for an ErrorResponse: ours in place of the one to a poison statement."""
+        fields = decode_notice(payload)
+        if fields.get(SEVERITY_UNTRANSLATED, fields.get(SEVERITY)) in _LAST_WORDS:
+            self.dying = True
+        elif unit is not None and unit.error:
+            return unit.error
+        return encode(m.ErrorResponse, self._context.masking.message(payload))
+
+    def _erred(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
+        self.plan, self.copying_in = None, False
+        self._failed = unit.failed = True
+        error = self.erred(payload, unit)
+        unit.status = decode_notice(error[5:]).get(SQLSTATE, "error")
+        unit.error = b""
+        return error
+
+    def _ready(self, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
+        if expected is Expected.QUERY and unit.place < len(unit.meanings):
+            raise RemoteProtocolError("fewer results than statements")
+        context = self._context
+        context.status = decode_ready_for_query(payload)
+        if unit.ending is Ending.QUERY:
+            context.tables.query_answered()
+        if context.status == m.IDLE:
+            context.settings.transaction_ended(keeps=not self._failed)
+            context.tables.transaction_ended()
+            if self._schema_changed:
+                self._schema_changed = False
+                context.catalogue.changed()
+        self._failed = False
+        return PASS
+
+    # -------------------------------------------------------------- what comes at any time
+
+    def notice(self, payload: bytes) -> bytes | None:
+        masked = self._context.masking.message(payload)
+        return PASS if masked == payload else encode(m.NoticeResponse, masked)
+
+    def parameter_status(self, payload: bytes) -> bytes | None:
+        """Raises PinBrokenError."""
+        name, value = decode_parameter_status(payload)
+        if contradicts_pin(name, value):
+            raise PinBrokenError(f"the target changed {name}")
+        self._context.settings.reported(name, value)
+        return b"" if self._context.masked and name not in _REPORTED else PASS
+
+
+def _of(kind: type[Kind], concern: Concern) -> Kind:
+    if not isinstance(concern, kind):
+        raise TypeError(f"a step about {type(concern).__name__} instead of {kind.__name__}")
+    return concern

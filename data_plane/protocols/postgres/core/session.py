@@ -1,0 +1,394 @@
+"""One PostgreSQL session between a client and its target, after both have been authenticated. Sans-io.
+
+What the client sends becomes units (`batch`), each unit gets a verdict (`judging`), what is allowed is sent in exchange
+for its permit and waits in the `pipeline` for its answers, what is refused is replaced by a statement that fails
+(`refusals`), and what is held waits here, with everything behind it unjudged. What the target sends is attributed to
+the unit that caused it (`relay`, `outcomes`).
+
+Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of nothing but Describe
+and Close, poison statements, the data of a COPY that was allowed, and Terminate.
+
+It does not read a clock, log, or open anything; it does not authenticate (see `session` of the protocol).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from data_plane.gate.interface import Allowed, Denied, Gate, Held, Pending, SessionFacts, Verdict
+from data_plane.identifiers import OperationId
+from data_plane.protocols.postgres import messages as m
+from data_plane.protocols.postgres.answers import encode_error
+from data_plane.protocols.postgres.core import refusals
+from data_plane.protocols.postgres.core.batch import Batch, Context, plan_batch, plan_function_call, plan_query
+from data_plane.protocols.postgres.core.copying import CopyIn
+from data_plane.protocols.postgres.core.judging import Judge, refusal_of
+from data_plane.protocols.postgres.core.outcomes import Outcomes, PinBrokenError
+from data_plane.protocols.postgres.core.ports import Limits, Output
+from data_plane.protocols.postgres.core.refusals import Refusal
+from data_plane.protocols.postgres.core.relay import Relay
+from data_plane.protocols.postgres.core.settings import Settings
+from data_plane.protocols.postgres.core.states import Expected, Phase, Treatment
+from data_plane.protocols.postgres.core.units import Ending, Pipeline, Unit
+from data_plane.protocols.postgres.framing import FrameReader, RemoteProtocolError
+from data_plane.protocols.postgres.interface import Classifier, Masking, Names
+from data_plane.recording.interface import Recorder, RecordingError
+
+_Request = tuple[Batch | None, bytes]  # a batch and what closes it, or None and a Query or FunctionCall
+
+
+class SessionCore:
+    """See `Output` for what it asks of its driver, and `HoldListener` for what the gate calls."""
+
+    def __init__(
+        self, *, facts: SessionFacts, gate: Gate, classifier: Classifier, names: Names, masking: Masking,
+        recorder: Recorder, output: Output, limits: Limits, masks: tuple[str, ...], row_limit: int,
+        parameters: Mapping[str, str], new_operation_id: Callable[[], OperationId],
+    ) -> None:  # fmt: skip
+        self._gate = gate
+        self._recorder = recorder
+        self._output = output
+        self._limits = limits
+        self._context = Context(classifier, names, masking, masks, limits, Settings(parameters))
+        self._judge = Judge(facts, gate, recorder, self._context, new_operation_id)
+        self._pipeline = Pipeline()
+        self._outcomes = Outcomes(self._context)
+        self._relay = Relay(self._pipeline, self._outcomes, recorder, limits, row_limit, output.to_client)
+        self._frames = FrameReader(m.client_caps(limits.batch_bytes))
+        self._batch = Batch()
+        self._phase = Phase.READY
+        self._actions = _ACTIONS[Phase.READY]
+        self._backlog: deque[bytes] = deque()
+        self._backlog_size = 0
+        self._paused = False
+        self._request: _Request | None = None  # WAITING: to be planned again
+        self._to_hold: tuple[Unit, Held] | None = None  # WAITING: to be held when everything before it is answered
+        self._held: Unit | None = None
+        self._pending: Pending | None = None
+        self._copy: CopyIn | None = None
+
+    @property
+    def held(self) -> bool:
+        return self._phase is Phase.HELD
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._actions = _ACTIONS[phase]
+
+    # -------------------------------------------------------------- the client
+
+    def client_sent(self, data: bytes) -> None:
+        try:
+            for frame in self._frames.feed(data):
+                self._actions[frame[0]](self, frame)
+        except RemoteProtocolError as error:
+            self._end("client-broke-protocol", _fatal(error.sqlstate, str(error)))
+        except RecordingError as error:
+            self._unrecorded(error)
+
+    def client_closed(self) -> None:
+        self._end("client-closed", b"")
+
+    def _goodbye(self, _: bytes) -> None:
+        self._end("client-closed", b"")
+
+    def _refused(self, frame: bytes) -> None:
+        raise RemoteProtocolError(f"message type 0x{frame[0]:02x} is not allowed here ({self._phase.value})")
+
+    def _ignored(self, frame: bytes) -> None:
+        """What the server would ignore; but data that may belong to a COPY that is about to begin waits."""
+        if self._phase is Phase.READY and self._pipeline.blocks_everything():
+            self._enter(Phase.WAITING)
+            self._queue(frame)
+
+    def _queue(self, frame: bytes) -> None:
+        self._backlog.append(frame)
+        self._backlog_size += len(frame)
+        if self._backlog_size > self._limits.backlog_bytes:
+            if self._backlog_size > self._limits.backlog_bytes + 2 * self._limits.batch_bytes:
+                raise RemoteProtocolError("too much was sent while a statement waits", "54000")
+            if not self._paused:
+                self._paused = True
+                self._output.pause_client()
+
+    def _collect(self, frame: bytes) -> None:
+        self._batch.add(frame, self._limits)
+
+    def _close_batch(self, closing: bytes) -> None:
+        batch, self._batch = self._batch, Batch()
+        self._take(batch, closing)
+
+    def _alone(self, frame: bytes) -> None:
+        """A Query or FunctionCall. Messages before it that no Sync or Flush has closed are a batch of their own."""
+        if self._batch.size:
+            self._close_batch(m.FLUSH)
+            if self._phase is not Phase.READY:
+                self._backlog.appendleft(frame)
+                self._backlog_size += len(frame)
+                return
+        self._take(None, frame)
+
+    def _stream(self, frame: bytes) -> None:
+        if self._copy is None or self._copy.client_sent(frame):
+            self._copy = None
+            self._outcomes.copying_in = False
+            self._enter(Phase.READY)
+
+    # -------------------------------------------------------------- one unit
+
+    def _take(self, batch: Batch | None, closing: bytes) -> None:
+        pipeline = self._pipeline
+        if pipeline.skipping:
+            self._skip(closing)
+            return
+        if pipeline.blocks_everything() or len(pipeline) >= self._limits.in_flight:
+            self._wait(batch, closing)
+            return
+        unit = self._plan(batch, closing)
+        if pipeline.blocks(unit):
+            self._wait(batch, closing)
+        elif unit.operations:
+            self._ruled(unit, self._judge.judge(unit))
+        else:
+            self._control(unit)
+
+    def _plan(self, batch: Batch | None, closing: bytes) -> Unit:
+        if batch is not None:
+            return plan_batch(batch, closing, self._context)
+        return plan_query(closing, self._context) if closing[0] == m.Query else plan_function_call(closing)
+
+    def _wait(self, batch: Batch | None, closing: bytes) -> None:
+        self._request = (batch, closing)
+        self._enter(Phase.WAITING)
+
+    def _skip(self, closing: bytes) -> None:
+        """The target discards everything up to Sync, so nothing else is sent."""
+        if closing[0] == m.Sync:
+            self._pipeline.skipping = False
+            self._control(self._plan(Batch(), closing))
+
+    def _control(self, unit: Unit) -> None:
+        """Sync, Flush, or a batch in which nothing executes."""
+        self._output.control_to_target(unit.raw)
+        if unit.steps:
+            self._pipeline.sent(unit)
+
+    def _ruled(self, unit: Unit, verdict: Verdict | Refusal) -> None:
+        if isinstance(verdict, Allowed):
+            self._allowed(unit, verdict)
+        elif isinstance(verdict, Held):
+            self._to_hold = (unit, verdict)
+            self._enter(Phase.WAITING)
+            self._resume()
+        else:
+            self._refuse(unit, refusal_of(verdict))
+
+    def _allowed(self, unit: Unit, verdict: Allowed) -> None:
+        if verdict.permit.raw != unit.raw:
+            self._refuse(unit, self._judge.refused(unit, refusals.NOT_JUDGED))
+            return
+        if verdict.masks:
+            unit.masks = verdict.masks
+            refusal = self._judge.plan_copies(unit, self._context.masks + verdict.masks)
+            if refusal is not None:
+                self._refuse(unit, self._judge.refused(unit, refusal))
+                return
+        self._output.to_target(verdict.permit)
+        self._pipeline.sent(unit)
+
+    def _refuse(self, unit: Unit, refusal: Refusal) -> None:
+        """A statement that must fail takes the unit's place; its error will be ours."""
+        unit.error = refusal.encode()
+        unit.barrier, unit.defined, unit.meanings = False, (), ()
+        unit.steps.clear()
+        if unit.ending is Ending.QUERY:
+            unit.steps.append((Expected.REFUSED_QUERY, None, ""))
+            self._output.control_to_target(refusals.POISON_QUERY)
+        elif unit.ending is Ending.SYNC:
+            unit.steps += ((Expected.REFUSED_PARSE, None, ""), (Expected.READY, None, ""))
+            self._output.control_to_target(refusals.POISON_PARSE_SYNC)
+        else:
+            unit.steps.append((Expected.REFUSED_PARSE, None, ""))
+            self._output.control_to_target(refusals.POISON_PARSE_FLUSH)
+        self._pipeline.sent(unit)
+
+    def _resume(self) -> None:
+        """Goes on with what waits, as far as the answers that have come allow."""
+        if self._phase is Phase.WAITING:
+            if self._to_hold is not None:
+                self._begin_hold(*self._to_hold)
+            elif self._request is not None:
+                request, self._request = self._request, None
+                self._enter(Phase.READY)
+                self._take(*request)
+            else:
+                self._enter(Phase.READY)
+        while self._backlog and (self._phase is Phase.READY or self._phase is Phase.COPYING):
+            frame = self._backlog.popleft()
+            self._backlog_size -= len(frame)
+            self._actions[frame[0]](self, frame)
+        if self._paused and self._backlog_size <= self._limits.backlog_bytes // 2:
+            self._paused = False
+            self._output.resume_client()
+
+    # -------------------------------------------------------------- a hold
+
+    def _begin_hold(self, unit: Unit, held: Held) -> None:
+        """Only on a pipeline that is answered in full: the transaction and the settings are then certain."""
+        if len(self._pipeline):
+            return
+        self._to_hold = None
+        if self._pipeline.skipping:
+            self._enter(Phase.READY)
+            self._recorder.completed(unit.number, "skipped", 0, 0, 0)
+            self._skip(m.SYNC if unit.ending is Ending.SYNC else m.FLUSH)
+            return
+        self._held = unit
+        self._enter(Phase.HELD)
+        self._output.hold(self._judge.operation(unit), held, unit.raw)
+
+    def hold_pending(self, pending: Pending) -> None:
+        self._pending = pending
+        self.remind()
+
+    def remind(self) -> None:
+        if self._held is not None and self._pending is not None and not self._relay.amid_message:
+            self._output.to_client(refusals.holding_notice(self._pending, self._held.verbs))
+
+    def hold_decided(self, verdict: Allowed | Denied) -> None:
+        if (unit := self._leave_hold("")) is None:
+            return
+        try:
+            if isinstance(verdict, Allowed):
+                unit.permit = verdict.permit
+            self._ruled(unit, verdict)
+            self._resume()
+        except RecordingError as error:
+            self._unrecorded(error)
+        except RemoteProtocolError as error:
+            self._end("client-broke-protocol", _fatal(error.sqlstate, str(error)))
+
+    def cancel_requested(self) -> bool:
+        """True: something runs at the target, which should be told. False: a hold was cancelled, or nothing runs."""
+        if (unit := self._leave_hold("client-cancelled")) is None:
+            return len(self._pipeline) > 0
+        self._refuse(unit, refusals.CANCELLED)
+        return False
+
+    def _leave_hold(self, cancelled: str) -> Unit | None:
+        unit, self._held, self._pending = self._held, None, None
+        if unit is not None:
+            self._enter(Phase.READY)
+            self._output.hold_ended(cancelled)
+        return unit
+
+    # -------------------------------------------------------------- the target
+
+    def target_sent(self, data: bytes) -> None:
+        if self._phase is Phase.ENDED:
+            return
+        try:
+            try:
+                self._relay.target_sent(data)
+            finally:
+                self._account()
+        except RemoteProtocolError as error:
+            self._end("target-broke-protocol", _fatal("08P01", f"the target broke the protocol: {error}"))
+        except PinBrokenError as error:
+            self._end("pin-broken", _fatal("57P01", f"terminating connection: {error}"))
+        except RecordingError as error:
+            self._unrecorded(error)
+        else:
+            self._answered()
+
+    def target_closed(self) -> None:
+        self._end("target-closed", _fatal("08006", "the target closed the connection"), target_is_there=False)
+
+    def _account(self) -> None:
+        """Of the units that are answered in full."""
+        over = self._relay.over
+        for unit in over:
+            if unit.number:
+                self._recorder.completed(unit.number, unit.status, unit.rows, unit.kept, unit.size)
+                if unit.permit is not None:
+                    self._gate.executed(unit.permit, "failed" if unit.failed else "done", unit.status)
+        over.clear()
+
+    def _answered(self) -> None:
+        if self._outcomes.dying:
+            self._end("target-closed", b"")
+            return
+        if self._phase is Phase.READY and not self._outcomes.copying_in:
+            return
+        try:
+            self._follow_copy()
+            self._resume()
+        except RemoteProtocolError as error:
+            self._end("client-broke-protocol", _fatal(error.sqlstate, str(error)))
+        except RecordingError as error:
+            self._unrecorded(error)
+
+    def _follow_copy(self) -> None:
+        if self._outcomes.copying_in and self._copy is None:
+            if self._request is not None and (self._request[0] is None or self._request[0].size):
+                raise RemoteProtocolError("a statement while the data of a COPY is expected")
+            self._request = None
+            if (unit := self._pipeline.head) is None:
+                raise RemoteProtocolError("a COPY that nobody asked for")
+            self._copy = CopyIn(unit, self._context.masking, self._judge, self._recorder, self._output)
+            self._enter(Phase.COPYING)
+        elif self._phase is Phase.COPYING and not self._outcomes.copying_in:
+            self._copy = None
+            self._enter(Phase.READY)
+
+    # -------------------------------------------------------------- the end
+
+    def terminate(self, reason: str, message: str) -> None:
+        self._end(reason, _fatal("57P01", message))
+
+    def _unrecorded(self, error: RecordingError) -> None:
+        self._end("recording-failed", _fatal("58030", f"the session cannot be recorded any more: {error}"))
+
+    def _end(self, reason: str, last_words: bytes, *, target_is_there: bool = True) -> None:
+        if self._phase is Phase.ENDED:
+            return
+        self._leave_hold("client-disconnected" if reason == "client-closed" else reason)
+        self._enter(Phase.ENDED)
+        self._backlog.clear()
+        self._batch = Batch()
+        if last_words and not self._relay.amid_message:
+            self._output.to_client(last_words)
+        with contextlib.suppress(RecordingError):  # what is recorded is valid up to here, and the session ends anyway
+            self._leave_unanswered(reason)
+        if target_is_there:
+            self._output.control_to_target(m.TERMINATE)
+        self._output.end(reason)
+
+    def _leave_unanswered(self, reason: str) -> None:
+        for unit in self._pipeline:
+            if unit.permit is not None:
+                self._gate.executed(unit.permit, "outcome-unknown", reason)
+        for unit in self._pipeline:
+            if unit.number:
+                self._recorder.completed(unit.number, "outcome-unknown", unit.rows, unit.kept, unit.size)
+
+
+def _fatal(sqlstate: str, message: str) -> bytes:
+    return encode_error(sqlstate, message, severity="FATAL")
+
+
+_HANDLERS: Final[Mapping[Treatment, Callable[[SessionCore, bytes], None]]] = {
+    Treatment.GATED: SessionCore._alone,  # noqa: SLF001  # its own methods, by what the table says
+    Treatment.DENIED: SessionCore._alone,  # noqa: SLF001
+    Treatment.COLLECTED: SessionCore._collect,  # noqa: SLF001
+    Treatment.CLOSES_BATCH: SessionCore._close_batch,  # noqa: SLF001
+    Treatment.STREAMED: SessionCore._stream,  # noqa: SLF001
+    Treatment.IGNORED: SessionCore._ignored,  # noqa: SLF001
+    Treatment.QUEUED: SessionCore._queue,  # noqa: SLF001
+    Treatment.GOODBYE: SessionCore._goodbye,  # noqa: SLF001
+    Treatment.REFUSED: SessionCore._refused,  # noqa: SLF001
+}
+_ACTIONS: Final = {phase: tuple(_HANDLERS[treatment] for treatment in phase.treatments) for phase in Phase}

@@ -1,0 +1,222 @@
+"""Session state that changes what a statement means: settings, search path, temporary tables (DESIGN invariant 13).
+
+Settings follow the server's own rules: SET lasts when its transaction commits, SET LOCAL to its end, and going back to
+a savepoint undoes both. Only effects of statements that succeeded are applied, so while one is unanswered nothing else
+is judged (see `pipeline`). ParameterStatus is the target's own word; where it contradicts a pin the session ends.
+
+A search path that cannot be read is the path of nothing: names without a schema are then not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from data_plane.protocols.postgres.interface import (
+    CreatesTemporary,
+    DiscardsAll,
+    EndsTransaction,
+    MakesSavepoint,
+    ReleasesSavepoint,
+    RollsBackTo,
+    SearchPath,
+    SessionEffect,
+    SetsParameter,
+)
+
+# Frozen for the life of a session: the texts are read under these, by the target and by us.
+PINS: Final[Mapping[str, frozenset[str]]] = {
+    "client_encoding": frozenset({"utf8", "unicode"}),
+    "standard_conforming_strings": frozenset({"on", "true", "yes", "1"}),
+}
+_WITHOUT_MEANING: Final = frozenset({"application_name"})
+_REPORTED: Final = ("client_encoding", "standard_conforming_strings", "DateStyle", "IntervalStyle", "TimeZone")
+
+
+def contradicts_pin(name: str, value: str) -> bool:
+    allowed = PINS.get(name.lower())
+    return allowed is not None and _plain(value) not in allowed
+
+
+def _plain(value: str) -> str:
+    return value.strip().strip("'\"").lower().replace("-", "").replace("_", "")
+
+
+class _Level:
+    """One transaction or savepoint: what holds now, and what will hold if it commits."""
+
+    __slots__ = ("kept", "now", "savepoint")
+
+    def __init__(self, savepoint: str, now: Mapping[str, str | None], kept: Mapping[str, str | None]) -> None:
+        self.savepoint = savepoint
+        self.now = dict(now)
+        self.kept = dict(kept)
+
+
+class Settings:
+    """`parameters`: what the target reported and answered before the session opened."""
+
+    def __init__(self, parameters: Mapping[str, str]) -> None:
+        self._initial = dict(parameters)
+        self._reported = dict(parameters)
+        self._committed: dict[str, str | None] = {}
+        self._levels: list[_Level] = []
+        self._temporary: frozenset[str] = frozenset()
+        self.path = self._path()
+
+    def copy(self) -> Settings:
+        """To try what a unit would do."""
+        copied = Settings.__new__(Settings)
+        copied._initial, copied._reported = self._initial, self._reported  # noqa: SLF001  # its own kind
+        copied._committed, copied._temporary = dict(self._committed), self._temporary  # noqa: SLF001
+        copied._levels = [_Level(level.savepoint, level.now, level.kept) for level in self._levels]  # noqa: SLF001
+        copied.path = self.path
+        return copied
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the end of the transaction decides about settings."""
+        return bool(self._levels)
+
+    # -------------------------------------------------------------- what statements did
+
+    def apply(self, effect: SessionEffect, tag: str) -> None:
+        """Of a statement that succeeded with this command tag."""
+        match effect:
+            case SetsParameter():
+                self._set(effect)
+            case EndsTransaction(keeps=keeps):
+                self.transaction_ended(keeps=keeps and not tag.startswith("ROLLBACK"))
+            case MakesSavepoint(savepoint=name):
+                top = self._top()
+                self._levels.append(_Level(name, top.now, top.kept))
+            case ReleasesSavepoint(savepoint=name):
+                self._release(name)
+            case RollsBackTo(savepoint=name):
+                self._roll_back_to(name)
+            case CreatesTemporary(relation=relation):
+                self._temporary |= {relation.rpartition(".")[2]}
+            case DiscardsAll():
+                self._levels, self._committed, self._temporary = [], {}, frozenset()
+            case _:
+                return
+        self.path = self._path()
+
+    def transaction_ended(self, *, keeps: bool) -> None:
+        """Also the end of the implicit transaction around statements outside a block."""
+        if self._levels:
+            if keeps:
+                self._committed = self._levels[-1].kept
+            self._levels = []
+            self.path = self._path()
+
+    def _top(self) -> _Level:
+        if not self._levels:
+            self._levels.append(_Level("", self._committed, self._committed))
+        return self._levels[-1]
+
+    def _set(self, effect: SetsParameter) -> None:
+        top = self._top()
+        for values in (top.now,) if effect.local else (top.now, top.kept):
+            if effect.name == "all" and effect.value is None:
+                values.clear()
+            else:
+                values[effect.name] = effect.value
+
+    def _find(self, savepoint: str) -> int:
+        """Its level; the whole transaction for one that is not known, so that everything in it is undone."""
+        found = [place for place, level in enumerate(self._levels) if place and level.savepoint == savepoint]
+        return found[-1] if found else 0
+
+    def _release(self, savepoint: str) -> None:
+        if place := self._find(savepoint):
+            top, below = self._levels[-1], self._levels[place - 1]
+            below.now, below.kept = top.now, top.kept
+            del self._levels[place:]
+
+    def _roll_back_to(self, savepoint: str) -> None:
+        place = self._find(savepoint)
+        if place:
+            before = self._levels[place - 1]
+            self._levels[place:] = [_Level(savepoint, before.now, before.kept)]
+        else:
+            self._levels = []
+
+    # -------------------------------------------------------------- what the target reported
+
+    def reported(self, name: str, value: str) -> None:
+        self._reported[name] = value
+
+    # -------------------------------------------------------------- what holds
+
+    def value(self, name: str) -> str | None:
+        """Of a setting as this session set it; None: as it was at the start."""
+        values = self._levels[-1].now if self._levels else self._committed
+        found = values.get(name)
+        return self._initial.get(name) if found is None else found
+
+    def _path(self) -> SearchPath:
+        written = self.value("search_path")
+        schemas = read_path('"$user", public' if written is None else written, self._user())
+        return SearchPath(schemas, self._temporary)
+
+    def _user(self) -> str:
+        role = self.value("role")
+        if role and role.strip("'\"") != "none":
+            return role.strip("'\"")
+        return self.value("session_authorization") or self._initial.get("user", "")
+
+    def digest_state(self) -> tuple[tuple[str, str], ...]:
+        """What an approval is bound to beside the bytes, sorted by name."""
+        values = self._levels[-1].now if self._levels else self._committed
+        state: dict[str, str] = {name: self._reported[name] for name in _REPORTED if name in self._reported}
+        state |= {name: value or "" for name, value in self._initial.items() if name in ("database", "user", "role")}
+        state |= {name: value for name, value in values.items() if value is not None and name not in _WITHOUT_MEANING}
+        state["search_path"] = ", ".join(self.path.schemas)
+        if self._temporary:
+            state["temporary"] = ", ".join(sorted(self._temporary))
+        return tuple(sorted(state.items()))
+
+
+def read_path(written: str, user: str) -> tuple[str, ...]:
+    """The schemas of a search_path as SHOW prints it or SET gives it; () when it cannot be read."""
+    schemas: list[str] = []
+    rest = written.strip()
+    while rest:
+        read = _identifier(rest)
+        if read is None:
+            return ()
+        name, rest = read
+        schemas.append(user if name == "$user" else name)
+        rest = rest.lstrip()
+        if rest and (not rest.startswith(",") or not rest[1:].strip()):
+            return ()
+        rest = rest[1:].lstrip()
+    return tuple(name for name in schemas if name)
+
+
+def _identifier(text: str) -> tuple[str, str] | None:
+    quote = text[0]
+    if quote not in "'\"":
+        name = text.partition(",")[0]
+        plain = name.strip()
+        return (plain.lower(), text[len(name) :]) if plain and not set("'\" ") & set(plain) else None
+    at, name = 1, ""
+    while (end := text.find(quote, at)) >= 0:
+        name += text[at:end]
+        if text[end + 1 : end + 2] != quote:
+            return name, text[end + 1 :]
+        name, at = name + quote, end + 2
+    return None
+
+
+def sets_against_pin(effects: Sequence[SessionEffect]) -> str:
+    """The name of a pinned setting that these effects would change; empty: none."""
+    for effect in effects:
+        if (
+            isinstance(effect, SetsParameter)
+            and effect.value is not None
+            and contradicts_pin(effect.name, effect.value)
+        ):
+            return effect.name
+    return ""

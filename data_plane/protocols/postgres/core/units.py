@@ -1,0 +1,164 @@
+"""The unit of judgement, and the ordered queue of what the target must still answer.
+
+A unit is one Query or one extended batch up to Sync or Flush. It lists its steps: one for every message that the
+target answers, in order, with what the answer concerns. `Pipeline` holds the units that were sent and not yet
+answered; every message of the target is attributed to the step at its head, and one that does not fit there is the
+target's error.
+
+After an error in the extended protocol the target discards everything up to the next Sync. `skip_to_sync` drops the
+same steps; when that Sync is not sent yet, `skipping` says that whatever comes before it is not to be sent at all.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+
+from data_plane.gate.interface import Parameter, Permit, Subject
+from data_plane.protocols.postgres.core.names import Meaning, Name, Portal, Prepared
+from data_plane.protocols.postgres.core.refusals import Refusal
+from data_plane.protocols.postgres.core.states import Expected
+
+Concern = Prepared | Portal | Meaning | Name | None
+Step = tuple[Expected, Concern, str]  # where it begins, what it is about, and the name that the answer confirms
+
+
+class Ending(enum.Enum):
+    """What closes a unit."""
+
+    QUERY = "it is one Query"
+    SYNC = "Sync"
+    FLUSH = "Flush, or a Query that came without Sync"
+
+
+class Unit:
+    """Built when the client has sent it, judged once, sent once, then answered step by step."""
+
+    # how it is judged
+    texts: Sequence[bytes] = ()  # of every statement that would run, complete
+    parameters: Sequence[Parameter] = ()
+    meanings: Sequence[Meaning] = ()  # of every statement that would run, in order
+    operations = False  # False: nothing in it executes, so it needs no verdict
+    subjects: Sequence[Subject] = ()
+    gentle: Sequence[Subject] = ()  # in place of `subjects` if those are held only for what is prepared and not bound
+    relied: Collection[Name] = ()
+    defined: Collection[Name] = ()
+    barrier = False  # nothing may be judged before it is answered
+    alone = False  # it is judged only when everything before it is answered
+    refusal: Refusal | None = None  # by the core itself
+
+    # how it goes
+    number = 0  # of the operation; 0: it is none
+    sequence = 0
+    masks: tuple[str, ...] = ()
+    place = 0  # of the statement of a Query that is being answered
+    error = b""  # what the client gets for the target's error to a poison statement
+    permit: Permit | None = None  # given by people
+    failed = False
+    status = ""  # of the last command: its tag, or the SQLSTATE of an error
+    rows = 0
+    kept = 0  # rows in the recording
+    size = 0  # bytes that the client was sent
+    recorded = 0  # bytes of them in the recording
+
+    def __init__(self, raw: bytes, ending: Ending) -> None:
+        self.raw = raw
+        self.ending = ending
+        self.steps: deque[Step] = deque()
+
+    @property
+    def text(self) -> str:
+        return b";\n".join(self.texts).decode()
+
+    @property
+    def verbs(self) -> str:
+        return ", ".join(dict.fromkeys(verb for subject in self.subjects for verb in subject.verbs))
+
+
+class Pipeline:
+    __slots__ = ("_barrier", "_defined", "_sequence", "_units", "expected", "settled", "skipping")
+
+    def __init__(self) -> None:
+        self._units: deque[Unit] = deque()
+        self._sequence = 0
+        self._barrier = 0
+        self._defined: dict[Name, int] = {}
+        self.settled = 0  # the last unit that is answered in full
+        self.expected = Expected.NOTHING
+        self.skipping = False
+
+    def __len__(self) -> int:
+        return len(self._units)
+
+    def __iter__(self) -> Iterator[Unit]:
+        return iter(tuple(self._units))
+
+    @property
+    def head(self) -> Unit | None:
+        return self._units[0] if self._units else None
+
+    def blocks_everything(self) -> bool:
+        """Whether an unanswered unit may change what any text means."""
+        return self._barrier > self.settled
+
+    def blocks(self, unit: Unit) -> bool:
+        """Whether an unanswered unit gives a new meaning to a name that this one uses."""
+        if unit.alone and self._units:
+            return True
+        return any(self._defined.get(name, 0) > self.settled for name in unit.relied)
+
+    def sent(self, unit: Unit) -> None:
+        self._sequence += 1
+        unit.sequence = self._sequence
+        if unit.barrier:
+            self._barrier = self._sequence
+        for name in unit.defined:
+            self._defined[name] = self._sequence
+        self._units.append(unit)
+        if len(self._units) == 1:
+            self._begin()
+
+    def step_done(self) -> Unit | None:
+        """Goes to the next step; returns the unit that is now answered in full."""
+        unit = self._units[0]
+        unit.steps.popleft()
+        if unit.steps:
+            self.expected = unit.steps[0][0]
+            return None
+        self._settle(unit)
+        return unit
+
+    def skip_to_sync(self) -> list[Unit]:
+        """After an error: drops what the target will not answer; returns the units that are over by it."""
+        over: list[Unit] = []
+        while self._units:
+            unit = self._units[0]
+            unit.failed = True
+            if unit.ending is Ending.SYNC and unit.steps and unit.steps[-1][0] is Expected.READY:
+                unit.steps = deque((unit.steps[-1],))
+                self.expected = Expected.READY
+                return over
+            self._settle(unit)
+            over.append(unit)
+        self.skipping = True
+        return over
+
+    def copy_begun(self) -> None:
+        """The target ignores the Sync that was sent along with an Execute that turned out to begin a COPY."""
+        unit = self._units[0]
+        while unit.steps and unit.steps[-1][0] is Expected.READY:
+            unit.steps.pop()
+
+    def _settle(self, unit: Unit) -> None:
+        self._units.popleft()
+        self.settled = unit.sequence
+        if self._units:
+            self._begin()
+        else:
+            self.expected = Expected.NOTHING
+            self._defined.clear()
+
+    def _begin(self) -> None:
+        """A unit without steps never gets here: what the target does not answer is not queued."""
+        self.expected = self._units[0].steps[0][0]
