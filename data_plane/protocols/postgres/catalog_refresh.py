@@ -56,9 +56,10 @@ class Catalogues:
             yield kept.catalogue
         finally:
             kept.users -= 1
-            if kept.users == 0 and self._kept.get(database) is kept:
-                del self._kept[database]
+            if kept.users == 0:
                 kept.stop()
+                if not kept.catalogue.data.fingerprint:
+                    del self._kept[database]  # there may be no such database
 
 
 class KeptCatalogue:
@@ -87,6 +88,7 @@ class KeptCatalogue:
     def stop(self) -> None:
         if self._task is not None:
             self._task.cancel()
+            self._task = None
 
     def _wanted(self, changed: bool) -> None:  # noqa: FBT001 - the catalogue's callback
         self._asked.set()

@@ -1,7 +1,8 @@
 """The three formats of COPY, as far as masking needs them: rows are found, fields replaced, the rest left as it is.
 
-Text: a row is a line, fields stand between delimiters, special characters are escaped with a backslash. CSV: a field may
-be quoted, with quotes doubled and newlines inside. Binary: a header, tuples of length-prefixed fields, a trailer of -1.
+Text: a row is a line, fields stand between delimiters, special characters are escaped with a backslash. CSV: a field
+may be quoted, with quotes doubled and newlines inside. Binary: a header, tuples of length-prefixed fields, a trailer of
+-1.
 
 `broken` is set when a row could not be read or does not end within the bound: nothing follows then, and the session
 should be ended, for the client would take what it has for the whole.

@@ -203,8 +203,9 @@ class Masking(Protocol):
 
     def copy(self, statement: Statement, masks: tuple[str, ...]) -> CopyPlan | CopyRefused | None: ...
 
-    def message(self, payload: bytes) -> bytes:
-        """The payload of an ErrorResponse or NoticeResponse with protected values taken out."""
+    def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
+        """The payload of an ErrorResponse or NoticeResponse with protected values taken out; `masks` are those of the
+        operation that it answers. As it is when neither session nor operation has masks."""
 
     def carries_mark(self, data: bytes) -> bool:
         """Whether what a client sends holds a masked value (DESIGN invariant 10)."""

@@ -65,7 +65,9 @@ class SessionMasking:
         self._forget_what_changed()
         return copy_rows.plan(statement, self._set(masks), self._catalogue, self._keyed)
 
-    def message(self, payload: bytes) -> bytes:
+    def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
+        if not masks and not self._masks:
+            return payload
         return error_text.without_values(payload, self._catalogue.is_name)
 
     def carries_mark(self, data: bytes) -> bool:

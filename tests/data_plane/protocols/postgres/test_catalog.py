@@ -1,0 +1,101 @@
+"""Names: what a statement's relations are called in full, and that the same question has the same answer object."""
+
+from __future__ import annotations
+
+from data_plane.gate.interface import Action, Resource, Subject
+from data_plane.protocols.postgres.catalog import Catalogue
+from data_plane.protocols.postgres.interface import SearchPath
+
+from .masking_catalogue import VIEWS, catalogue, data
+
+PUBLIC = SearchPath(("public",), frozenset())
+
+
+def subject(*names: str, verb: str = "SELECT", access: str = "read", kind: str = "relation") -> Subject:
+    return Subject(Action.READ, (verb,), tuple(Resource(kind, (name,), (access,)) for name in names), {}, True)
+
+
+def names(known: Catalogue, asked: Subject, path: SearchPath = PUBLIC) -> list[tuple[str, ...]]:
+    return [resource.candidates for resource in known.resolve(asked, path).resources]
+
+
+def test_a_name_is_found_along_the_search_path() -> None:
+    known = catalogue()
+    both = SearchPath(("sales", "public"), frozenset())
+    assert names(known, subject("?.orders", "sales.orders", "?.customers")) == [
+        ("public.orders",),
+        ("sales.orders",),
+        ("public.customers",),
+    ]
+    assert names(known, subject("?.orders", "?.customers"), both) == [("sales.orders",), ("public.customers",)]
+
+
+def test_the_system_catalogue_comes_first_unless_the_path_says_otherwise() -> None:
+    loaded = data()
+    mine = {**loaded.relations, 77: type(loaded.relations[1259])(77, "public", "pg_class", "r", False, ())}
+    known = catalogue(data(relations=mine))
+    assert names(known, subject("?.pg_class")) == [("pg_catalog.pg_class",)]
+    last = SearchPath(("public", "pg_catalog"), frozenset())
+    assert names(known, subject("?.pg_class"), last) == [("public.pg_class",)]
+
+
+def test_a_temporary_relation_shadows_every_schema() -> None:
+    assert names(catalogue(), subject("?.orders"), SearchPath(("public",), frozenset({"orders"}))) == [
+        ("pg_temp.orders",)
+    ]
+
+
+def test_the_users_own_schema_is_the_agents() -> None:
+    own = SearchPath(('"$user"', "public"), frozenset())
+    assert names(catalogue(), subject("?.new", verb="CREATE TABLE", access="ddl"), own) == [("app.new",)]
+
+
+def test_what_is_not_known_stays_open_and_is_asked_for() -> None:
+    asked: list[bool] = []
+    known = Catalogue(VIEWS, asked.append)
+    known.loaded(data(), 0)
+    assert names(known, subject("?.nobody")) == [("?.nobody",)]
+    assert asked == [False]
+
+
+def test_functions_and_written_schemas_are_left_as_they_are() -> None:
+    asked = subject("?.orders", kind="function")
+    assert catalogue().resolve(asked, PUBLIC) is asked
+    written = subject("elsewhere.orders")
+    assert catalogue().resolve(written, PUBLIC) is written
+
+
+def test_the_same_question_has_the_same_answer_until_the_catalogue_changes() -> None:
+    known = catalogue()
+    asked = subject("?.orders")
+    first = known.resolve(asked, PUBLIC)
+    assert known.resolve(asked, SearchPath(("public",), frozenset())) is first
+    known.loaded(data(fingerprint="2"), known.changes)
+    assert known.resolve(asked, PUBLIC).resources == first.resources
+
+
+def test_what_is_being_made_has_its_name_before_the_next_load() -> None:
+    known = catalogue()
+    assert names(known, subject("?.fresh", verb="CREATE TABLE", access="ddl")) == [("public.fresh",)]
+    known.changed()
+    assert names(known, subject("?.fresh")) == [("public.fresh",)]
+    assert names(known, subject("?.fresh"), SearchPath(("sales",), frozenset())) == [("?.fresh",)]
+    known.loaded(None, known.changes)
+    assert names(known, subject("?.fresh")) == [("?.fresh",)]
+
+
+def test_a_table_made_where_another_path_has_one_of_its_name_may_be_either() -> None:
+    both = SearchPath(("sales", "public"), frozenset())
+    assert names(catalogue(), subject("?.customers", verb="CREATE TABLE", access="ddl"), both) == [
+        ("sales.customers", "public.customers")
+    ]
+
+
+def test_a_load_that_began_before_a_change_leaves_it_stale() -> None:
+    known = catalogue()
+    begun = known.changes
+    known.changed()
+    known.loaded(data(fingerprint="2"), begun)
+    assert known.stale
+    known.loaded(None, known.changes)
+    assert not known.stale
