@@ -58,9 +58,9 @@ def _send(verb: str, files: Path, prune: bool) -> list[Json]:
     try:
         changes: list[Json] = Api(load_profile()).post(f"/v1/documents/{verb}", body)["changes"]
     except ApiError as error:
-        if not error.problem.get("problems"):
+        if not error.problem.get("errors"):
             raise
-        for problem in error.problem["problems"]:
+        for problem in error.problem["errors"]:
             errors.print(f"[red]error[/red] {_place(problem, loaded)}", soft_wrap=True)
         raise typer.Exit(1) from error
     return changes

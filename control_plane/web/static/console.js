@@ -16,8 +16,7 @@ function keepLive() {
     if (focused) document.getElementById(focused)?.focus();
   };
   const events = new EventSource("/v1/approvals/events");
-  events.addEventListener("open", refresh);
-  events.addEventListener("message", refresh);
+  events.addEventListener("resync", refresh);
   events.addEventListener("approval", refresh);
 }
 

@@ -1,0 +1,107 @@
+"""The inbox, one hold in full, and its two buttons."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Request, Response
+from fastapi.responses import RedirectResponse
+
+from control_plane.approvals.domain import Refused, Verb
+from control_plane.approvals.errors import ApprovalNotFoundError
+from control_plane.approvals.review import Mode, ReviewService, Word
+from control_plane.approvals.schemas import ApprovalOut, ApprovalSummaryOut
+from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.errors import ConflictError
+from control_plane.kit.pagination import Paging, PagingQuery
+from control_plane.kit.unit_of_work import Units
+from control_plane.kit.wiring import UnitsOfWork, provided
+from control_plane.web.rendering import page
+from control_plane.web.routes import SEE_OTHER, PageRoute
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Service = Annotated[ReviewService, provided(ReviewService)]
+Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
+Digest = Annotated[str, Form(pattern="^[0-9a-f]{64}$")]
+
+
+@router.get("/")
+async def inbox(request: Request, principal: SignedIn, service: Service, units: UnitsOfWork) -> Response:
+    return page(request, "inbox.html", section="inbox", items=await _waiting(service, units, principal))
+
+
+@router.get("/inbox")
+async def inbox_list(request: Request, principal: SignedIn, service: Service, units: UnitsOfWork) -> Response:
+    """The list alone: what the script puts into an open inbox."""
+    return page(request, "inbox_list.html", items=await _waiting(service, units, principal))
+
+
+@router.get("/decided")
+async def decided(
+    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, paging: PagingQuery
+) -> Response:
+    async with units.reading() as uow:
+        views, cursor = await service.listed(uow, principal, Mode.DECIDED, paging)
+    items = [ApprovalSummaryOut.of(view) for view in views]
+    return page(request, "decided.html", section="decided", items=items, next_cursor=cursor)
+
+
+@router.get("/approvals/{reference}")
+async def approval(
+    request: Request, reference: str, principal: SignedIn, service: Service, units: UnitsOfWork
+) -> Response:
+    shown = await _shown(service, units, principal, reference)
+    return page(request, "approval.html", section="inbox", approval=shown)
+
+
+@router.get("/approvals/{reference}/body")
+async def approval_body(
+    request: Request, reference: str, principal: SignedIn, service: Service, units: UnitsOfWork
+) -> Response:
+    """The request alone: what the script puts into an open page."""
+    return page(request, "approval_body.html", approval=await _shown(service, units, principal, reference))
+
+
+@router.post("/approvals/{approval_id}/approve")
+async def approve(
+    approval_id: str, reviewer: Reviewer, service: Service, units: UnitsOfWork, digest: Digest
+) -> Response:
+    word = Word(Verb.APPROVE, bytes.fromhex(digest), "console")
+    return await _decide(service, units, reviewer, approval_id, word)
+
+
+@router.post("/approvals/{approval_id}/deny")
+async def deny(
+    approval_id: str,
+    reviewer: Reviewer,
+    service: Service,
+    units: UnitsOfWork,
+    digest: Digest,
+    reason: Annotated[str, Form(min_length=1, max_length=2000)],
+) -> Response:
+    word = Word(Verb.DENY, bytes.fromhex(digest), "console", reason)
+    return await _decide(service, units, reviewer, approval_id, word)
+
+
+async def _decide(service: ReviewService, units: Units, reviewer: Principal, approval_id: str, word: Word) -> Response:
+    async with units() as uow:
+        ruling = await service.decide(uow, reviewer, approval_id, word)
+    if ruling is None:
+        raise ApprovalNotFoundError(approval_id)
+    if isinstance(ruling, Refused):
+        raise ConflictError(ruling.detail)
+    return RedirectResponse(f"/approvals/{approval_id}", SEE_OTHER)
+
+
+async def _waiting(service: ReviewService, units: Units, principal: Principal) -> list[ApprovalSummaryOut]:
+    async with units.reading() as uow:
+        views, _ = await service.listed(uow, principal, Mode.ALL, Paging(limit=200))
+    return [ApprovalSummaryOut.of(view) for view in views]
+
+
+async def _shown(service: ReviewService, units: Units, principal: Principal, reference: str) -> ApprovalOut:
+    async with units.reading() as uow:
+        view = await service.view(uow, principal, reference)
+    if view is None:
+        raise ApprovalNotFoundError(reference)
+    return ApprovalOut.full(view)

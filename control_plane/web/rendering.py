@@ -1,0 +1,42 @@
+"""Templates to answers. Jinja escapes everything; text of clients has been made safe to read before it comes here."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+FOLDER = Path(__file__).parent
+STATIC = FOLDER / "static"
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; "
+        "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+    ),
+    "cache-control": "no-store",
+}
+
+
+def _instant(value: datetime | None) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["instant"] = _instant
+    return environment
+
+
+_TEMPLATES = _environment()
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """The rendered template; `principal` is whoever is signed in, None for nobody."""
+    known = {"principal": getattr(request.state, "principal", None), "section": "", **values}
+    return HTMLResponse(_TEMPLATES.get_template(template).render(known), status, HEADERS)

@@ -1,0 +1,38 @@
+"""The class of page routes: whoever is not signed in is sent to the sign-in page, other errors become a page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import Request, Response
+from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
+
+from control_plane.kit.errors import ProblemError, UnauthenticatedError
+from control_plane.web.rendering import page
+
+SEE_OTHER = 303
+
+
+class PageRoute(APIRoute):
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        answer = super().get_route_handler()
+
+        async def handle(request: Request) -> Response:
+            try:
+                return await answer(request)
+            except UnauthenticatedError as error:
+                if request.method == "GET" and request.url.path != "/sign-in":
+                    return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", SEE_OTHER)
+                return page(request, "problem.html", error.status, problem=error)
+            except ProblemError as error:
+                return page(request, "problem.html", error.status, problem=error)
+
+        return handle
+
+
+def local_path(path: str) -> str:
+    """Where to go after signing in: a path of this console, never another site."""
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable() else "/"

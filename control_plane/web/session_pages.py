@@ -1,0 +1,64 @@
+"""The list of sessions, and one session replayed as a timeline."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.pagination import PagingQuery
+from control_plane.kit.wiring import UnitsOfWork, provided
+from control_plane.recordings.service import RecordingService
+from control_plane.sessions.errors import SessionNotFoundError
+from control_plane.sessions.repository import Filter
+from control_plane.sessions.schemas import SessionOut
+from control_plane.sessions.service import SessionService
+from control_plane.web.rendering import page
+from control_plane.web.routes import PageRoute
+
+router = APIRouter(route_class=PageRoute, include_in_schema=False)
+Service = Annotated[SessionService, provided(SessionService)]
+Recordings = Annotated[RecordingService, provided(RecordingService)]
+Viewer = Annotated[Principal, requires(Permission.SESSIONS)]
+EVENTS = 500  # of one page
+
+
+@router.get("/sessions")
+async def sessions(
+    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, paging: PagingQuery
+) -> Response:
+    async with units.reading() as uow:
+        rows, cursor = await service.listed(uow, principal, Filter(), paging)
+    items = [SessionOut.of(row) for row in rows]
+    return page(request, "sessions.html", section="sessions", items=items, next_cursor=cursor)
+
+
+@router.get("/sessions/{session_id}")
+async def session(
+    request: Request,
+    session_id: str,
+    viewer: Viewer,
+    service: Service,
+    recordings: Recordings,
+    units: UnitsOfWork,
+    after: Annotated[int, Query(ge=0, le=2**31)] = 0,
+) -> Response:
+    """Watching is audited, once for a replay."""
+    async with units() as uow:
+        row = await service.one(uow, viewer, session_id)
+        if row is None:
+            raise SessionNotFoundError(session_id)
+        whole = await recordings.whole(uow, session_id)
+        if after == 0 and whole is not None:
+            await service.replayed(uow, viewer, row, "console")
+    events, more = await recordings.timeline(whole, after, EVENTS) if whole else ([], None)
+    return page(
+        request,
+        "session.html",
+        section="sessions",
+        session=SessionOut.of(row),
+        status=whole.row.status if whole else "not arrived yet",
+        events=events,
+        more=more,
+    )
