@@ -97,8 +97,9 @@ class Rulebook(Protocol):
 
     async def target(self, uow: UnitOfWork, name: str) -> TargetFacts | None: ...
 
-    async def fingerprint(self, uow: UnitOfWork, policy: str, chain: str, target: str) -> str:
-        """Changes when any of the three documents changes or goes; decisions under another one do not stand."""
+    async def fingerprint(self, uow: UnitOfWork, subject: Subject | None, chain: str, target: str) -> str:
+        """Changes when anything changes that could decide otherwise: the policies that select this requester on this
+        target, the chain, or the target. A request made under another one does not stand."""
 
 
 class Sessions(Protocol):

@@ -73,16 +73,17 @@ class Gatherer:
         asked = report.operation
         chain = await self._rulebook.chain(uow, report.chain)
         groups = sorted({group for stage in chain.stages for group in stage.groups}) if chain else []
+        subject = await self._people.subject(uow, report.requester_id)
         return Case(
             report=report,
             instance_id=instance_id,
             session=await self._sessions.session(uow, asked.session_id),
-            subject=await self._people.subject(uow, report.requester_id),
+            subject=subject,
             credential=await self._people.credential(uow, report.credential_id),
             target=await self._rulebook.target(uow, asked.target),
             chain=chain,
             reviewers=await self._people.people_in(uow, groups) if groups else (),
-            fingerprint=await self._rulebook.fingerprint(uow, report.policy, report.chain, asked.target),
+            fingerprint=await self._rulebook.fingerprint(uow, subject, report.chain, asked.target),
             earlier=await repository.earlier(uow.session, report.requester_id, asked.target, shown.shape(asked)),
             requested_at_ms=milliseconds(uow.now),
         )

@@ -8,7 +8,7 @@ import msgspec
 
 from control_plane.approvals import repository
 from control_plane.approvals.domain import Parties, Person, Request, State, progress, unanswerable
-from control_plane.approvals.ports import People, Rulebook
+from control_plane.approvals.ports import People, Rulebook, Subject
 from control_plane.approvals.tables import ApprovalRow, VoteRow
 from control_plane.kit.unit_of_work import UnitOfWork
 
@@ -34,19 +34,18 @@ class Standing:
         request = repository.request_of(row, votes, repository.parties_of(row, owners))
         asked = sorted({*(vote.identity_id for vote in votes), *others})
         people = {person.id: person for person in await self._people.people(uow, asked)}
-        enabled = subject is not None and subject.enabled
-        fault = await self._fault(uow, row, enabled=enabled)
+        fault = await self._fault(uow, row, subject)
         return Judged(request, votes, people, fault)
 
-    async def _fault(self, uow: UnitOfWork, row: ApprovalRow, *, enabled: bool) -> str:
-        if not enabled:
+    async def _fault(self, uow: UnitOfWork, row: ApprovalRow, subject: Subject | None) -> str:
+        if subject is None or not subject.enabled:
             return "the requester is disabled or gone"
         credential = await self._people.credential(uow, row.credential_id)
         if credential is None or not credential.valid:
             return "the requester's credential is revoked or has expired"
         chain = repository.chain_of(row).name
-        if await self._rulebook.fingerprint(uow, row.policy, chain, row.target) != row.fingerprint:
-            return "the policy, the approval chain or the target has changed since the operation was held"
+        if await self._rulebook.fingerprint(uow, subject, chain, row.target) != row.fingerprint:
+            return "a policy, the approval chain or the target has changed since the operation was held"
         return ""
 
     async def lost_support(self, uow: UnitOfWork, judged: Judged) -> str:

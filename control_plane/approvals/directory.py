@@ -1,0 +1,133 @@
+"""The ports of approvals, answered by the neighbouring features through their services."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+
+from control_plane.approvals.domain import Chain, Person, Stage
+from control_plane.approvals.ports import CredentialFacts, SessionFacts, Subject, TargetFacts
+from control_plane.identities.credentials import CredentialService
+from control_plane.identities.domain import Identity
+from control_plane.identities.service import IdentityService
+from control_plane.kit.access import Permission, permissions_of
+from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.policies.service import PolicyService
+from control_plane.sessions import service as sessions
+from control_plane.targets.service import Target, TargetService
+from data_plane.gate import interface as gate
+from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
+from data_plane.policy import durations, model
+from data_plane.policy.rules import selects
+
+
+class KnownPeople:
+    """The port People."""
+
+    def __init__(self, identities: IdentityService, credentials: CredentialService) -> None:
+        self._identities = identities
+        self._credentials = credentials
+
+    async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
+        return [_person(one) for one in (await self._identities.find_all(uow, identity_ids)).values()]
+
+    async def people_in(self, uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
+        return [_person(one) for one in await self._identities.members_of(uow, groups)]
+
+    async def subject(self, uow: UnitOfWork, identity_id: str) -> Subject | None:
+        found = await self._identities.find(uow, identity_id)
+        if found is None:
+            return None
+        return Subject(found.id, found.name, found.kind, found.groups, found.owner_id, found.owner, found.able)
+
+    async def credential(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None:
+        found = await self._credentials.find(uow, credential_id)
+        if found is None:
+            return None
+        made_by = (found.made_by,) if found.made_by else ()
+        return CredentialFacts(found.kind, found.valid, made_by)
+
+
+class KnownRulebook:
+    """The port Rulebook."""
+
+    def __init__(self, policies: PolicyService, targets: TargetService) -> None:
+        self._policies = policies
+        self._targets = targets
+
+    async def chain(self, uow: UnitOfWork, name: str) -> Chain | None:
+        found = await self._policies.chain(uow, name)
+        return None if found is None else _chain(name, found.document.spec)
+
+    async def target(self, uow: UnitOfWork, name: str) -> TargetFacts | None:
+        found = await self._targets.target(uow, name)
+        if found is None:
+            return None
+        return TargetFacts(found.name, found.spec.protocol, found.spec.environment, dict(found.labels))
+
+    async def fingerprint(self, uow: UnitOfWork, subject: Subject | None, chain: str, target: str) -> str:
+        found_chain = await self._policies.chain(uow, chain)
+        found_target = await self._targets.target(uow, target)
+        texts = [found_chain.text if found_chain else "", found_target.spec_text if found_target else ""]
+        if subject is not None and found_target is not None:
+            session = _session_of(subject, found_target)
+            published = await self._policies.published(uow)
+            texts += [policy.text for policy in published.policies if selects(policy.document.spec, session)]
+        return hashlib.sha256(msgspec.json.encode(texts)).hexdigest()
+
+
+class KnownSessions:
+    """The port Sessions."""
+
+    async def session(self, uow: UnitOfWork, session_id: str) -> SessionFacts | None:
+        row = await sessions.find(uow, session_id)
+        if row is None:
+            return None
+        return SessionFacts(
+            id=row.id,
+            instance_id=row.instance_id,
+            target=row.target,
+            requester_id=row.requester_id,
+            credential_id=row.credential_id,
+            client_address=row.client_address,
+            application_name=row.application_name,
+            open=row.closed_at_ms is None,
+        )
+
+
+def _person(identity: Identity) -> Person:
+    return Person(
+        id=identity.id,
+        name=identity.name,
+        kind=identity.kind,
+        groups=frozenset(identity.groups),
+        may_review=Permission.REVIEW in permissions_of(set(identity.roles)),
+        enabled=identity.able,
+    )
+
+
+def _chain(name: str, spec: model.ChainSpec) -> Chain:
+    stages = tuple(Stage(stage.groups, stage.require, durations.seconds(stage.timeout)) for stage in spec.stages)
+    return Chain(name, stages, durations.seconds(spec.execute_within))
+
+
+def _session_of(subject: Subject, target: Target) -> gate.SessionFacts:
+    """What selectors look at; the rest of a session does not select policies."""
+    return gate.SessionFacts(
+        id=SessionId(""),
+        target=gate.TargetFacts(
+            TargetName(target.name), target.spec.protocol, target.spec.environment, dict(target.labels)
+        ),
+        requester=gate.Requester(
+            IdentityId(subject.id),
+            subject.name,
+            subject.kind,
+            subject.groups,
+            IdentityId(subject.owner_id) if subject.owner_id else None,
+        ),
+        credential_id=CredentialId(""),
+        client_address="",
+        application_name="",
+    )

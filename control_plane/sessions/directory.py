@@ -1,0 +1,23 @@
+"""The port Directory, answered by identities and targets through their services."""
+
+from __future__ import annotations
+
+from control_plane.identities.service import IdentityService
+from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.sessions.ports import Described
+from control_plane.targets.service import TargetService
+
+
+class KnownNames:
+    def __init__(self, identities: IdentityService, targets: TargetService) -> None:
+        self._identities = identities
+        self._targets = targets
+
+    async def describe(self, uow: UnitOfWork, requester_id: str, target: str) -> Described:
+        identity = await self._identities.find(uow, requester_id)
+        found = await self._targets.target(uow, target)
+        return Described(
+            requester_name=identity.name if identity else "",
+            owner_id=identity.owner_id if identity else None,
+            environment=found.spec.environment if found else "",
+        )
