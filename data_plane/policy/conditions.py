@@ -17,11 +17,11 @@ from typing import Any, final
 import msgspec
 from cel_expr_python import cel
 
-from data_plane.gate.interface import SessionFacts, Subject
+from data_plane.gate.interface import Action, SessionFacts, Subject
 from data_plane.policy.vocabulary import FACTS
 
 _STRINGS = cel.Type.List(cel.Type.STRING)
-_TYPES = {"bool": cel.Type.BOOL, "int": cel.Type.INT, "string": cel.Type.STRING, "strings": _STRINGS}
+_TYPES: Mapping[type, Any] = {bool: cel.Type.BOOL, int: cel.Type.INT, str: cel.Type.STRING, tuple: _STRINGS}
 _SESSION: Mapping[str, Any] = {
     "requester.name": cel.Type.STRING,
     "requester.kind": cel.Type.STRING,
@@ -40,11 +40,12 @@ _OPERATION: Mapping[str, Any] = {
     "op.tables": _STRINGS,
     "op.functions": _STRINGS,
     "op.understood": cel.Type.BOOL,
-    **{f"op.{name}": _TYPES[kind] for name, kind in FACTS.items()},
+    **{f"op.{name}": _TYPES[type(value)] for name, value in FACTS.items()},
 }
 VARIABLES = tuple(sorted({**_SESSION, **_OPERATION}))
 _PLACED = re.compile(r"ERROR: <input>:(\d+):(\d+): (.*)")
 _UNDECLARED = re.compile(r"undeclared reference to '([^']*)' \(in container ''\)")
+_WITHOUT_FACTS = frozenset({Action.SESSION, Action.CONNECT})
 _LONGEST = 4096
 
 
@@ -147,7 +148,8 @@ def subject_values(subject: Subject) -> dict[str, Any]:
         "op.functions": names(subject, "function"),
         "op.understood": subject.understood,
     }
-    for name, value in subject.facts.items():
+    facts = {**FACTS, **subject.facts} if subject.action in _WITHOUT_FACTS else subject.facts
+    for name, value in facts.items():
         if name in FACTS:
             values[f"op.{name}"] = list(value) if isinstance(value, tuple) else value
     return values

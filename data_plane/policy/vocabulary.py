@@ -1,20 +1,38 @@
-"""What rules may speak of: the facts that operations carry, with their types, and which verbs mean which action.
+"""What rules may speak of: the facts that operations carry, and which verbs come with which action. Data only.
 
-Data only. A protocol adds its facts and verbs here, so that a rule that names what no operation will ever have
-is refused when it is written. A fact that a condition asks for and an operation lacks is an error, and an error
-holds or denies.
+A protocol adds its facts and verbs here, so that a rule that names what no operation will ever have is refused when
+it is written. Types follow from the values: a string, a boolean, a whole number or a list of strings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
-FactType = Literal["bool", "int", "string", "strings"]
+from data_plane.gate.interface import FactValue
 
-FACTS: Mapping[str, FactType] = {
+# With the value when there is nothing to say. Operations that only concern the session (BEGIN, SHOW) may carry no
+# facts and have these; any other operation without a fact that a condition asks for is an error, which holds or denies.
+FACTS: Mapping[str, FactValue] = {
     # PostgreSQL
-    "has_where": "bool",  # every UPDATE and DELETE in it names its rows
+    "command": "",  # the leading verb as written: SELECT, EXPLAIN, CREATE, …
+    "object": "",  # what a CREATE, ALTER or DROP is about: table, view, function, role, …
+    "has_where": False,  # every UPDATE and DELETE in it names its rows; else: the query has a WHERE
+    "has_limit": False,
+    "limit": -1,  # the constant of the outer LIMIT
+    "returning": False,  # a change that gives rows back
+    "explain": False,
+    "analyze": False,  # EXPLAIN ANALYZE
+    "locks": False,  # FOR UPDATE and its kind, LOCK
+    "cascade": False,
+    "temporary": False,  # makes something in the session's own schema
+    "security_definer": False,
+    "language": "",  # of DO and CREATE FUNCTION
+    "copy": "",  # to-client, from-client, to-file, from-file, to-program, from-program
+    "unknown_functions": (),  # those in no list
+    "types": (),  # cast to, and not built in
+    "columns": (),  # every column name that is read, from whichever relation
+    "assigned": (),  # column names that are given values
+    "settings": (),  # parameters that are set or reset
 }
 
 
@@ -22,19 +40,30 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-VERBS = _words(
-    "BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE SET RESET SHOW DISCARD DEALLOCATE CLOSE CHECKPOINT "
-    "SELECT VALUES TABLE INSERT UPDATE DELETE MERGE COPY PREPARE EXECUTE DECLARE FETCH MOVE EXPLAIN LOCK "
-    "CREATE ALTER DROP TRUNCATE COMMENT REINDEX CLUSTER REFRESH REASSIGN GRANT REVOKE VACUUM ANALYZE IMPORT SECURITY "
-    "CALL DO LISTEN NOTIFY UNLISTEN LOAD CONNECT"
+_TRANSACTION = _words("BEGIN START COMMIT END ROLLBACK ABORT SAVEPOINT RELEASE")
+VERBS = _TRANSACTION | _words(
+    "SELECT VALUES TABLE INSERT UPDATE DELETE MERGE COPY PREPARE EXECUTE DEALLOCATE DECLARE FETCH MOVE CLOSE EXPLAIN "
+    "LOCK SET RESET SHOW DISCARD LISTEN NOTIFY UNLISTEN CREATE ALTER DROP TRUNCATE COMMENT REFRESH GRANT REVOKE "
+    "REASSIGN SECURITY VACUUM ANALYZE CLUSTER REINDEX CHECKPOINT IMPORT LOAD CALL DO EMPTY CONNECT"
 )
 
-# Verbs that an operation with this action never has: a rule that asks for both can never fire.
-_TRANSACTION = _words("BEGIN COMMIT ROLLBACK SAVEPOINT RELEASE")
-IMPOSSIBLE: Mapping[str, frozenset[str]] = {
-    "session": _words("INSERT UPDATE DELETE MERGE COPY CREATE ALTER DROP TRUNCATE GRANT REVOKE CALL DO"),
-    "read": _words("TRUNCATE ALTER DROP GRANT REVOKE VACUUM REINDEX CLUSTER COMMENT") | _TRANSACTION,
-    "ddl": _TRANSACTION,
-    "write": _TRANSACTION,
-    "connect": VERBS - {"CONNECT"},
+# The action of an operation is the worst of its parts, so a verb says which action it has at least.
+_BY_SEVERITY = ("session", "read", "write", "ddl", "admin", "exec")
+_AT_LEAST: Mapping[str, frozenset[str]] = {
+    "write": _words("INSERT UPDATE DELETE MERGE TRUNCATE LOCK REFRESH NOTIFY"),
+    "ddl": _words("ALTER DROP COMMENT"),
+    "admin": _words("GRANT REVOKE REASSIGN SECURITY VACUUM ANALYZE CLUSTER REINDEX CHECKPOINT IMPORT LOAD"),
+    "exec": _words("DO CALL"),
 }
+
+
+def possible(action: str, verb: str) -> bool:
+    """Whether an operation can have both."""
+    if action == "unknown":
+        return True
+    if action == "connect" or verb == "CONNECT":
+        return (action, verb) == ("connect", "CONNECT")
+    if verb in _TRANSACTION:
+        return action == "session"
+    least = next((least for least, verbs in _AT_LEAST.items() if verb in verbs), "session")
+    return _BY_SEVERITY.index(action) >= _BY_SEVERITY.index(least)
