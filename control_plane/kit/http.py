@@ -20,18 +20,9 @@ LARGEST_BODY = 4 * 1024 * 1024
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{8,64}\Z")
 _log = structlog.get_logger(__name__)
 
-_POLICY = "; ".join(
-    (
-        "default-src 'none'",
-        "script-src 'self'",
-        "style-src 'self'",
-        "img-src 'self' data:",
-        "font-src 'self'",
-        "connect-src 'self'",
-        "form-action 'self'",
-        "base-uri 'none'",
-        "frame-ancestors 'none'",
-    )
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 _HEADERS = {
     "content-security-policy": _POLICY,
@@ -43,7 +34,7 @@ _HEADERS = {
 }
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     """The body went on beyond the limit."""
 
 
@@ -74,7 +65,7 @@ class Limits:
             message = await receive()
             received += len(message.get("body", b""))
             if received > LARGEST_BODY:
-                raise _TooLarge
+                raise _TooLargeError
             return message
 
         async def watching(message: Message) -> None:
@@ -84,7 +75,7 @@ class Limits:
 
         try:
             await self._app(scope, counting, watching)
-        except _TooLarge:
+        except _TooLargeError:
             if not answered:
                 await _refuse(scope, receive, send, 413, "too-large", f"a body has at most {LARGEST_BODY} bytes")
 

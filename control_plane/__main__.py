@@ -1,0 +1,84 @@
+"""`python -m control_plane serve|init`: one process, one event loop, HTTP and gRPC. Settings come from ASSENTRY_….
+
+`init` makes the first admin and prints its one-time password once (or takes it from
+ASSENTRY_ADMIN_PASSWORD_FILE); run again it changes nothing. `serve` ends cleanly on SIGTERM and SIGINT.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+
+import uvicorn
+from pydantic import ValidationError
+
+from control_plane.app import create_app
+from control_plane.assembly import ControlPlane
+from control_plane.config import Settings
+from control_plane.kit.logs import configure_logs
+
+_USAGE = "usage: python -m control_plane serve|init"
+_DRAIN_SECONDS = 10
+
+
+def main(arguments: Sequence[str]) -> int:
+    commands = {"serve": serve, "init": init}
+    if len(arguments) != 1 or arguments[0] not in commands:
+        sys.stderr.write(f"{_USAGE}\n")
+        return 2
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.write(f"{_told(error)}\n")
+        return 2
+    configure_logs(settings.log_level)
+    return commands[arguments[0]](settings)
+
+
+def serve(settings: Settings) -> int:
+    config = uvicorn.Config(
+        create_app(ControlPlane(settings)),
+        host=settings.http.host,
+        port=settings.http.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_DRAIN_SECONDS,
+        h11_max_incomplete_event_size=64 * 1024,
+        limit_concurrency=1000,
+    )
+    server = uvicorn.Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+def init(settings: Settings) -> int:
+    return asyncio.run(_init(settings))
+
+
+async def _init(settings: Settings) -> int:
+    control_plane = ControlPlane(settings)
+    await control_plane.prepare()
+    try:
+        password = await control_plane.make_first_admin()
+    finally:
+        await control_plane.database.close()
+    if password is None:
+        sys.stdout.write("there is an admin already; nothing was changed\n")
+    elif settings.admin_password_file is None:
+        sys.stdout.write(f"{settings.admin_name}: {password.reveal()}\n")
+    else:
+        sys.stdout.write(f"{settings.admin_name}: has the password of {settings.admin_password_file}\n")
+    return 0
+
+
+def _told(error: ValidationError) -> str:
+    """Which variable, and what is wrong with it; never its value."""
+    return "\n".join(
+        f"ASSENTRY_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
