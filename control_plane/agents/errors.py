@@ -1,0 +1,43 @@
+"""What can go wrong with agents: for the REST API as problems, for the link as ends of a stream."""
+
+from __future__ import annotations
+
+import enum
+
+from control_plane.kit.errors import ConflictError, NotFoundError
+
+
+class AgentNotFoundError(NotFoundError):
+    code = "agent-not-found"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no agent is named {name!r}")
+
+
+class JoinTokenNotFoundError(NotFoundError):
+    code = "join-token-not-found"
+
+    def __init__(self, token_id: str) -> None:
+        super().__init__(f"there is no unused join token {token_id!r}")
+
+
+class AgentDisabledError(ConflictError):
+    code, title = "agent-disabled", "The agent is disabled"
+
+
+class End(enum.Enum):
+    """Why a stream ends; the servicer knows the gRPC status of each."""
+
+    REFUSED = "refused"  # final for the agent
+    CONFUSED = "confused"  # the agent broke the contract
+    REPLACED = "replaced"  # the same instance has connected again
+    EXPIRED = "expired"  # its certificate has ended meanwhile
+
+
+class StreamEndedError(Exception):
+    """Ends one stream; `reason` is told to the agent."""
+
+    def __init__(self, end: End, reason: str) -> None:
+        super().__init__(reason)
+        self.end = end
+        self.reason = reason

@@ -1,0 +1,71 @@
+"""What agents need from the neighbouring features; `assembly` gives their services."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from control_plane.approvals.reports import (
+    Answer,
+    CancelledReport,
+    ConsumedReport,
+    FinishedReport,
+    RequestedReport,
+)
+from control_plane.documents.domain import Stored
+from control_plane.identities.domain import SnapshotIdentities
+from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.recordings.service import Ended, Kept, NotTaken
+from control_plane.sessions.reports import ClosedReport, DecisionsReport, OpenedReport, RefusedReport, Reporter
+from data_plane.recording.format import RecordingEnd
+
+
+class Documents(Protocol):
+    """One kind of document: Policy, ApprovalChain, Mask or Target."""
+
+    @property
+    def kind(self) -> str: ...
+
+    async def stored(self, uow: UnitOfWork) -> Mapping[str, Stored]: ...
+
+
+class Identities(Protocol):
+    async def snapshot(self, uow: UnitOfWork) -> SnapshotIdentities: ...
+
+
+class Approvals(Protocol):
+    async def requested(self, uow: UnitOfWork, instance_id: str, report: RequestedReport) -> Answer: ...
+
+    async def cancelled(self, uow: UnitOfWork, instance_id: str, report: CancelledReport) -> None: ...
+
+    async def grant_consumed(self, uow: UnitOfWork, instance_id: str, report: ConsumedReport) -> None: ...
+
+    async def finished(self, uow: UnitOfWork, instance_id: str, report: FinishedReport) -> None: ...
+
+    async def decision_for(self, uow: UnitOfWork, instance_id: str, approval_id: str) -> Answer | None: ...
+
+
+class Sessions(Protocol):
+    async def opened(self, uow: UnitOfWork, reporter: Reporter, report: OpenedReport) -> None: ...
+
+    async def closed(self, uow: UnitOfWork, reporter: Reporter, report: ClosedReport) -> None: ...
+
+    async def refused(self, uow: UnitOfWork, reporter: Reporter, report: RefusedReport) -> None: ...
+
+    async def decisions(self, uow: UnitOfWork, reporter: Reporter, report: DecisionsReport) -> None: ...
+
+    async def reconcile(self, uow: UnitOfWork, reporter: Reporter, open_sessions: Collection[str]) -> None: ...
+
+    async def terminations(self, uow: UnitOfWork, instance_id: str) -> list[tuple[str, str]]: ...
+
+
+class Recordings(Protocol):
+    async def begin(self, uow: UnitOfWork, instance_id: str, session_id: str) -> int | NotTaken: ...
+
+    async def keep(self, session_id: str, index: int, data: bytes) -> Kept: ...
+
+    async def segment(self, uow: UnitOfWork, instance_id: str, session_id: str, kept: Kept) -> int | NotTaken: ...
+
+    async def end(
+        self, uow: UnitOfWork, instance_id: str, session_id: str, end: RecordingEnd, public_keys: Sequence[bytes]
+    ) -> Ended | NotTaken: ...

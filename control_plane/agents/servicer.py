@@ -1,0 +1,194 @@
+"""The gRPC services of the link: turns calls into streams, enrolments and uploads, and their ends into statuses.
+
+Who calls is the serial number of the client certificate that mutual TLS has verified, looked up at every call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Final, NoReturn
+
+import grpc
+import structlog
+from assentry.v1 import link_pb2 as pb
+from assentry.v1 import link_pb2_grpc as stubs
+from cryptography import x509
+
+from control_plane.agents import repository, wire
+from control_plane.agents.domain import Agent, NotEnrolled
+from control_plane.agents.errors import End, StreamEndedError
+from control_plane.agents.ports import Recordings
+from control_plane.agents.service import AgentService
+from control_plane.agents.stream import AgentStream, Parts
+from control_plane.identities.ports import CertificateRequestError
+from control_plane.kit.errors import UnavailableError
+from control_plane.kit.keys import SigningKeys
+from control_plane.kit.unit_of_work import Units
+from control_plane.recordings.service import NotTaken
+from control_plane.sessions import service as sessions
+from data_plane.recording.format import RecordingEnd
+
+_log = structlog.get_logger(__name__)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+_STATUSES: Final[Mapping[End, grpc.StatusCode]] = {
+    End.REFUSED: grpc.StatusCode.PERMISSION_DENIED,
+    End.CONFUSED: grpc.StatusCode.INVALID_ARGUMENT,
+    End.REPLACED: grpc.StatusCode.ABORTED,
+    End.EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
+}
+
+
+class EnrolmentServicer(stubs.EnrolmentServicer):
+    def __init__(self, units: Units, agents: AgentService, keys: SigningKeys, deployment: str) -> None:
+        self._units = units
+        self._agents = agents
+        self._keys = keys
+        self._deployment = deployment
+
+    async def Enrol(self, request: pb.EnrolRequest, context: Context) -> pb.EnrolResponse:  # noqa: N802 - gRPC's name
+        try:
+            async with self._units() as uow:
+                done = await self._agents.enrol(
+                    uow, request.join_token, request.agent_name, request.client_csr, request.listener_csr
+                )
+        except CertificateRequestError as error:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        except UnavailableError as error:
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, error.detail)
+        if isinstance(done, NotEnrolled):
+            await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "the join token is not valid")
+        return wire.enrolled(done, self._keys.public_keys(), self._deployment)
+
+
+class LinkServicer(stubs.LinkServicer):
+    def __init__(self, parts: Parts, recordings: Recordings) -> None:
+        self._parts = parts
+        self._recordings = recordings
+        self._streams: dict[str, asyncio.Task[Any]] = {}  # by instance
+
+    async def Connect(  # type: ignore[override]  # noqa: N802 - gRPC's name; reads and writes, yields nothing
+        self,
+        request_iterator: AsyncIterator[pb.AgentMessage],  # noqa: ARG002 - gRPC passes it
+        context: Context,
+    ) -> None:
+        agent, serial = await self._caller(context)
+
+        async def read() -> pb.AgentMessage | None:
+            message = await context.read()
+            return message if isinstance(message, pb.AgentMessage) else None
+
+        stream = AgentStream(agent, serial, self._parts, read, context.write)
+        try:
+            await stream.hello()
+            await self._alone(stream)
+        except StreamEndedError as error:
+            await _abort(context, _STATUSES[error.end], error.reason)
+        except TimeoutError:
+            await _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, "no Hello came")
+        except UnavailableError as error:
+            await _abort(context, grpc.StatusCode.UNAVAILABLE, error.detail)
+
+    async def _alone(self, stream: AgentStream) -> None:
+        """The newest stream of an instance; an older one is of a connection that nobody has noticed to be dead."""
+        task = asyncio.current_task()
+        older = self._streams.get(stream.instance_id)
+        if older is not None:
+            older.cancel()
+        assert task is not None  # noqa: S101 - gRPC runs every call in a task
+        self._streams[stream.instance_id] = task
+        try:
+            await stream.run()
+        finally:
+            if self._streams.get(stream.instance_id) is task:
+                del self._streams[stream.instance_id]
+                await stream.disconnected()
+
+    async def Renew(self, request: pb.RenewRequest, context: Context) -> pb.RenewResponse:  # noqa: N802 - gRPC's name
+        agent, _ = await self._caller(context)
+        try:
+            async with self._parts.units() as uow:
+                done = await self._parts.agents.renew(uow, agent, request.client_csr, request.listener_csr)
+        except CertificateRequestError as error:
+            await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return wire.renewed(done)
+
+    async def UploadRecording(  # noqa: N802 - gRPC's name
+        self, request_iterator: AsyncIterator[pb.RecordingUpload], context: Context
+    ) -> AsyncIterator[pb.RecordingAck]:
+        agent, _ = await self._caller(context)
+        begin: pb.RecordingBegin | None = None
+        async for message in request_iterator:
+            match message.WhichOneof("upload"):
+                case "begin" if begin is None:
+                    begin = message.begin
+                    yield await self._begin(agent, begin, context)
+                case "segment" if begin is not None:
+                    yield await self._segment(begin, message.segment, context)
+                case "end" if begin is not None:
+                    yield await self._end(begin, message.end, context)
+                case _:
+                    await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "begin comes first, and once")
+
+    async def _begin(self, agent: Agent, begin: pb.RecordingBegin, context: Context) -> pb.RecordingAck:
+        async with self._parts.units() as uow:
+            instance = await repository.instance(uow.session, begin.instance_id)
+            if instance is None or instance.agent_id != agent.id:
+                await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, "this instance has not said Hello yet")
+            if await sessions.find(uow, begin.session_id) is None:
+                reason = "the session is not known yet; its report is on the way"
+                await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, reason)
+            following = await self._recordings.begin(uow, begin.instance_id, begin.session_id)
+        return await _acknowledged(following, context)
+
+    async def _segment(
+        self, begin: pb.RecordingBegin, segment: pb.RecordingSegment, context: Context
+    ) -> pb.RecordingAck:
+        kept = await self._recordings.keep(begin.session_id, segment.index, segment.bytes)
+        async with self._parts.units() as uow:
+            following = await self._recordings.segment(uow, begin.instance_id, begin.session_id, kept)
+        return await _acknowledged(following, context)
+
+    async def _end(self, begin: pb.RecordingBegin, end: pb.RecordingEnd, context: Context) -> pb.RecordingAck:
+        said = RecordingEnd(end.segments, end.chain_hash, end.signature, end.complete)
+        async with self._parts.units() as uow:
+            instance = await repository.instance(uow.session, begin.instance_id)
+            keys = [_key(text) for text in (instance.recording_keys if instance else [])]
+            ended = await self._recordings.end(uow, begin.instance_id, begin.session_id, said, keys)
+        if isinstance(ended, NotTaken):
+            await _abort(context, grpc.StatusCode.DATA_LOSS, ended.reason)
+        return pb.RecordingAck(next_segment=end.segments, stored=True)
+
+    async def _caller(self, context: Context) -> tuple[Agent, str]:
+        pem = list(context.auth_context().get("x509_pem_cert", ()))
+        if not pem:
+            await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "show the agent's client certificate")
+        serial = f"{x509.load_pem_x509_certificate(pem[0]).serial_number:x}"
+        async with self._parts.units.reading() as uow:
+            agent = await self._parts.agents.holder(uow, serial)
+        if agent is None:
+            await _abort(context, grpc.StatusCode.PERMISSION_DENIED, "this agent is disabled or its certificate ended")
+        return agent, serial
+
+
+async def _acknowledged(following: int | NotTaken, context: Context) -> pb.RecordingAck:
+    """What was noted about a broken recording has been committed."""
+    if isinstance(following, NotTaken):
+        await _abort(context, grpc.StatusCode.DATA_LOSS, following.reason)
+    return pb.RecordingAck(next_segment=following, stored=False)
+
+
+async def _abort(context: Context, code: grpc.StatusCode, reason: str) -> NoReturn:
+    await context.abort(code, reason)
+    raise AssertionError("abort always raises")
+
+
+def _key(text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error:
+        return b""

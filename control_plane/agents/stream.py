@@ -1,0 +1,238 @@
+"""One agent's stream, from Hello to its end: takes reports in, renews the lease, and tells what is new at once.
+
+What is new comes as news of kit/events: a decided approval, a changed snapshot, a session to terminate, a disabled
+agent. After news that may have been lost everything is told again, which an agent hears as nothing new. Knows no
+gRPC but the two functions that read and write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+import msgspec
+import structlog
+from assentry.v1 import link_pb2 as pb
+
+from control_plane.agents import repository, service, wire
+from control_plane.agents.domain import Agent, Heartbeat, Hello, Reports, SnapshotAck, SnapshotNack
+from control_plane.agents.errors import End, StreamEndedError
+from control_plane.agents.ports import Approvals, Sessions
+from control_plane.agents.reports import ReportIntake, reporter
+from control_plane.agents.service import AgentService
+from control_plane.agents.snapshots import Snapshots
+from control_plane.approvals.reports import DecidedAnswer, RequestedReport
+from control_plane.kit.events import RESYNC, Events, News, Subscription
+from control_plane.kit.keys import SigningKeys
+from control_plane.kit.tasks import spawn
+from control_plane.kit.unit_of_work import SNAPSHOT, Units
+
+_log = structlog.get_logger(__name__)
+
+APPROVAL: Final = "approval"
+TERMINATE: Final = "session-terminate"
+TOPICS: Final = (APPROVAL, SNAPSHOT, TERMINATE, service.TOPIC, service.DRAIN)
+
+_DEBOUNCE_SECONDS: Final = 0.005  # documents are often applied many at a time
+_HELLO_SECONDS: Final = 15.0
+
+
+class Timing(msgspec.Struct, frozen=True):
+    lease_seconds: int = 60
+    heartbeat_seconds: int = 10
+
+
+class Parts(msgspec.Struct, frozen=True, eq=False):
+    """What every stream works with."""
+
+    units: Units
+    events: Events
+    agents: AgentService
+    intake: ReportIntake
+    approvals: Approvals
+    sessions: Sessions
+    snapshots: Snapshots
+    keys: SigningKeys
+    timing: Timing = Timing()
+
+
+Read = Callable[[], Awaitable[pb.AgentMessage | None]]  # None: the agent has ended the stream
+Write = Callable[[pb.ControlMessage], Awaitable[None]]
+
+
+class AgentStream:
+    def __init__(self, agent: Agent, serial: str, parts: Parts, read: Read, write: Write) -> None:
+        self._agent = agent
+        self._serial = serial
+        self._parts = parts
+        self._read = read
+        self._send = write
+        self._writing = asyncio.Lock()
+        self._waiting: set[str] = set()  # approvals that this agent has asked for and not been answered
+        self._snapshot_changed = asyncio.Event()
+        self._snapshot_sent = 0
+        self._hello = Hello("", "", "", "", (), 0, 0, (), (), ())
+
+    @property
+    def instance_id(self) -> str:
+        return self._hello.instance_id
+
+    async def hello(self) -> Hello:
+        """The first message. Raises StreamEndedError."""
+        async with asyncio.timeout(_HELLO_SECONDS):
+            message = await self._read()
+        said = wire.received(message) if message is not None else None
+        if not isinstance(said, Hello):
+            raise StreamEndedError(End.CONFUSED, "say Hello first")
+        if said.agent_name != self._agent.name:
+            raise StreamEndedError(End.REFUSED, f"the certificate is for agent {self._agent.name!r}")
+        self._hello = said
+        return said
+
+    async def run(self) -> None:
+        """After `hello`. Returns when the agent ends the stream; raises StreamEndedError."""
+        async with self._parts.events.subscribe(*TOPICS) as news:  # before anything is read
+            await self._greet()
+            work = [
+                spawn(self._listen(), f"agent {self._agent.name} reports"),
+                spawn(self._tell(news), f"agent {self._agent.name} news"),
+                spawn(self._tell_snapshots(), f"agent {self._agent.name} snapshots"),
+            ]
+            try:
+                done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for task in work:
+                    task.cancel()
+                await asyncio.gather(*work, return_exceptions=True)
+            for task in done:
+                task.result()
+
+    async def _greet(self) -> None:
+        async with self._parts.units() as uow:
+            through = await self._parts.intake.greet(uow, self._agent, self._hello)
+        timing = self._parts.timing
+        keys = self._parts.keys.public_keys()
+        await self._write(wire.welcome(self._agent.id, timing.lease_seconds, timing.heartbeat_seconds, through, keys))
+        await self._tell_snapshot()
+        self._waiting.update(self._hello.pending_approvals)
+        await self._tell_everything()
+
+    async def _write(self, message: pb.ControlMessage) -> None:
+        async with self._writing:
+            await self._send(message)
+
+    # -------------------------------------------------------------- in
+
+    async def _listen(self) -> None:
+        while (message := await self._read()) is not None:
+            match wire.received(message):
+                case Reports() as batch:
+                    await self._take(batch)
+                case Heartbeat() as heartbeat:
+                    await self._renew(heartbeat)
+                case SnapshotAck(version):
+                    await self._snapshot_answered(version, "")
+                case SnapshotNack(version, reason):
+                    _log.warning("an agent refused a snapshot", agent=self._agent.name, version=version, reason=reason)
+                    await self._snapshot_answered(version, reason)
+                case Hello():
+                    raise StreamEndedError(End.CONFUSED, "Hello comes once")
+
+    async def _take(self, batch: Reports) -> None:
+        asked = {one.report.approval_id for one in batch.reports if isinstance(one.report, RequestedReport)}
+        self._waiting |= asked  # before the commit: whoever decides right after it must find us waiting
+        async with self._parts.units() as uow:
+            who = reporter(self._agent, self._hello)
+            through, answers = await self._parts.intake.take(uow, who, batch.reports)
+        await self._write(wire.acknowledged(through))
+        for answer in answers:
+            if isinstance(answer, DecidedAnswer):
+                self._waiting.discard(answer.approval_id)
+            await self._write(wire.answer(answer))
+
+    async def _renew(self, heartbeat: Heartbeat) -> None:
+        """Not for an agent that was disabled or whose certificate has ended, even when that was not heard of."""
+        await self._still_trusted()
+        await self._write(wire.lease_renewed(heartbeat.number))
+        async with self._parts.units() as uow:
+            await self._parts.intake.beat(uow, self.instance_id, heartbeat)
+
+    async def _still_trusted(self) -> None:
+        async with self._parts.units.reading() as uow:
+            if await self._parts.agents.holder(uow, self._serial) is not None:
+                return
+            expired = uow.now >= self._agent.certificate_expires_at
+        if expired:
+            raise StreamEndedError(End.EXPIRED, "the certificate has ended; connect with the renewed one")
+        raise StreamEndedError(End.REFUSED, "this agent is disabled")
+
+    async def _snapshot_answered(self, version: int, problem: str) -> None:
+        async with self._parts.units() as uow:
+            await self._parts.intake.snapshot_answered(uow, self._agent, self.instance_id, version, problem)
+
+    # -------------------------------------------------------------- out
+
+    async def _tell(self, subscription: Subscription) -> None:
+        async for news in subscription:
+            await self._heard(news)
+
+    async def _heard(self, news: News) -> None:
+        match news.topic:
+            case "approval" if news.key in self._waiting:
+                await self._tell_approvals([news.key])
+            case "session-terminate":
+                await self._tell_terminations(news.key)
+            case "snapshot":
+                self._snapshot_changed.set()
+            case service.TOPIC if news.key == self._agent.id:
+                await self._still_trusted()
+            case service.DRAIN:
+                agent_id, _, seconds = news.key.partition(" ")
+                if agent_id == self._agent.id:
+                    await self._write(wire.drain(int(seconds)))
+            case RESYNC.topic:
+                await self._still_trusted()
+                self._snapshot_changed.set()
+                await self._tell_everything()
+
+    async def _tell_everything(self) -> None:
+        await self._tell_approvals(sorted(self._waiting))
+        await self._tell_terminations()
+
+    async def _tell_approvals(self, approval_ids: list[str]) -> None:
+        """The answers of those that are known here; others are still on their way in a report."""
+        for approval_id in approval_ids:
+            async with self._parts.units.reading() as uow:
+                answer = await self._parts.approvals.decision_for(uow, self.instance_id, approval_id)
+            if answer is None:
+                continue
+            if isinstance(answer, DecidedAnswer):
+                self._waiting.discard(approval_id)
+            await self._write(wire.answer(answer))
+
+    async def _tell_terminations(self, session_id: str = "") -> None:
+        async with self._parts.units.reading() as uow:
+            wanted = await self._parts.sessions.terminations(uow, self.instance_id)
+        for one, reason in wanted:
+            if session_id in {"", one}:
+                await self._write(wire.terminate(one, reason))
+
+    async def _tell_snapshots(self) -> None:
+        while True:
+            await self._snapshot_changed.wait()
+            await asyncio.sleep(_DEBOUNCE_SECONDS)
+            self._snapshot_changed.clear()
+            await self._tell_snapshot()
+
+    async def _tell_snapshot(self) -> None:
+        newest = await self._parts.snapshots.newest(self._agent.name)
+        if newest.version > self._snapshot_sent:
+            self._snapshot_sent = newest.version
+            await self._write(wire.snapshot(newest))
+
+    async def disconnected(self) -> None:
+        async with self._parts.units() as uow:
+            row = await repository.instance(uow.session, self.instance_id)
+            if row is not None:
+                await repository.disconnected(uow.session, self.instance_id, row.connected_at)
