@@ -126,7 +126,8 @@ def _input(event: Json) -> str:
 def _decision(event: Json) -> str:
     colour = {"allow": "green", "hold": "yellow", "deny": "red"}.get(event["effect"], "white")
     message = f": {cell(event['message'])}" if event["message"] else ""
-    return f"[{colour}]{event['effect']}[/{colour}] {cell(event['action'])} by {cell(event['rules']) or 'no rule'}{message}"
+    by = cell(event["rules"]) or "no rule"
+    return f"[{colour}]{event['effect']}[/{colour}] {cell(event['action'])} by {by}{message}"
 
 
 def _approval(event: Json) -> str:

@@ -58,7 +58,7 @@ async def session(
         "session.html",
         section="sessions",
         session=SessionOut.of(row),
-        status=whole.row.status if whole else "not arrived yet",
+        recording=whole.row.status if whole else "not arrived yet",
         events=events,
         more=more,
     )

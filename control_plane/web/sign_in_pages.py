@@ -1,4 +1,4 @@
-"""Sign in and out of the console."""
+"""Sign in and out of the console: by name and password, or by a one-time link from the command line."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
-from control_plane.identities.sign_ins import OpenedSignIn, RequestAuthenticator, SignInService
+from control_plane.identities.cookies import Cookies
+from control_plane.identities.sign_in_links import SignInLinkService
+from control_plane.identities.sign_ins import OpenedSignIn, SignInService
 from control_plane.kit.access import Permission, Principal, open_to_all, requires
 from control_plane.kit.errors import ProblemError
 from control_plane.kit.secret import Secret
@@ -16,35 +18,64 @@ from control_plane.web.rendering import page
 from control_plane.web.routes import SEE_OTHER, PageRoute, local_path
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
+NOBODY_YET = open_to_all("whoever is to sign in is not signed in yet")
 SignIns = Annotated[SignInService, provided(SignInService)]
+Links = Annotated[SignInLinkService, provided(SignInLinkService)]
+CookiePart = Annotated[Cookies, provided(Cookies)]
+NextPath = Annotated[str, Form(max_length=2000)]
 
 
-@router.get("/sign-in", dependencies=[open_to_all("whoever is to sign in is not signed in yet")])
+@router.get("/sign-in", dependencies=[NOBODY_YET])
 async def sign_in_form(request: Request, next: str = "/") -> Response:  # noqa: A002 - the query's usual name
     return page(request, "sign_in.html", next=local_path(next), name="", problem="")
 
 
-@router.post("/sign-in", dependencies=[open_to_all("whoever is to sign in is not signed in yet")])
+@router.post("/sign-in", dependencies=[NOBODY_YET])
 async def sign_in(
     request: Request,
     sign_ins: SignIns,
-    name: Annotated[str, Form(max_length=255)],
-    password: Annotated[str, Form(max_length=1024)],
-    next: Annotated[str, Form(max_length=2000)] = "/",  # noqa: A002 - the form's usual name
+    cookies: CookiePart,
+    name: Annotated[str, Form(max_length=64)],
+    password: Annotated[str, Form(max_length=256)],
+    next: NextPath = "/",  # noqa: A002 - the form's usual name
 ) -> Response:
     try:
         opened = await sign_ins.sign_in(name, Secret(password), "console")
     except ProblemError as error:
         return page(request, "sign_in.html", error.status, next=local_path(next), name=name, problem=error.detail)
-    return signed_in(request, opened, local_path(next))
+    return _signed_in(cookies, opened, local_path(next))
+
+
+@router.get("/sign-in/link", dependencies=[NOBODY_YET])
+async def link_form(request: Request) -> Response:
+    """The script posts the code from the URL's fragment; without it there is a field to paste it into."""
+    return page(request, "sign_in_link.html")
+
+
+@router.post("/sign-in/link", dependencies=[NOBODY_YET])
+async def redeem_link(
+    links: Links, units: UnitsOfWork, cookies: CookiePart, code: Annotated[str, Form(max_length=256)]
+) -> Response:
+    async with units() as uow:
+        opened = await links.redeem(uow, code)
+    return _signed_in(cookies, opened, "/")
 
 
 @router.post("/sign-out")
 async def sign_out(
-    request: Request, principal: Annotated[Principal, requires(Permission.SELF)], sign_ins: SignIns, units: UnitsOfWork
+    principal: Annotated[Principal, requires(Permission.SELF, humans_only=True)],
+    sign_ins: SignIns,
+    cookies: CookiePart,
+    units: UnitsOfWork,
 ) -> Response:
     async with units() as uow:
         await sign_ins.sign_out(uow, principal)
     answer = RedirectResponse("/sign-in", SEE_OTHER)
-    answer.delete_cookie(RequestAuthenticator.cookie_of(request), path="/")
+    cookies.clear(answer)
+    return answer
+
+
+def _signed_in(cookies: Cookies, opened: OpenedSignIn, path: str) -> Response:
+    answer = RedirectResponse(path, SEE_OTHER)
+    cookies.set(answer, opened)
     return answer

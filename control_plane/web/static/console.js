@@ -39,5 +39,16 @@ function replay() {
   });
 }
 
+// The code of a one-time link stands in the fragment, which no server sees; the form sends it once.
+function redeem() {
+  const form = document.querySelector("form[data-code]");
+  const code = location.hash.slice(1);
+  if (!form || !code) return;
+  history.replaceState(null, "", location.pathname);
+  form.elements.code.value = code;
+  form.submit();
+}
+
+redeem();
 keepLive();
 replay();

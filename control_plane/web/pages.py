@@ -1,0 +1,18 @@
+"""All pages of the console and its own files, for `app` to include."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from fastapi.staticfiles import StaticFiles
+
+from control_plane.web import approval_pages, session_pages, sign_in_pages
+from control_plane.web.rendering import STATIC
+
+router = APIRouter()
+for part in (sign_in_pages.router, approval_pages.router, session_pages.router):
+    router.include_router(part)
+
+
+def static_files() -> StaticFiles:
+    """The style sheet and the script: no secret, no sign-in."""
+    return StaticFiles(directory=STATIC)
