@@ -27,7 +27,7 @@ from data_plane.protocols.postgres.interface import (
 # Frozen for the life of a session: the texts are read under these, by the target and by us.
 PINS: Final[Mapping[str, frozenset[str]]] = {
     "client_encoding": frozenset({"utf8", "unicode"}),
-    "standard_conforming_strings": frozenset({"on", "true", "yes", "1"}),
+    "standard_conforming_strings": frozenset({"on", "true", "yes", "1", "t", "y"}),
 }
 _WITHOUT_MEANING: Final = frozenset({"application_name"})
 _REPORTED: Final = ("client_encoding", "standard_conforming_strings", "DateStyle", "IntervalStyle", "TimeZone")
@@ -196,17 +196,17 @@ def read_path(written: str, user: str) -> tuple[str, ...]:
 
 
 def _identifier(text: str) -> tuple[str, str] | None:
-    quote = text[0]
-    if quote not in "'\"":
+    """The name at the beginning, and what follows it. Only double quotes quote here, as in the server's own reading."""
+    if text[0] != '"':
         name = text.partition(",")[0]
         plain = name.strip()
-        return (plain.lower(), text[len(name) :]) if plain and not set("'\" ") & set(plain) else None
+        return (plain.lower(), text[len(name) :]) if plain and not set('" \t\n') & set(plain) else None
     at, name = 1, ""
-    while (end := text.find(quote, at)) >= 0:
+    while (end := text.find('"', at)) >= 0:
         name += text[at:end]
-        if text[end + 1 : end + 2] != quote:
+        if text[end + 1 : end + 2] != '"':
             return name, text[end + 1 :]
-        name, at = name + quote, end + 2
+        name, at = name + '"', end + 2
     return None
 
 

@@ -1,0 +1,274 @@
+"""Simple queries: what flows, what is refused, what is held."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_plane.gate.interface import Code, Denied
+from data_plane.protocols.postgres import messages as m
+from tests.data_plane.protocols.postgres.core.conversation import (
+    COMPLETE,
+    PENDING,
+    QUERY,
+    SYNTAX_ERROR,
+    Conversation,
+    bytewise,
+    error,
+    ready,
+    selected,
+)
+
+WAYS = [pytest.param(None, id="whole"), pytest.param(bytewise, id="byte by byte")]
+
+
+@pytest.fixture(params=WAYS)
+def session(request: pytest.FixtureRequest) -> Conversation:
+    return Conversation(pieces=request.param)
+
+
+def test_an_allowed_query_and_its_rows_pass_unchanged(session: Conversation) -> None:
+    session.client(QUERY("select 1"))
+    assert session.take_target() == ["Query select 1"]
+    session.target(selected("1"))
+    assert session.take_client() == ["Described", "Row 1", "Complete SELECT 1", "Ready I"]
+    assert session.recorder.of("input") == [(1, "select 1", ())]
+    assert session.recorder.of("completed") == [(1, "SELECT 1", 1, 1)]
+    assert session.recorder.outputs(1) == selected("1")
+
+
+def test_queries_are_pipelined_without_waiting_for_answers(session: Conversation) -> None:
+    session.client(QUERY("select 1"), QUERY("select 2"))
+    assert session.take_target() == ["Query select 1", "Query select 2"]
+    session.target(selected("1"), selected("2"))
+    assert [number for number, *_ in session.recorder.of("completed")] == [1, 2]
+    assert session.recorder.outputs(2) == selected("2")
+
+
+def test_a_denied_statement_never_reaches_the_target(session: Conversation) -> None:
+    """Invariants 1, 3: a statement that must fail goes in its place, and its error is replaced."""
+    session.client(QUERY("drop table orders"))
+    assert session.take_target() == ["Query assentry refused the statement that stood here"]
+    session.target(SYNTAX_ERROR, ready("E"))
+    assert session.take_client() == ["Error 42501 not allowed by p/deny", "Ready E"]
+    session.client(QUERY("rollback"))
+    assert session.take_target() == ["Query rollback"]
+
+
+def test_a_batch_is_judged_whole_before_any_of_it_runs(session: Conversation) -> None:
+    """Invariant 4."""
+    session.client(QUERY("select 1; drop table orders"))
+    assert session.take_target() == ["Query assentry refused the statement that stood here"]
+
+
+def test_what_cannot_be_parsed_is_denied(session: Conversation) -> None:
+    """Invariant 3."""
+    session.client(QUERY("selec 1"))
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client()[0].startswith("Error 42601")
+
+
+def test_a_bug_on_the_way_to_a_verdict_is_a_denial(session: Conversation) -> None:
+    """Invariant 3."""
+    session.gate.broken = True
+    session.client(QUERY("select 1"))
+    assert session.take_target() == ["Query assentry refused the statement that stood here"]
+    assert session.recorder.of("decided")[0][1:3] == ("deny", "not-understood")
+
+
+def test_a_held_statement_waits_and_runs_after_approval(session: Conversation) -> None:
+    """Invariant 1: no byte of it goes before the verdict; invariant 2: what was shown is what is sent."""
+    session.client(QUERY("delete from orders"), QUERY("select 2"))
+    assert (session.take_target(), session.core.held) == ([], True)
+    session.core.hold_pending(PENDING)
+    assert session.take_client() == ["Notice 01000 held for approval: 7F3A (DELETE)"]
+    session.core.remind()
+    assert len(session.take_client()) == 1
+    operation = session.operations[0]
+    assert (operation.text, operation.parts) == (
+        "delete from orders",
+        (b"delete from orders", QUERY("delete from orders")),
+    )
+    assert len(session.gate.judged) == 1, "what is behind a held statement is not judged"
+    session.approve()
+    assert session.hold_end == ""
+    assert session.take_target() == ["Query delete from orders", "Query select 2"]
+    session.target(COMPLETE("DELETE 3"), ready(), selected("2"))
+    assert session.gate.executions == [(QUERY("delete from orders"), "done", "DELETE 3")]
+
+
+def test_a_hold_that_is_denied_says_why(session: Conversation) -> None:
+    session.client(QUERY("delete from orders"))
+    session.core.hold_decided(Denied(Code.DENIED, "denied by ann: not today"))
+    assert session.take_target() == ["Query assentry refused the statement that stood here"]
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client() == ["Error 42501 denied by ann: not today", "Ready I"]
+
+
+def test_a_ticket_is_in_the_detail(session: Conversation) -> None:
+    session.client(QUERY("delete from orders"))
+    session.core.hold_decided(Denied(Code.PENDING, "still waiting", ticket="tkt_9"))
+    session.target(SYNTAX_ERROR, ready())
+    assert b"DTicket: tkt_9\0" in session.to_client_bytes
+
+
+def test_a_cancel_during_a_hold_ends_it_with_57014(session: Conversation) -> None:
+    session.client(QUERY("delete from orders"))
+    assert session.core.cancel_requested() is False
+    assert session.hold_end == "client-cancelled"
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client()[0].startswith("Error 57014")
+    assert session.core.cancel_requested() is False, "idle: nothing to cancel"
+
+
+def test_a_cancel_of_a_running_statement_is_for_the_target(session: Conversation) -> None:
+    session.client(QUERY("select pg_sleep(10)"))
+    assert session.core.cancel_requested() is True
+
+
+def test_a_client_that_leaves_cancels_its_hold(session: Conversation) -> None:
+    session.client(QUERY("delete from orders"), m.TERMINATE)
+    assert (session.hold_end, session.ended) == ("client-disconnected", "client-closed")
+    session.core.hold_decided(Denied(Code.CANCELLED, "late"))
+    assert session.take_target() == ["Terminate"]
+
+
+def test_a_hold_waits_until_everything_before_it_is_answered(session: Conversation) -> None:
+    """The transaction is then known, so that the limit for holds in transactions applies."""
+    session.client(QUERY("begin"), QUERY("delete from orders"))
+    assert session.operations == []
+    session.target(COMPLETE("BEGIN"), ready("T"))
+    assert session.operations[0].in_transaction
+
+
+def test_a_dying_target_ends_the_session_during_a_hold(session: Conversation) -> None:
+    session.client(QUERY("delete from orders"))
+    session.core.target_closed()
+    assert session.take_client() == ["Error 08006 the target closed the connection"]
+    assert (session.hold_end, session.ended) == ("target-closed", "target-closed")
+
+
+def test_the_last_words_of_the_target_are_passed_on(session: Conversation) -> None:
+    session.client(QUERY("delete from orders"))
+    session.target(error("25P03", "idle in transaction", "FATAL"))
+    assert session.take_client() == ["Error 25P03 idle in transaction"]
+    assert session.ended == "target-closed"
+
+
+def test_notifications_pass_during_a_hold(session: Conversation) -> None:
+    from data_plane.protocols.postgres.answers import encode_notice, encode_parameter_status
+
+    session.client(QUERY("delete from orders"))
+    session.target(encode_notice("hello"), encode_parameter_status("TimeZone", "UTC"))
+    assert len(session.take_client()) == 2
+
+
+def test_an_outcome_that_nobody_saw_is_unknown(session: Conversation) -> None:
+    """Invariant 6: never a second run."""
+    session.client(QUERY("delete from orders"))
+    session.approve()
+    session.core.target_closed()
+    assert session.gate.executions[0][1] == "outcome-unknown"
+
+
+def test_a_changed_pin_ends_the_session(session: Conversation) -> None:
+    """Invariant 13."""
+    from data_plane.protocols.postgres.answers import encode_parameter_status
+
+    session.client(QUERY("select 1"))
+    session.target(encode_parameter_status("standard_conforming_strings", "off"))
+    assert session.take_client()[0].startswith("Error 57P01")
+    assert session.ended == "pin-broken"
+
+
+@pytest.mark.parametrize("text", ["set client_encoding = 'sjis'", "set standard_conforming_strings to off"])
+def test_a_statement_against_a_pin_is_denied(session: Conversation, text: str) -> None:
+    """Invariant 13."""
+    session.client(QUERY(text))
+    assert session.take_target() == ["Query assentry refused the statement that stood here"]
+
+
+def test_a_masked_value_that_comes_back_is_denied(session: Conversation) -> None:
+    """Invariant 10."""
+    session.client(QUERY("update t set a = '‹masked›' where b = 1"))
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client()[0] == "Error 42501 the statement carries a masked value"
+
+
+def test_text_that_is_not_utf8_is_denied(session: Conversation) -> None:
+    """Invariant 3."""
+    session.client(QUERY(b"select '\xff'"))
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client()[0] == "Error 22021 the text is not valid UTF-8"
+
+
+@pytest.mark.parametrize("payload", [b"select 1", b"select 1\0 \0", b"", b"select 1\0;"])
+def test_a_query_that_is_not_one_string_ends_the_session(payload: bytes) -> None:
+    """Invariant 11."""
+    from data_plane.protocols.postgres.framing import encode
+
+    session = Conversation()
+    session.client(encode(m.Query, payload))
+    assert session.take_client()[0].startswith("Error 08P01")
+    assert session.take_target() == ["Terminate"]
+
+
+def test_a_function_call_is_denied(session: Conversation) -> None:
+    """Invariant 3."""
+    from data_plane.protocols.postgres.framing import encode
+
+    session.client(encode(m.FunctionCall, b"\0\0\0\x59"))
+    assert session.take_target() == ["Query assentry refused the statement that stood here"]
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client()[0].startswith("Error 42501")
+
+
+def test_more_results_than_statements_end_the_session(session: Conversation) -> None:
+    """Invariant 11: the target is not trusted either."""
+    session.client(QUERY("select 1"))
+    session.target(selected("1")[:-6], selected("2"))
+    assert session.ended == "target-broke-protocol"
+
+
+def test_rows_that_nobody_asked_for_end_the_session(session: Conversation) -> None:
+    """Invariant 11."""
+    session.target(selected("1"))
+    assert session.ended == "target-broke-protocol"
+    assert session.take_client()[-1].startswith("Error 08P01")
+
+
+def test_termination_tells_the_client(session: Conversation) -> None:
+    """Invariant 7."""
+    session.client(QUERY("delete from orders"))
+    session.core.terminate("terminated", "ended by an admin")
+    assert session.take_client() == ["Error 57P01 ended by an admin"]
+    assert session.hold_end == "terminated"
+
+
+def test_only_the_limit_of_rows_is_recorded_and_the_rest_is_counted() -> None:
+    session = Conversation(row_limit=2)
+    session.client(QUERY("select n from t"))
+    session.target(selected("1", "2", "3", "4"))
+    assert session.recorder.of("completed") == [(1, "SELECT 4", 4, 2)]
+    assert session.recorder.outputs(1) == selected("1", "2", tag="SELECT 4")
+
+
+def test_what_waits_behind_a_hold_is_bounded() -> None:
+    """Invariant 11."""
+    from data_plane.protocols.postgres.core import Limits
+
+    session = Conversation(limits=Limits(backlog_bytes=100, batch_bytes=200))
+    session.client(QUERY("delete from orders"))
+    session.client(QUERY("select '" + "x" * 100 + "'"))
+    assert session.paused
+    session.client(*[QUERY("select '" + "x" * 150 + "'")] * 4)
+    assert session.take_client()[0].startswith("Error 54000")
+
+
+def test_a_full_recording_ends_the_session() -> None:
+    from data_plane.recording.interface import RecordingError
+
+    session = Conversation()
+    session.recorder.error = RecordingError("no space")
+    session.client(QUERY("select 1"))
+    assert session.take_client()[0].startswith("Error 58030")
+    assert session.take_target() == ["Terminate"]
