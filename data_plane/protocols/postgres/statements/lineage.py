@@ -165,7 +165,7 @@ class _Tracer:
         self.aliases |= {"old", "new"}
         clause = fields.get("returningClause", {})
         for option in clause.get("options", ()):
-            self.aliases.add(option.get("ReturningOption", {}).get("value", ""))
+            self.aliases.add(option.get("ReturningOption", {}).get("value", "old"))
         for field in ("fromClause", "usingClause"):
             self._from(fields.get(field, ()))
         if kind == "MergeStmt":
@@ -231,6 +231,10 @@ class _Tracer:
 
     # ------------------------------------------------------------------ FROM
 
+    def _alias(self, alias: Fields) -> None:
+        if "aliasname" in alias:
+            self.aliases.add(alias["aliasname"])
+
     def _from(self, nodes: Iterable[Node]) -> None:
         for node in nodes:
             for kind, fields in node.items():
@@ -250,21 +254,19 @@ class _Tracer:
 
     def join(self, fields: Fields) -> None:
         alias = fields.get("alias", {})
-        for name in (alias.get("aliasname"), fields.get("join_using_alias", {}).get("aliasname")):
-            if name:
-                self.aliases.add(name)
+        self._alias(alias)
+        self._alias(fields.get("join_using_alias", {}))
         self.renamed = self.renamed or "colnames" in alias
         self._from((fields.get("larg", {}), fields.get("rarg", {})))
 
     def sub_select(self, fields: Fields) -> None:
         alias = fields.get("alias", {})
-        self.aliases.add(alias.get("aliasname", ""))
+        self._alias(alias)
         self._derive(self._statement(fields.get("subquery", {})), strings(alias.get("colnames", ())))
 
     def function(self, fields: Fields) -> None:
         """A table function's columns show its arguments."""
         alias = fields.get("alias", {})
-        self.aliases.add(alias.get("aliasname", ""))
         named: list[str] = [*strings(alias.get("colnames", ())), alias.get("aliasname", "")]
         sources: list[ColumnSource] = []
         for node in fields.get("functions", ()):
@@ -276,6 +278,7 @@ class _Tracer:
             known = name in _SCALARS or name in _ROWS_OF or defined
             self.renamed = self.renamed or (sources[-1] != NOTHING and not known)
             named += [*defined, *_ROWS_OF.get(name, ()), name]
+            self.aliases.add(alias.get("aliasname") or name)
         source = union(sources)
         if source != NOTHING:
             self.derived += [(column, source) for column in named if column]
@@ -283,7 +286,7 @@ class _Tracer:
     def table_expression(self, fields: Fields) -> None:
         """XMLTABLE and JSON_TABLE: every column may hold anything of the document."""
         alias = fields.get("alias", {})
-        self.aliases.add(alias.get("aliasname", ""))
+        self._alias(alias)
         given = [fields[field] for field in ("docexpr", "context_item") if field in fields]
         sources = [self.source(_wrapped(node)) for node in given]
         sources += [self.source(node) for node in fields.get("passing", ())]

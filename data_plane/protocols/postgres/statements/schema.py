@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 from data_plane.gate.interface import Action
-from data_plane.protocols.postgres.interface import CreatesTemporary
 from data_plane.protocols.postgres.statements.queries import creates
 from data_plane.protocols.postgres.statements.tree import Fields, Node, items, strings, sval
 from data_plane.protocols.postgres.statements.walker import DDL, EXECUTE, READ, WRITE, Walker
@@ -142,8 +141,6 @@ def about_object(walker: Walker, fields: Fields) -> None:
 def rename(walker: Walker, fields: Fields) -> None:
     about_object(walker, fields)
     if fields.get("renameType", "").removeprefix("OBJECT_") in RELATIONS:
-        # The relation may be a temporary one, and then hides others of its new name.
-        walker.findings.effects.append(CreatesTemporary(fields.get("newname", "")))
         schema = fields.get("relation", {}).get("schemaname", "")
         walker.touch_relation({"schemaname": schema, "relname": fields.get("newname", "")}, DDL)
 
@@ -230,6 +227,8 @@ def grant(walker: Walker, fields: Fields) -> None:
     """GRANT and REVOKE on objects."""
     object_type = fields.get("objtype", "OBJECT_TABLE")
     _about(walker, object_type)
+    if fields.get("targtype") == "ACL_TARGET_ALL_IN_SCHEMA":
+        object_type = "OBJECT_SCHEMA"
     for node in fields.get("objects", ()):
         if "RangeVar" in node:
             walker.touch_relation(node["RangeVar"], DDL)
@@ -252,6 +251,14 @@ def settings_of(walker: Walker, fields: Fields) -> None:
     _named(walker, fields)
     name = fields.get("setstmt", {}).get("name", "all")
     walker.findings.settings[str(name).lower()] = None
+
+
+def define(walker: Walker, fields: Fields) -> None:
+    """CREATE AGGREGATE, OPERATOR, TYPE, COLLATION, TEXT SEARCH …: the functions that they name are types here."""
+    object_type = fields.get("kind", "")
+    _about(walker, object_type)
+    kind = "function" if object_type == "OBJECT_AGGREGATE" else kind_of(object_type)
+    walker.findings.touch(kind, walker.qualified(strings(fields.get("defnames", ()))), DDL)
 
 
 def import_foreign_schema(walker: Walker, fields: Fields) -> None:

@@ -87,13 +87,15 @@ def breaks_pin(name: str, value: str | None) -> bool:
 
 
 def action_of(name: str, value: str | None) -> Action:
-    if name == ALL:
+    if name in ADMINISTRATIVE:
+        return Action.ADMIN
+    if value is None:  # back to what the session was opened with
         return Action.SESSION
     if name not in catalogue.SETTINGS_WITH_MEANING and name not in catalogue.SETTINGS_WITHOUT_MEANING:
         return Action.ADMIN
-    if name == "default_transaction_read_only" and value is not None and value.lower() not in TRUE:
+    if name == "default_transaction_read_only" and value.lower() not in TRUE:
         return Action.ADMIN
-    if name == "search_path" and value is not None and _demotes_the_catalogue(value):
+    if name == "search_path" and _demotes_the_catalogue(value):
         return Action.ADMIN
     return Action.SESSION
 

@@ -18,10 +18,14 @@ import re
 import string
 
 _PLAIN = (string.ascii_letters + string.digits + " \t\n\r_'(),.;=<>+-*/%:[]!|?@#~^{}").encode()
+# The first byte stands in front of what is asked about it, so that the engine skips to quotes and digits.
 _LITERALS = re.compile(
-    rb"(?<![A-Za-z0-9_])'[^']*'(?:'[^']*')*|(?<![A-Za-z0-9_.])(?<!LIMIT )(?<!limit )\d+(?![A-Za-z0-9_.])"
+    rb"['0-9](?:"
+    rb"(?<=')(?<![A-Za-z0-9_]')[^']*'(?:'[^']*')*"
+    rb"|(?<=[0-9])(?<![A-Za-z0-9_.][0-9])(?<!LIMIT [0-9])(?<!limit [0-9])[0-9]*(?![A-Za-z0-9_.])"
+    rb")"
 )
-_KEPT_LIMIT = re.compile(rb"(?:limit|LIMIT) \d+(?![A-Za-z0-9_.])")
+_KEPT_LIMIT = re.compile(rb"(?:limit|LIMIT) [0-9]+(?![A-Za-z0-9_.])")
 LONGEST = 4096  # bytes; longer texts are rarely repeated and cost more to compare than they save
 
 

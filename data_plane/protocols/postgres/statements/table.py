@@ -90,7 +90,7 @@ STATEMENTS: Mapping[str, Entry] = {
     "CreateEnumStmt": _create("type"),
     "CreateRangeStmt": _create("type"),
     "CreateDomainStmt": _create("domain"),
-    "DefineStmt": _create(""),
+    "DefineStmt": _create("", schema.define),
     "CreateCastStmt": _create("cast"),
     "CreateConversionStmt": _create("conversion"),
     "CreateOpClassStmt": _create("operator class"),

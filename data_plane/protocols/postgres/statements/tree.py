@@ -29,6 +29,7 @@ INLINE: dict[str, str] = {
     "extname": "String",
     "format": "JsonFormat",
     "fromsql": "ObjectWithArgs",
+    "func": "ObjectWithArgs",
     "funccall": "FuncCall",
     "grantor": "RoleSpec",
     "identitySequence": "RangeVar",
@@ -77,8 +78,6 @@ INLINE: dict[str, str] = {
 # … and by the node they stand in, where the field name does not.
 INLINE_IN: dict[tuple[str, str], str] = {
     ("AlterDefaultPrivilegesStmt", "action"): "GrantStmt",
-    ("AlterFunctionStmt", "func"): "ObjectWithArgs",
-    ("CreateCastStmt", "func"): "ObjectWithArgs",
     ("CreateOpClassItem", "name"): "ObjectWithArgs",
     ("JsonArgument", "val"): "JsonValueExpr",
     ("JsonArrayAgg", "arg"): "JsonValueExpr",

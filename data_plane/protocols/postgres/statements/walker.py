@@ -34,7 +34,8 @@ PASSIVE = frozenset(
         "JsonBehavior", "JsonFuncExpr", "JsonIsPredicate", "JsonKeyValue", "JsonObjectAgg",
         "JsonObjectConstructor", "JsonOutput", "JsonParseExpr", "JsonReturning", "JsonScalarExpr",
         "JsonSerializeExpr", "JsonTable", "JsonTableColumn", "JsonValueExpr", "List", "MinMaxExpr",
-        "MultiAssignRef", "NamedArgExpr", "NullTest", "PartitionBoundSpec", "PartitionCmd", "PartitionElem",
+        "MultiAssignRef", "NamedArgExpr", "NullTest", "OnConflictClause", "PartitionBoundSpec", "PartitionCmd",
+        "PartitionElem",
         "PartitionRangeDatum", "PartitionSpec", "PublicationObjSpec", "PublicationTable", "RangeFunction",
         "RangeSubselect", "RangeTableFunc", "RangeTableFuncCol", "ReplicaIdentityStmt", "ResTarget",
         "ReturnStmt", "ReturningClause", "RowExpr", "StatsElem", "TableLikeClause", "VacuumRelation", "WindowDef",
@@ -136,9 +137,12 @@ class Walker:
         return None
 
     def operator(self, names: list[str]) -> None:
-        known = names[-1:] and names[-1] in catalogue.OPERATORS
-        if not known or (len(names) > 1 and names[0] != "pg_catalog"):
-            self.findings.fail(f"not understood: operator {'.'.join(names)} calls a function that is not known")
+        if names and names[-1] in catalogue.OPERATORS and (len(names) == 1 or names[0] == "pg_catalog"):
+            return
+        written = ".".join(names)
+        self.findings.unknown_functions[f"operator({written})"] = None
+        if not self.defining:
+            self.findings.fail(f"not understood: operator {written} calls a function that is not known")
 
 
 def _column_ref(walker: Walker, fields: Fields) -> None:
