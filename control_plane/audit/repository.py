@@ -29,7 +29,8 @@ class Filter(msgspec.Struct, frozen=True):
 async def lock_end(session: AsyncSession) -> None:
     """Until the transaction ends nobody else appends. On SQLite the writer is alone already."""
     if session.get_bind().dialect.name == "postgresql":
-        await session.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPEND_LOCK})
+        connection = await session.connection()
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _APPEND_LOCK})
 
 
 async def end(session: AsyncSession) -> tuple[int, bytes]:

@@ -37,7 +37,8 @@ class PostgresEvents:
 
     async def announce(self, session: AsyncSession, news: Sequence[News]) -> None:
         for item in dict.fromkeys(news):
-            await session.execute(text("SELECT pg_notify(:channel, :payload)"), _parameters(item))
+            connection = await session.connection()
+            await connection.execute(text("SELECT pg_notify(:channel, :payload)"), _parameters(item))
 
     def committed(self, news: Sequence[News]) -> None:
         """The server has told every listener already, this one among them."""
