@@ -264,13 +264,15 @@ class HeldOperation:
     def _mismatch(self) -> Denied | None:
         """What is shown, what was judged and what would be sent must be one (invariant 2)."""
         operation, facts = self._operation, self._gate.facts
-        decision = self._gate.decide(operation.subjects)
-        one = (
-            operation.parts[-1:] == (self._raw,)
-            and (operation.session, operation.target) == (facts.id, facts.target.name)
-            and (decision.effect, decision.chain) == (Effect.HOLD, self._decision.chain)
-        )
-        return None if one else Denied(Code.NOT_UNDERSTOOD, "what would be sent is not what was judged")
+        if operation.parts[-1:] != (self._raw,) or (operation.session, operation.target) != (
+            facts.id,
+            facts.target.name,
+        ):
+            return Denied(Code.NOT_UNDERSTOOD, "what would be sent is not what people would see")
+        now = self._gate.decide(operation.subjects)
+        if (now.effect, now.chain) != (Effect.HOLD, self._decision.chain):
+            return Denied(Code.POLICY, now.message or "policy changed meanwhile", hint="send it again", rules=now.rules)
+        return None
 
     def _request(self, wait_seconds: float) -> ApprovalRequest:
         return ApprovalRequest(
