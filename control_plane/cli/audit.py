@@ -65,7 +65,7 @@ def verify_export(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Check that no entry was changed, removed, added or moved. Exit code 1 when one was."""
-    trusted = _public_keys(keys)
+    trusted = _parsed_keys(keys.read_bytes()) if keys else public_keys(Api(load_profile()))
     seen = msgspec.json.decode(checkpoint.read_bytes(), type=Checkpoint) if checkpoint else None
     with export_file.open("rb") as lines:
         result = verify(lines, trusted, seen)
@@ -77,8 +77,12 @@ def verify_export(
         raise typer.Exit(1)
 
 
-def _public_keys(file: Path | None) -> dict[str, bytes]:
-    raw = file.read_bytes() if file else msgspec.json.encode(Api(load_profile()).get("/v1/audit/public-keys"))
+def public_keys(api: Api) -> dict[str, bytes]:
+    """The control plane's keys by key id. An auditor who trusts nobody keeps them from before."""
+    return _parsed_keys(msgspec.json.encode(api.get("/v1/audit/public-keys")))
+
+
+def _parsed_keys(raw: bytes) -> dict[str, bytes]:
     return {key.key_id: base64.b64decode(key.public_key) for key in msgspec.json.decode(raw, type=list[PublicKey])}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -35,14 +34,19 @@ def load_profile() -> Profile:
 
 
 def save_profile(profile: Profile) -> Path:
-    """Writes the file so that only this user can read it."""
+    """Where `load_profile` finds it again."""
     path = profile_path()
+    save_profile_to(path, profile)
+    return path
+
+
+def save_profile_to(path: Path, profile: Profile) -> None:
+    """Writes the file so that only this user can read it."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        json.dump(msgspec.to_builtins(profile), file)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(msgspec.json.encode(profile))
     path.chmod(0o600)
-    return path
 
 
 def client_environment(**changes: str) -> dict[str, str]:
