@@ -6,8 +6,9 @@ take turns for moments only and can never fork the chain.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -15,6 +16,8 @@ from control_plane.audit import repository
 from control_plane.audit.chain import Entry, entry_hash
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import AuditEvent
+
+_LONGEST_SUBJECT = 255
 
 
 class ChainedTrail:
@@ -32,5 +35,22 @@ class ChainedTrail:
 
 
 def _entry(sequence: int, event: AuditEvent, at_ms: int) -> Entry:
-    actor = {"id": event.actor.id, "name": event.actor.name, "kind": event.actor.kind}
-    return Entry(sequence, at_ms, event.kind, actor, event.subject, event.data, event.parts)
+    actor = {"id": event.actor.id, "name": _storable(event.actor.name), "kind": event.actor.kind}
+    data, parts = _encodable(event.data), _encodable(event.parts)
+    return Entry(sequence, at_ms, event.kind, actor, _storable(event.subject)[:_LONGEST_SUBJECT], data, parts)
+
+
+def _encodable(value: Any) -> Any:
+    """Half a surrogate pair, which UTF-8 cannot say, is written out as `\\ud800`; the rest stays as it is."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {_encodable(key): _encodable(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_encodable(inner) for inner in value]
+    return value
+
+
+def _storable(text: str) -> str:
+    """For columns: PostgreSQL takes no NUL."""
+    return str(_encodable(text)).replace("\0", "\\x00")

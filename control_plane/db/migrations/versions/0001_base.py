@@ -75,7 +75,7 @@ def _people() -> None:
     op.create_table(
         "memberships",
         sa.Column("group_name", sa.String(64), sa.ForeignKey("groups.name", ondelete="CASCADE"), primary_key=True),
-        _identity(primary_key=True, index=True),
+        _identity(primary_key=True, nullable=False, index=True),
     )
 
 

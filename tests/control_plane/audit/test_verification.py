@@ -1,0 +1,236 @@
+"""An export verifies offline with the public key only, and every kind of tampering is seen."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from control_plane.audit import repository, service, trail
+from control_plane.audit.chain import (
+    CHECKPOINT_CONTEXT,
+    GENESIS,
+    Checkpoint,
+    canonical,
+    checkpoint_bytes,
+    entry_hash,
+)
+from control_plane.audit.verification import FORMAT, CheckpointLine, ExportLine, Line, Verification, verify
+from control_plane.kit.keys import SigningKeys
+from control_plane.kit.unit_of_work import SYSTEM, AuditEvent
+
+Export = list[bytes]
+
+
+EVENTS = (
+    *(AuditEvent("policy.updated", SYSTEM, f"p{number}", {"text": "ünï\u202e\0", "n": number}) for number in range(3)),
+    AuditEvent(
+        "operations.decided",
+        SYSTEM,
+        "ses_1",
+        {"count": 3},
+        [{"operation": number, "effect": "allow", "rules": ["p/r"]} for number in range(3)],
+    ),
+    AuditEvent("session.closed", SYSTEM, "ses_1"),
+)
+SIGNED = (3, 5)  # sequences that a checkpoint follows
+
+
+@pytest.fixture(scope="module")
+def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
+    return SigningKeys.open(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def keys(signing_keys: SigningKeys) -> dict[str, bytes]:
+    return {key.key_id: key.raw for key in signing_keys.public_keys()}
+
+
+@pytest.fixture
+def export(signing_keys: SigningKeys) -> Export:
+    """Entries of many kinds, a batch of three decisions, a checkpoint in the middle and one at the end."""
+    lines: list[Line] = [ExportLine(FORMAT, "test", 1, GENESIS.hex())]
+    previous = GENESIS
+    for sequence, event in enumerate(EVENTS, start=1):
+        entry = trail._entry(sequence, event, 1_772_366_400_000)
+        previous = entry_hash(previous, entry)
+        lines += service._entry_lines(repository.row_of(entry, previous))
+        if sequence in SIGNED:
+            lines.append(signed(signing_keys, Checkpoint("test", sequence, previous.hex(), 1_772_366_400_000)))
+    return [service._ndjson(line).rstrip() for line in lines]
+
+
+def signed(signing_keys: SigningKeys, checkpoint: Checkpoint) -> CheckpointLine:
+    signature = signing_keys.sign(CHECKPOINT_CONTEXT, checkpoint_bytes(checkpoint))
+    text = base64.b64encode(signature.signature).decode()
+    return CheckpointLine(**msgspec.structs.asdict(checkpoint), key_id=signature.key_id, signature=text)
+
+
+def changed(line: bytes, **fields: object) -> bytes:
+    return json.dumps({**json.loads(line), **fields}).encode()
+
+
+def index_of(export: Export, kind: str) -> int:
+    return next(i for i, line in enumerate(export) if json.loads(line).get("kind") == kind)
+
+
+def test_an_untouched_export_is_intact(export: Export, keys: dict[str, bytes]):
+    found = verify(export, keys)
+    assert found.problems == ()
+    assert found.intact
+    assert found.events == found.entries + 2  # three decisions are one entry
+    assert found.checkpoint is not None
+    assert found.checkpoint.sequence == found.last_sequence
+
+
+def test_every_decision_is_an_event_of_its_own(export: Export):
+    lines = [json.loads(line) for line in export]
+    decisions = [line["part"]["data"]["operation"] for line in lines if line.get("kind") == "operations.decided"]
+    assert decisions == [0, 1, 2]
+
+
+def broken(export: Export, keys: dict[str, bytes]) -> Verification:
+    found = verify(export, keys)
+    assert not found.intact
+    return found
+
+
+def flip_data(export: Export) -> Export:
+    i = index_of(export, "policy.updated")
+    return [*export[:i], changed(export[i], data={"n": 99}), *export[i + 1 :]]
+
+
+def flip_actor(export: Export) -> Export:
+    i = index_of(export, "policy.updated")
+    return [*export[:i], changed(export[i], actor={"id": "x", "name": "x", "kind": "person"}), *export[i + 1 :]]
+
+
+def flip_time(export: Export) -> Export:
+    i = index_of(export, "session.closed")
+    return [*export[:i], changed(export[i], at_ms=0), *export[i + 1 :]]
+
+
+def flip_a_decision(export: Export) -> Export:
+    i = index_of(export, "operations.decided") + 1
+    part = {**json.loads(export[i])["part"], "data": {"operation": 1, "effect": "deny", "rules": ["p/r"]}}
+    return [*export[:i], changed(export[i], part=part), *export[i + 1 :]]
+
+
+def remove_an_entry(export: Export) -> Export:
+    i = index_of(export, "policy.updated")
+    return export[:i] + export[i + 1 :]
+
+
+def remove_a_decision(export: Export) -> Export:
+    i = index_of(export, "operations.decided") + 1
+    return export[:i] + export[i + 1 :]
+
+
+def reorder(export: Export) -> Export:
+    i = index_of(export, "policy.updated")
+    return [*export[:i], export[i + 1], export[i], *export[i + 2 :]]
+
+
+def reorder_decisions(export: Export) -> Export:
+    i = index_of(export, "operations.decided")
+    return [*export[:i], export[i + 1], export[i], *export[i + 2 :]]
+
+
+def repeat_an_entry(export: Export) -> Export:
+    i = index_of(export, "policy.updated")
+    return [*export[: i + 1], export[i], *export[i + 1 :]]
+
+
+def truncate_after_a_checkpoint(export: Export) -> Export:
+    return export[: index_of(export, "session.closed")]
+
+
+def drop_the_last_checkpoint(export: Export) -> Export:
+    return export[:-1]
+
+
+def forge_the_last_checkpoint(export: Export) -> Export:
+    return [*export[:-1], changed(export[-1], signature=base64.b64encode(bytes(64)).decode())]
+
+
+def cut_the_beginning(export: Export) -> Export:
+    head = changed(export[0], first_sequence=2)
+    return [head, *export[2:]]
+
+
+def drop_the_head(export: Export) -> Export:
+    return export[1:]
+
+
+def two_heads(export: Export) -> Export:
+    return [export[0], *export]
+
+
+def garbage(export: Export) -> Export:
+    return [*export, b"\xff{"]
+
+
+def nothing(_export: Export) -> Export:
+    return []
+
+
+TAMPERINGS = (
+    flip_data, flip_actor, flip_time, flip_a_decision, remove_an_entry, remove_a_decision, reorder, reorder_decisions,
+    repeat_an_entry, truncate_after_a_checkpoint, drop_the_last_checkpoint, forge_the_last_checkpoint,
+    cut_the_beginning, drop_the_head, two_heads, garbage, nothing,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("tamper", TAMPERINGS, ids=lambda tamper: tamper.__name__)
+def test_tampering_is_seen(tamper: Callable[[Export], Export], export: Export, keys: dict[str, bytes]):
+    assert not verify(tamper(export), keys).intact
+
+
+def test_a_history_written_anew_is_seen_by_the_signature(export: Export, keys: dict[str, bytes]):
+    """Whoever can compute hashes still cannot sign."""
+    assert not verify(export, {key_id: bytes(31) + b"\1" for key_id in keys}).intact
+    assert not verify(export, {}).intact
+
+
+def test_an_export_cut_at_a_checkpoint_needs_a_newer_checkpoint_to_be_seen(export: Export, keys: dict[str, bytes]):
+    middle = next(i for i, line in enumerate(export) if json.loads(line)["type"] == "checkpoint")
+    cut = export[: middle + 1]
+    assert verify(cut, keys).intact
+    last = json.loads(export[-1])
+    known = Checkpoint(last["deployment"], last["sequence"], last["hash"], last["at_ms"])
+    assert verify(export, keys, known).intact
+    assert "were signed" in verify(cut, keys, known).problems[0].message
+
+
+def test_another_history_than_the_one_signed_before_is_seen(export: Export, keys: dict[str, bytes]):
+    known = Checkpoint("test", 2, "ab" * 32, 0)
+    assert "another history" in verify(export, keys, known).problems[0].message
+
+
+def test_problems_name_their_line(export: Export, keys: dict[str, bytes]):
+    i = index_of(export, "policy.updated")
+    assert broken(flip_data(export), keys).problems[0].line == i + 1
+
+
+def test_what_has_no_one_text_is_not_hashed():
+    assert canonical({"b": [1, "é"], "a": None}) == b'{"a":null,"b":[1,"\\u00e9"]}'
+    for value in (1.5, 2**63, float("nan")):
+        with pytest.raises(TypeError):
+            canonical({"a": [value]})
+
+
+def test_verification_is_light():
+    """The command line installs without the control plane's libraries."""
+    code = (
+        "import sys, control_plane.audit.verification;"
+        "print(sorted({name.partition('.')[0] for name in sys.modules} & "
+        "{'fastapi', 'sqlalchemy', 'sqlmodel', 'pydantic', 'grpc', 'starlette', 'structlog'}))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ast.literal_eval(run.stdout) == []
