@@ -1,0 +1,48 @@
+"""Everything of approvals, put together from what the other features offer. `assembly` makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from control_plane.approvals.grants import GrantIssuer
+from control_plane.approvals.news import NewsFeed
+from control_plane.approvals.ports import GrantEncoder, People, Rulebook, Sessions
+from control_plane.approvals.requesting import Gatherer
+from control_plane.approvals.review import ReviewService
+from control_plane.approvals.service import ApprovalService
+from control_plane.approvals.standing import Standing
+from control_plane.approvals.timers import DeadlineKeeper
+from control_plane.approvals.upkeep import Upkeep
+from control_plane.kit.clock import Clock
+from control_plane.kit.events import Events
+from control_plane.kit.keys import SigningKeys
+from control_plane.kit.unit_of_work import Units
+
+
+class ApprovalsFeature:
+    """`service` is for agents and sessions; `review` and `feed` are parts for endpoints; `loops` run for ever."""
+
+    def __init__(
+        self,
+        *,
+        units: Units,
+        events: Events,
+        clock: Clock,
+        keys: SigningKeys,
+        deployment: str,
+        public_url: str,
+        encoder: GrantEncoder,
+        people: People,
+        rulebook: Rulebook,
+        sessions: Sessions,
+    ) -> None:
+        standing = Standing(people, rulebook)
+        self.service = ApprovalService(Gatherer(people, rulebook, sessions), public_url)
+        self.review = ReviewService(standing, GrantIssuer(deployment, keys, encoder))
+        self.feed = NewsFeed(units, events, people)
+        self.keeper = DeadlineKeeper(units, events, clock)
+        self.upkeep = Upkeep(units, events, standing)
+
+    @property
+    def loops(self) -> Sequence[tuple[str, Callable[[], Awaitable[None]]]]:
+        return (("approval-deadlines", self.keeper.run), ("approval-upkeep", self.upkeep.run))
