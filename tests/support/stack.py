@@ -118,7 +118,7 @@ class Stack:
             try:
                 for text in texts:
                     self.approve(text)
-            except BaseException as error:  # noqa: BLE001 - told to the test below
+            except BaseException as error:  # told to the test below
                 failures.append(error)
 
         thread = threading.Thread(target=work)
