@@ -20,7 +20,7 @@ _CLASSES_OF_NAMES: Final = frozenset(
     "00 01 08 0A 0B 24 25 26 28 2B 2D 34 3B 3D 3F 40 53 54 55 57".split()  # noqa: SIM905 - reads better without quotes
 )
 _STATES_OF_NAMES: Final = frozenset(
-    "42501 42P01 42P03 42P04 42P05 42P06 42P07 42P16 42701 42703 42704 42710 42809 42939".split()  # noqa: SIM905
+    "42501 42P01 42P03 42P04 42P05 42P06 42P07 42P16 42701 42703 42704 42710 42809 428C9 42939".split()  # noqa: SIM905
 )
 _SAID_INSTEAD: Final = {
     b"23502": b"a value that must not be null is null",

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from data_plane.masking.marks import MARK
 from data_plane.protocols.postgres.error_text import without_values
+from data_plane.protocols.postgres.masking import SessionMasking
 
-from .masking_catalogue import masking
+from .masking_catalogue import KEY, catalogue, masking
 
 CANARY = b"078-05-1120"
 NAMES = frozenset({"customers", "ssn", "public"})
@@ -76,10 +77,6 @@ def test_messages_that_speak_of_names_stay_readable(fields: dict[str, bytes], me
 
 
 def test_a_session_without_masks_gets_the_target_s_own_words() -> None:
-    from data_plane.protocols.postgres.masking import SessionMasking
-
-    from .masking_catalogue import KEY, catalogue
-
     raw = payload(C=b"22P02", M=CANARY)
     using = SessionMasking(catalogue(), dict, (), KEY)
     assert using.message(raw) is raw

@@ -1,0 +1,141 @@
+"""The catalogue of a real server: loaded with a plain role over TLS, and kept up with what changes."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from data_plane.gate.interface import Action, Resource, Subject
+from data_plane.policy.model import ColumnMask, TargetTls
+from data_plane.protocols.postgres.catalog import Catalogue
+from data_plane.protocols.postgres.catalog_refresh import Catalogues
+from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource
+from data_plane.protocols.postgres.interface import SearchPath
+from data_plane.protocols.postgres.statements import StatementClassifier
+from tests.support.postgres import PostgresServer
+
+PATH = SearchPath(("public",), frozenset())
+SSN = (ColumnMask(column="public.customers.ssn"),)
+
+
+def source(server: PostgresServer, database: str) -> AsyncpgCatalogSource:
+    async def credential() -> tuple[str, str]:
+        return "plain", "plain-password"
+
+    mode = TargetTls(mode="verify-full", ca=server.ca_pem)
+    return AsyncpgCatalogSource(f"{server.host}:{server.port}", database, credential, mode)
+
+
+@pytest.fixture
+async def admin(postgres: PostgresServer) -> asyncpg.Connection:
+    name = await asyncio.to_thread(postgres.fresh_database)
+    connection = await asyncpg.connect(postgres.url(name))
+    await connection.execute(
+        """do $$ begin create role plain login password 'plain-password'; exception when duplicate_object then end $$;
+        create table customers (id int, ssn text, shown text generated always as (ssn) stored);
+        create view v as select id, ssn from customers"""
+    )
+    yield connection
+    await connection.close()
+
+
+def catalogues(postgres: PostgresServer, **pace: float) -> Catalogues:
+    return Catalogues(lambda database: source(postgres, database), StatementClassifier(), **pace)
+
+
+def candidates(known: Catalogue, name: str) -> tuple[str, ...]:
+    asked = Subject(Action.READ, ("SELECT",), (Resource("relation", (f"?.{name}",), ("read",)),), {}, True)
+    return known.resolve(asked, PATH).resources[0].candidates
+
+
+async def until(known: Catalogue, name: str) -> None:
+    async with asyncio.timeout(20):
+        while candidates(known, name) != (f"public.{name}",):
+            await asyncio.sleep(0.02)
+
+
+async def database_of(admin: asyncpg.Connection) -> str:
+    return str(await admin.fetchval("select current_database()"))
+
+
+async def test_a_plain_role_reads_all_that_is_needed(postgres: PostgresServer, admin: asyncpg.Connection) -> None:
+    async with catalogues(postgres).use(await database_of(admin)) as known:
+        assert candidates(known, "customers") == ("public.customers",)
+        assert candidates(known, "pg_class") == ("pg_catalog.pg_class",)
+        protection = known.protection(SSN)
+        oid = await admin.fetchval("select 'customers'::regclass::oid")
+        view = await admin.fetchval("select 'v'::regclass::oid")
+        assert [protection.strategy(oid, attnum) for attnum in (1, 2, 3)] == [None, "redact", "redact"]
+        assert [protection.strategy(view, attnum) for attnum in (1, 2)] == [None, "redact"]
+        assert known.data.relations[oid].generated == {3}
+        assert known.data.user == "plain"
+
+
+async def test_a_change_that_is_told_is_seen_soon(postgres: PostgresServer, admin: asyncpg.Connection) -> None:
+    async with catalogues(postgres, poll_seconds=3600).use(await database_of(admin)) as known:
+        await admin.execute("create table told (a int)")
+        known.changed()
+        assert known.stale
+        await until(known, "told")
+        assert not known.stale
+
+
+async def test_an_unknown_name_is_looked_for(postgres: PostgresServer, admin: asyncpg.Connection) -> None:
+    async with catalogues(postgres, poll_seconds=3600, unknown_seconds=0.05).use(await database_of(admin)) as known:
+        assert candidates(known, "later") == ("?.later",)
+        await admin.execute("create table later (a int)")
+        await until(known, "later")
+
+
+async def test_what_others_change_is_seen_at_the_next_poll(postgres: PostgresServer, admin: asyncpg.Connection) -> None:
+    async with catalogues(postgres, poll_seconds=0.05, unknown_seconds=0.01).use(await database_of(admin)) as known:
+        epoch = known.epoch
+        await admin.execute("alter table customers rename ssn to harmless")
+        async with asyncio.timeout(20):
+            while known.epoch == epoch:
+                await asyncio.sleep(0.02)
+        oid = await admin.fetchval("select 'customers'::regclass::oid")
+        assert known.data.relations[oid].columns[2] == "harmless"
+
+
+async def test_a_column_stays_protected_over_a_rename(postgres: PostgresServer, admin: asyncpg.Connection) -> None:
+    kept = catalogues(postgres)
+    oid = await admin.fetchval("select 'customers'::regclass::oid")
+    database = await database_of(admin)
+    async with kept.use(database) as known:
+        assert known.protection(SSN).strategy(oid, 2) == "redact"
+    await admin.execute("alter table customers rename ssn to harmless")
+    async with kept.use(database) as known:
+        assert known.data.relations[oid].columns[2] == "harmless"
+        assert known.protection(SSN).strategy(oid, 2) == "redact"
+
+
+async def test_nothing_is_loaded_again_when_nothing_changed(
+    postgres: PostgresServer, admin: asyncpg.Connection
+) -> None:
+    reading = source(postgres, await database_of(admin))
+    first = await reading.load("")
+    assert first is not None
+    await admin.execute("analyze")
+    assert await reading.load(first.fingerprint) is None
+    await admin.execute("comment on table customers is 'x'; create index on customers (id)")
+    assert await reading.load(first.fingerprint) is not None
+
+
+async def test_a_database_that_is_not_there_is_a_connection_error(postgres: PostgresServer) -> None:
+    kept = catalogues(postgres)
+    for _ in range(2):
+        with pytest.raises(ConnectionError, match="cannot be read"):
+            async with kept.use("no_such_database"):
+                pass
+
+
+async def test_a_server_with_another_authority_is_refused(postgres: PostgresServer) -> None:
+    async def credential() -> tuple[str, str]:
+        return "plain", "plain-password"
+
+    reading = AsyncpgCatalogSource(f"{postgres.host}:{postgres.port}", "postgres", credential, TargetTls())
+    with pytest.raises(OSError, match="certificate verify failed"):
+        await reading.load("")
