@@ -13,6 +13,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ from data_plane.recording.writer import RECOVERED, RecordingWriter
 
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _SEALED, _OPEN, _END = ".segment", ".open", "end"
+_FORGOTTEN = ".forgotten-"
 
 
 class Spooled(msgspec.Struct, frozen=True):
@@ -69,12 +71,10 @@ class Shelf:
             if item is None or item.end is None:
                 return
             del self._spooled[session_id]
-        folder = self._folder / session_id
-        freed = 0
-        for file in sorted(folder.iterdir(), key=_end_last):
-            freed += file.stat().st_size
-            file.unlink()
-        folder.rmdir()
+        grave = self._folder / f"{_FORGOTTEN}{session_id}"
+        (self._folder / session_id).rename(grave)  # at once, so that a crash does not leave half a recording
+        freed = sum(file.stat().st_size for file in grave.iterdir())
+        shutil.rmtree(grave)
         with self._lock:
             self._bytes -= freed
 
@@ -137,11 +137,13 @@ class Shelf:
         """Nothing follows. Raises OSError."""
         file = self._folder / session_id / _END
         draft = file.with_suffix(".draft")
-        draft.write_bytes(msgspec.msgpack.encode(end))
+        data = msgspec.msgpack.encode(end)
+        draft.write_bytes(data)
         _sync(draft)
         draft.rename(file)
         _sync(file.parent)
         with self._lock:
+            self._bytes += len(data)
             self._spooled[session_id] = Spooled(session_id, end.segments, end)
 
     # ------------------------------------------------------------ after a crash
@@ -151,6 +153,8 @@ class Shelf:
 
         Called once, before anything is written. Of an open segment the whole chunks are kept and sealed as recovered.
         """
+        for grave in self._folder.glob(f"{_FORGOTTEN}*"):
+            shutil.rmtree(grave)
         crashed = []
         for folder in sorted(path for path in self._folder.iterdir() if path.is_dir()):
             ended = self._take_up(folder)
@@ -188,6 +192,7 @@ class Shelf:
         if whole.header.previous != writer.previous or whole.header.session_id != writer.session_id:
             return
         os.truncate(file, whole.length)
+        self._bytes -= len(data) - whole.length
         writer.written(data[: whole.length])
         self.seal(writer, RECOVERED)
 
@@ -212,8 +217,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _end_last(file: Path) -> tuple[bool, str]:
-    """The end goes first while forgetting would look like a crash; so it goes last."""
-    return file.name == _END, file.name
