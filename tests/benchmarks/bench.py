@@ -60,7 +60,7 @@ def endpoints() -> Iterator[tuple[dict[str, Endpoint], PostgresServer]]:
         subprocess.run(command, env=direct.environment, check=True, capture_output=True)
         port, pid = stack.enter_context(running_pgbouncer(server))
         bouncer = Endpoint("pgbouncer", port, server.superuser, server.password, DATABASE, (pid,))
-        accounts = {name: (server.superuser, server.password) for name in VARIANTS}
+        accounts = dict.fromkeys(VARIANTS, (server.superuser, server.password))
         running = stack.enter_context(running_stack(server, documents(server), accounts))
         yield {"direct": direct, "pgbouncer": bouncer, **_through(running)}, server
 

@@ -1,0 +1,121 @@
+"""The console in a real browser: sign in, an inbox that fills by itself, a hold in full, its two buttons, a replay."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.support.stack import REVIEWER, Stack
+
+ARGUMENTS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+WAIT = 30
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    assert chromium, "chromium is not installed: run `make system`"
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def console(browser: Browser, stack: Stack) -> Iterator[Page]:
+    """A reviewer, signed in with name and password."""
+    context = browser.new_context(viewport={"width": 420, "height": 800})
+    page = context.new_page()
+    wrong: list[str] = []
+    page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    page.goto(f"{stack.control.url}/")
+    page.get_by_label("Name").fill(REVIEWER)
+    page.get_by_label("Password").fill(stack.reviewer_password)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="Waiting for people")).to_be_visible()
+    yield page
+    context.close()
+    assert wrong == [], "the browser's console, the content-security policy among it, complains"
+
+
+def test_the_inbox_fills_by_itself_and_a_click_releases_the_client(console: Page, stack: Stack) -> None:
+    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 12")
+    link = console.get_by_role("row", name="DELETE FROM orders WHERE id = 12").get_by_role("link")
+    expect(link).to_be_visible(timeout=10_000)
+    link.click()
+    expect(console.get_by_text("waits for", exact=False).first).to_be_visible()
+    expect(console.locator("pre").first).to_have_text("DELETE FROM orders WHERE id = 12")
+    console.get_by_role("button", name="Approve exactly this").click()
+    out, _ = client.communicate(timeout=WAIT)
+    assert "DELETE 1" in out
+    expect(console.locator("#state")).to_have_text("executed", timeout=10_000)
+
+
+def test_a_denial_needs_a_reason_and_hands_it_to_the_client(console: Page, stack: Stack) -> None:
+    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 13")
+    pending = stack.pending("DELETE FROM orders WHERE id = 13")
+    console.goto(f"{stack.control.url}/approvals/{pending['short_code']}")
+    console.get_by_label("Reason").fill("not on a <b>Friday</b>")
+    console.get_by_role("button", name="Deny").click()
+    _, notices = client.communicate(timeout=WAIT)
+    assert "not on a <b>Friday</b>" in notices
+    expect(console.locator("#state")).to_have_text("denied")
+    expect(console.get_by_text("not on a <b>Friday</b>").first).to_be_visible()
+
+
+def test_a_page_that_is_open_hears_that_somebody_else_decided(console: Page, stack: Stack) -> None:
+    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 14")
+    pending = stack.pending("DELETE FROM orders WHERE id = 14")
+    console.goto(f"{stack.control.url}/approvals/{pending['id']}")
+    expect(console.locator("#state")).to_have_text("pending")
+    stack.approve("DELETE FROM orders WHERE id = 14")
+    client.communicate(timeout=WAIT)
+    expect(console.locator("#state")).to_have_text("executed", timeout=10_000)
+
+
+def test_hostile_text_is_shown_and_not_obeyed(console: Page, stack: Stack) -> None:
+    """Invariant 2: escaped, and what a screen would hide is written out."""
+    hostile = "DELETE FROM orders WHERE id = 15 /* <script>document.title='owned'</script> \u202e */"
+    client = stack.start_psql("shop", hostile)
+    pending = stack.pending("DELETE FROM orders WHERE id = 15")
+    console.goto(f"{stack.control.url}/approvals/{pending['id']}")
+    expect(console.locator("pre").first).to_contain_text("<script>")
+    expect(console.locator("pre").first).to_contain_text("U+202E")
+    assert "owned" not in console.title()
+    stack.deny("DELETE FROM orders WHERE id = 15", "hostile")
+    client.communicate(timeout=WAIT)
+
+
+def test_a_session_is_replayed_as_a_timeline(console: Page, stack: Stack) -> None:
+    stack.psql("shop", "SELECT name FROM customers ORDER BY id", PGAPPNAME="console-replay")
+    console.goto(f"{stack.control.url}/sessions")
+    console.get_by_role("row", name="console-replay").first.get_by_role("link").click()
+    for _ in range(20):
+        if console.locator("td", has_text="Ada").count():
+            break
+        console.wait_for_timeout(200)
+        console.reload()
+    expect(console.locator("pre", has_text="SELECT name FROM customers")).to_be_visible()
+    expect(console.locator("td", has_text="Ada")).to_be_visible()
+
+
+def test_a_one_time_link_signs_a_browser_in_once(browser: Browser, stack: Stack) -> None:
+    link = stack.control.url + stack.reviewer.post("/v1/session/links")["path"]
+    for expected in ("Waiting for people", "Not signed in"):
+        context = browser.new_context()
+        page = context.new_page()
+        page.goto(link)
+        expect(page.get_by_role("heading", name=expected)).to_be_visible()
+        assert "assentry_l_" not in page.url
+        context.close()
+
+
+def test_a_form_without_the_csrf_token_is_refused(browser: Browser, console: Page, stack: Stack) -> None:
+    answer = console.request.post(f"{stack.control.url}/sign-out", form={"csrf_token": "wrong"})
+    assert answer.status == 403
