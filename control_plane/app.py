@@ -15,6 +15,7 @@ from control_plane.kit.access import open_to_all
 from control_plane.kit.errors import Problem, install_error_handlers
 from control_plane.kit.http import Limits, RequestLog
 from control_plane.kit.wiring import provide
+from control_plane.web import pages
 from data_plane.policy import model
 
 _DESCRIPTION = """Approvals, policies, identities and the audit log of Assentry.
@@ -35,11 +36,12 @@ def create_app(control_plane: ControlPlane) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        await control_plane.start()
         try:
+            await control_plane.open()
+            await control_plane.serve()
             yield
         finally:
-            await control_plane.stop()
+            await control_plane.close()
 
     app = FastAPI(
         title="Assentry",
@@ -55,6 +57,8 @@ def create_app(control_plane: ControlPlane) -> FastAPI:
     app.include_router(health)
     for router in control_plane.routers():
         app.include_router(router)
+    app.include_router(pages.router)  # the console
+    app.mount("/static", pages.static_files())
     install_error_handlers(app)
     app.add_middleware(Limits)
     app.add_middleware(RequestLog, https=control_plane.settings.url.startswith("https://"))

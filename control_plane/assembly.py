@@ -9,6 +9,13 @@ from typing import Any
 from argon2 import PasswordHasher
 from fastapi import APIRouter
 
+from control_plane.agents import endpoints as agent_endpoints
+from control_plane.agents.feature import AgentsFeature, open_authority
+from control_plane.agents.stream import Timing
+from control_plane.agents.wire import Encoder
+from control_plane.approvals import endpoints as approval_endpoints
+from control_plane.approvals.directory import KnownPeople, KnownRulebook, KnownSessions
+from control_plane.approvals.feature import ApprovalsFeature
 from control_plane.audit import endpoints as audit_endpoints
 from control_plane.audit.service import AuditService
 from control_plane.audit.trail import ChainedTrail
@@ -40,6 +47,12 @@ from control_plane.kit.unit_of_work import Units
 from control_plane.policies import endpoints as policy_endpoints
 from control_plane.policies import validation as policy_validation
 from control_plane.policies.service import PolicyService
+from control_plane.recordings import endpoints as recording_endpoints
+from control_plane.recordings.local_store import LocalStore
+from control_plane.recordings.service import RecordingService
+from control_plane.sessions import endpoints as recorded_session_endpoints
+from control_plane.sessions.directory import KnownNames
+from control_plane.sessions.service import SessionService
 from control_plane.targets import endpoints as target_endpoints
 from control_plane.targets.service import TargetService
 from data_plane.policy.documents import Problem
@@ -58,9 +71,12 @@ class ControlPlane:
         self.units = Units(self.database, self.clock, self.events, ChainedTrail())
         self._loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
+        self.authority = open_authority(settings.state_dir, self.clock)
         self._identities(hasher)
         self._documents()
         self._audit()
+        self._approvals()
+        self._agents()
 
     # -------------------------------------------------------------- features
 
@@ -72,7 +88,7 @@ class ControlPlane:
         self.authenticator = RequestAuthenticator(self.units, self.cookies.name)
         sign_in = LocalSignIn(self.units, passwords)
         self.sign_ins = SignInService(self.units, sign_in, passwords, self.settings.session_lifetime)
-        self.credentials = CredentialService(self.keys, self.settings.deployment, self.targets)
+        self.credentials = CredentialService(self.keys, self.settings.deployment, self.targets, self.authority)
         self.first_admin = FirstAdmin(self.units, self.identities, self.sign_ins)
 
     def _documents(self) -> None:
@@ -91,6 +107,42 @@ class ControlPlane:
         self.audit = AuditService(self.units, self.keys, self.settings.deployment)
         self._loops.append(("audit-checkpoints", self.audit.sign_at_intervals))
 
+    def _approvals(self) -> None:
+        self.recordings = RecordingService(LocalStore(self.settings.state_dir / "recordings"))
+        self.approvals = ApprovalsFeature(
+            units=self.units,
+            events=self.events,
+            clock=self.clock,
+            keys=self.keys,
+            deployment=self.settings.deployment,
+            public_url=self.settings.url,
+            encoder=Encoder(),
+            people=KnownPeople(self.identities, self.credentials),
+            rulebook=KnownRulebook(self.policies, self.targets),
+            sessions=KnownSessions(),
+        )
+        self.sessions = SessionService(KnownNames(self.identities, self.targets), self.approvals.service)
+        self._loops += self.approvals.loops
+
+    def _agents(self) -> None:
+        policies = self.policies
+        self.agents = AgentsFeature(
+            units=self.units,
+            events=self.events,
+            clock=self.clock,
+            keys=self.keys,
+            deployment=self.settings.deployment,
+            authority=self.authority,
+            documents=(self.targets.targets, policies.masks, policies.chains, policies.policies),
+            identities=self.identities,
+            approvals=self.approvals.service,
+            sessions=self.sessions,
+            recordings=self.recordings,
+            link_address=self.settings.grpc_address,
+            enrolment_address=self.settings.enrolment_address,
+            timing=Timing(lease_seconds=self.settings.lease_seconds),
+        )
+
     # -------------------------------------------------------------- given to the application
 
     def parts(self) -> Mapping[type[Any], object]:
@@ -106,6 +158,12 @@ class ControlPlane:
             self.policies,
             self.documents,
             self.audit,
+            self.approvals.review,
+            self.approvals.feed,
+            self.sessions,
+            self.recordings,
+            self.agents.service,
+            self.authority,
             authenticator,
         )
         return {type(part): part for part in known}
@@ -119,6 +177,10 @@ class ControlPlane:
             policy_endpoints.router,
             document_endpoints.router,
             audit_endpoints.router,
+            approval_endpoints.router,
+            recorded_session_endpoints.router,
+            recording_endpoints.router,
+            agent_endpoints.router,
         )
 
     # -------------------------------------------------------------- life
@@ -127,14 +189,20 @@ class ControlPlane:
         """The schema only: what a command needs that serves nothing."""
         await migrate(self.database)
 
-    async def start(self) -> None:
+    async def open(self) -> None:
+        """Everything works, nothing runs by itself: what tests need."""
         await self.prepare()
         await self.events.start()
         if self.settings.admin_password_file is not None:
             await self.make_first_admin()
-        self._tasks = [spawn(_for_ever(loop), name) for name, loop in self._loops]
 
-    async def stop(self) -> None:
+    async def serve(self) -> None:
+        """After `open`: what happens by itself, and the agents' side."""
+        self._tasks = [spawn(_for_ever(loop), name) for name, loop in self._loops]
+        await self.agents.server.start()
+
+    async def close(self) -> None:
+        await self.agents.server.stop()
         for task in self._tasks:
             await stop(task)
         await self.events.stop()

@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     database_url: str = Field(default="", repr=False)  # empty: SQLite in the state directory
     http_address: str = "127.0.0.1:8080"
     grpc_address: str = "127.0.0.1:7443"
-    grpc_names: str = "localhost,127.0.0.1"  # what agents may call the server: names in its certificate
+    enrolment_address: str = ""  # where agents enrol; empty: the next port of the gRPC address
     public_url: str = ""  # where people reach the console; empty: http:// and the HTTP address
     deployment: str = Field(default="assentry", pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
     admin_name: str = "admin"
@@ -38,10 +38,11 @@ class Settings(BaseSettings):
     lease_seconds: int = Field(default=60, ge=5, le=3600)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
-    @field_validator("http_address", "grpc_address")
+    @field_validator("http_address", "grpc_address", "enrolment_address")
     @classmethod
     def _is_address(cls, value: str) -> str:
-        parse_address(value)
+        if value:
+            parse_address(value)
         return value
 
     @field_validator("public_url")

@@ -1,6 +1,6 @@
 """A whole control plane for every test, on SQLite and on PostgreSQL, with its clock in the test's hands.
 
-`control_plane` is started (migrated, events on) but has no HTTP server; `client_of("admin")` gives an HTTP client
+`control_plane` is open (migrated, events on) but nothing runs by itself: no timers, no HTTP or gRPC server; `client_of("admin")` gives an HTTP client
 signed in as a person with that role. `uow` is one open transaction, rolled back by nothing: it commits at the end.
 """
 
@@ -107,9 +107,9 @@ def settings(database_url: str, tmp_path: Path) -> Settings:
 @pytest.fixture
 async def control_plane(settings: Settings, clock: ManualClock) -> AsyncIterator[ControlPlane]:
     made = ControlPlane(settings, clock, QUICK)
-    await made.start()
+    await made.open()
     yield made
-    await made.stop()
+    await made.close()
 
 
 @pytest.fixture

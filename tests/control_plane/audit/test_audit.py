@@ -62,13 +62,13 @@ async def test_postgresql_refuses_to_truncate(control_plane: ControlPlane):
 
 async def test_two_replicas_cannot_fork_the_chain(control_plane: ControlPlane, settings: Settings, clock: ManualClock):
     other = ControlPlane(settings, clock, QUICK)
-    await other.start()
+    await other.open()
     try:
         event = AuditEvent("a.done", SYSTEM, "x")
         both = [write(one.units, event, event) for one in (control_plane, other) for _ in range(15)]
         await asyncio.gather(*both)
     finally:
-        await other.stop()
+        await other.close()
     async with control_plane.units.reading() as uow:
         rows = await following(uow.session, 0, 1000, 1000)
     previous = GENESIS

@@ -104,14 +104,14 @@ async def test_another_replica_hears_of_a_commit(control_plane: ControlPlane, se
         assert isinstance(control_plane.events, LocalEvents)
         return
     other = ControlPlane(settings, clock, QUICK)
-    await other.start()
+    await other.open()
     try:
         async with other.events.subscribe("approval") as told:
             async with control_plane.units() as uow:
                 uow.notify("approval", "apr_1")
             assert await next_of(told) == News("approval", "apr_1")
     finally:
-        await other.stop()
+        await other.close()
 
 
 async def test_a_lost_listener_comes_back_and_asks_everybody_to_read_again(control_plane: ControlPlane, units: Units):
