@@ -35,6 +35,7 @@ from data_plane.protocols.postgres.interface import (
     MakesSavepoint,
     Masking,
     Names,
+    Prepares,
     ReleasesSavepoint,
     RollsBackTo,
     SessionEffect,
@@ -322,6 +323,8 @@ class _Planner:
         if copies or not actions <= _WITHOUT_CONSEQUENCE or self._matters(meaning.effects):
             self._unit.barrier = True
         for effect in meaning.effects:
+            if isinstance(effect, Prepares):
+                self._prepared[Prepared(text, effect.statement)] = None
             if isinstance(effect, EndsTransaction) and not last and self._context.settings.in_doubt:
                 self._unit.alone = True  # whether it commits decides about what follows
             tag = "ROLLBACK" if self._context.status == m.FAILED_TRANSACTION else ""

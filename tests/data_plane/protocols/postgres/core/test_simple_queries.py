@@ -6,6 +6,10 @@ import pytest
 
 from data_plane.gate.interface import Code, Denied
 from data_plane.protocols.postgres import messages as m
+from data_plane.protocols.postgres.answers import encode_notice, encode_parameter_status
+from data_plane.protocols.postgres.core import Limits
+from data_plane.protocols.postgres.framing import encode
+from data_plane.recording.interface import RecordingError
 from tests.data_plane.protocols.postgres.core.conversation import (
     COMPLETE,
     PENDING,
@@ -155,8 +159,6 @@ def test_the_last_words_of_the_target_are_passed_on(session: Conversation) -> No
 
 
 def test_notifications_pass_during_a_hold(session: Conversation) -> None:
-    from data_plane.protocols.postgres.answers import encode_notice, encode_parameter_status
-
     session.client(QUERY("delete from orders"))
     session.target(encode_notice("hello"), encode_parameter_status("TimeZone", "UTC"))
     assert len(session.take_client()) == 2
@@ -172,8 +174,6 @@ def test_an_outcome_that_nobody_saw_is_unknown(session: Conversation) -> None:
 
 def test_a_changed_pin_ends_the_session(session: Conversation) -> None:
     """Invariant 13."""
-    from data_plane.protocols.postgres.answers import encode_parameter_status
-
     session.client(QUERY("select 1"))
     session.target(encode_parameter_status("standard_conforming_strings", "off"))
     assert session.take_client()[0].startswith("Error 57P01")
@@ -204,8 +204,6 @@ def test_text_that_is_not_utf8_is_denied(session: Conversation) -> None:
 @pytest.mark.parametrize("payload", [b"select 1", b"select 1\0 \0", b"", b"select 1\0;"])
 def test_a_query_that_is_not_one_string_ends_the_session(payload: bytes) -> None:
     """Invariant 11."""
-    from data_plane.protocols.postgres.framing import encode
-
     session = Conversation()
     session.client(encode(m.Query, payload))
     assert session.take_client()[0].startswith("Error 08P01")
@@ -214,8 +212,6 @@ def test_a_query_that_is_not_one_string_ends_the_session(payload: bytes) -> None
 
 def test_a_function_call_is_denied(session: Conversation) -> None:
     """Invariant 3."""
-    from data_plane.protocols.postgres.framing import encode
-
     session.client(encode(m.FunctionCall, b"\0\0\0\x59"))
     assert session.take_target() == ["Query assentry refused the statement that stood here"]
     session.target(SYNTAX_ERROR, ready())
@@ -254,8 +250,6 @@ def test_only_the_limit_of_rows_is_recorded_and_the_rest_is_counted() -> None:
 
 def test_what_waits_behind_a_hold_is_bounded() -> None:
     """Invariant 11."""
-    from data_plane.protocols.postgres.core import Limits
-
     session = Conversation(limits=Limits(backlog_bytes=100, batch_bytes=200))
     session.client(QUERY("delete from orders"))
     session.client(QUERY("select '" + "x" * 100 + "'"))
@@ -265,8 +259,6 @@ def test_what_waits_behind_a_hold_is_bounded() -> None:
 
 
 def test_a_full_recording_ends_the_session() -> None:
-    from data_plane.recording.interface import RecordingError
-
     session = Conversation()
     session.recorder.error = RecordingError("no space")
     session.client(QUERY("select 1"))
