@@ -61,13 +61,11 @@ class StatementClassifier:
 
 def read_text(text: bytes) -> Sequence[Reading]:
     """Without any cache. What goes wrong is one statement that is not understood."""
-    problem = lexing.refused(text)
-    if problem:
-        return (_failed(problem),)
     try:
-        return _read_all(parser.parse_sql_json(text.decode()))
+        problem = lexing.refused(text)
+        return (_failed(problem),) if problem else _read_all(parser.parse_sql_json(text.decode()))
     except parser.ParseError as error:
-        return (_failed(_explain(error)),)
+        return (_failed(_explain(error, text)),)
     except RecursionError:
         return (_failed("not understood: nested too deeply; write it with fewer levels"),)
     except Exception as error:  # noqa: BLE001  # whatever it is, nothing passes that was not understood
@@ -81,9 +79,10 @@ def _read_all(tree: str) -> Sequence[Reading]:
     return tuple(read(statement["stmt"]) for statement in raw)
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception, text: bytes) -> str:
+    """The position is left out of a text with other characters than ASCII: pglast counts those twice."""
     message, position = (*error.args, None, None)[:2]
-    where = f" at position {position + 1}" if isinstance(position, int) and position >= 0 else ""
+    where = f" at position {position + 1}" if isinstance(position, int) and text.isascii() else ""
     return f"not understood{where}: {message}"
 
 

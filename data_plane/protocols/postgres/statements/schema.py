@@ -235,7 +235,7 @@ def grant(walker: Walker, fields: Fields) -> None:
         else:
             named_object(walker, object_type, node)
     for node in fields.get("grantees", ()):
-        walker.findings.touch("role", walker.name(node.get("RoleSpec", {}).get("rolename", "public")), DDL)
+        walker.node(node)
     _named(walker, {"behavior": fields.get("behavior")})
 
 

@@ -55,7 +55,9 @@ def _value(name: str, args: list[Node]) -> str:
 
 def _word(arg: Node) -> str:
     if "TypeCast" in arg:  # SET TIME ZONE INTERVAL …
-        return "interval " + (constant(arg["TypeCast"].get("arg", {})) or "")
+        cast = arg["TypeCast"]
+        fields = [cast.get("arg", {}), *cast.get("typeName", {}).get("typmods", ())]
+        return " ".join(["interval", *(constant(field) or "" for field in fields)])
     return constant(arg) or ""
 
 

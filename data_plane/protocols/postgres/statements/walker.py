@@ -22,7 +22,7 @@ LEAVES = frozenset(
     (
         "A_Const", "A_Star", "AccessPriv", "Alias", "BitString", "Boolean", "CTECycleClause", "CTESearchClause",
         "Float", "Integer", "JsonFormat", "JsonTablePathSpec", "ObjectWithArgs", "ParamRef", "ReturningOption",
-        "RoleSpec", "SQLValueFunction", "SetToDefault", "String", "TriggerTransition", "MergeSupportFunc",
+        "SQLValueFunction", "SetToDefault", "String", "TriggerTransition", "MergeSupportFunc",
     )
 )  # fmt: skip
 PASSIVE = frozenset(
@@ -191,6 +191,11 @@ def _sub_link(walker: Walker, fields: Fields) -> None:
     walker.children("SubLink", fields, "operName")
 
 
+def _role(walker: Walker, fields: Fields) -> None:
+    name = fields.get("rolename") or str(fields.get("roletype", "")).removeprefix("ROLESPEC_").lower()
+    walker.findings.touch("role", walker.name(name), DDL)
+
+
 def _sort_by(walker: Walker, fields: Fields) -> None:
     if "useOp" in fields:
         walker.operator(strings(fields["useOp"]))
@@ -233,6 +238,7 @@ HANDLERS: dict[str, Callable[[Walker, Any], None]] = {
     "FuncCall": _func_call,
     "RangeTableSample": _table_sample,
     "RangeVar": _range_var,
+    "RoleSpec": _role,
     "SortBy": _sort_by,
     "SubLink": _sub_link,
     "TypeCast": _type_cast,

@@ -1,0 +1,54 @@
+"""A text is read only when the server reads it alike."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_plane.protocols.postgres.statements.lexing import ends_alike, refused
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select '\\d+'",
+        "select '\\\\'",
+        "select 'C:\\dir', E'it\\'s', 'it''s'",
+        "select $$ a\\' $$",
+        "select $tag$ a\\' $tag$, '\\n'",
+        "select U&'\\0041'",
+        'select "a\\"',
+        "select 1 -- it\\'s",
+        "select /* \\' */ 1",
+        "select e'a\\' x --'",
+        "select 'a\\n'\n  'b\\n'",
+    ],
+)
+def test_strings_that_end_alike_pass(text: str) -> None:
+    assert ends_alike(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 'a\\'",
+        "select 'a\\' as x --' as y",
+        "select 'a\\''b'",
+        "select 'a\\\\\\' or 1=1 --'",
+        "select 'a'\n 'b\\'",
+        "select N'a\\'",
+        "select date '\\'",
+    ],
+)
+def test_a_backslash_that_would_swallow_a_quote_is_refused(text: str) -> None:
+    assert not ends_alike(text)
+    assert "backslash" in refused(text.encode())
+
+
+@pytest.mark.parametrize("text", [b"\x80", b"select '\x95\x5c'", b"select '\xbf\x5c'", b"\xed\xa0\x80", b"a\xc3"])
+def test_bytes_that_are_not_utf8_are_refused(text: bytes) -> None:
+    assert "not UTF-8" in refused(text)
+
+
+def test_a_text_is_bounded() -> None:
+    assert refused(b" " * (1024 * 1024)) == ""
+    assert "longer" in refused(b" " * (1024 * 1024 + 1))
