@@ -88,11 +88,15 @@ DETECTORS: Final[dict[DetectorName, Detector]] = {
 }
 
 
-def _compile(pattern: bytes) -> re2._Regexp:
+def _options() -> re2.Options:
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
     options.max_mem = 64 << 20  # so that the automaton of all detectors together fits
-    return re2.compile(pattern, options)
+    return options
+
+
+def _compile(pattern: bytes) -> re2._Regexp:
+    return re2.compile(pattern, _options())
 
 
 class Detectors:
@@ -104,6 +108,10 @@ class Detectors:
             chosen[mask.detect] = strategies.strongest([mask.strategy, chosen.get(mask.detect, mask.strategy)])
         self.names = frozenset(chosen)
         self._loose = _compile(b"|".join(DETECTORS[name].loose for name in chosen))
+        self._which = re2.Set.SearchSet(_options())
+        for name in chosen:
+            self._which.Add(DETECTORS[name].loose)
+        self._which.Compile()
         self._strict = [
             (_compile(DETECTORS[name].strict), DETECTORS[name].accept, strategy) for name, strategy in chosen.items()
         ]
@@ -118,11 +126,9 @@ class Detectors:
 
     def mask(self, value: bytes) -> bytes | None:
         """`value` itself when nothing is found in it; None when it has to be NULL."""
-        if self._loose.search(value) is None:
-            return value
         found = [
             (start, end, strategy)
-            for pattern, accept, strategy in self._strict
+            for pattern, accept, strategy in map(self._strict.__getitem__, self._which.Match(value) or ())
             for start, end in findings.find(pattern, accept, value)
         ]
         return self._replace(value, findings.merged(found)) if found else value

@@ -33,6 +33,11 @@ _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0
 _LETTERS: Final = bytes.maketrans(b"0123456789abcdef", b"ghijkmnpqrstvwxz")  # no digit: no detector takes it for one
 
 
+def session_key(deployment_key: bytes, session: str) -> bytes:
+    """The key of one session's marks, from a key that the agent keeps."""
+    return hashlib.blake2b(session.encode(), key=deployment_key[:64], person=b"assentry-marks").digest()
+
+
 class Marks:
     """Makes the marks of one session."""
 

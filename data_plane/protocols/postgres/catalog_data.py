@@ -58,5 +58,5 @@ class CatalogSource(Protocol):
     """Reads the catalogue of one database with the agent's credential."""
 
     async def load(self, known: str) -> CatalogData | None:
-        """The catalogue in one snapshot; None when its fingerprint is `known`. Raises OSError or ConnectionError
-        (also as a subclass) when the target cannot be asked."""
+        """The catalogue in one snapshot; None when its fingerprint is `known`. Raises ConnectionError when the target
+        cannot be asked."""

@@ -1,7 +1,8 @@
 """Keeps catalogues loaded while sessions use them: at start, after a change, on an unknown name, and every 30 seconds.
 
 One catalogue for each database of a target. It is kept when its last session closes, so that what was protected stays
-so, but it is loaded again only when a session uses it. A target that cannot be asked leaves a catalogue as it is.
+so; after a minute without sessions it is no longer refreshed, and loaded again for the next one. A target that cannot
+be asked leaves a catalogue as it is.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ log = structlog.get_logger(__name__)
 _POLL_SECONDS: Final = 30.0
 _UNKNOWN_SECONDS: Final = 1.0
 _CHANGED_SECONDS: Final = 0.02
+_IDLE_SECONDS: Final = 60.0
 
 
 class Catalogues:
@@ -35,7 +37,9 @@ class Catalogues:
         *,
         poll_seconds: float = _POLL_SECONDS,
         unknown_seconds: float = _UNKNOWN_SECONDS,
+        idle_seconds: float = _IDLE_SECONDS,
     ) -> None:
+        self._idle_seconds = idle_seconds
         self._source_of = source_of
         self._classifier = classifier
         self._poll_seconds = poll_seconds
@@ -57,9 +61,9 @@ class Catalogues:
         finally:
             kept.users -= 1
             if kept.users == 0:
-                kept.stop()
                 if not kept.catalogue.data.fingerprint:
                     del self._kept[database]  # there may be no such database
+                asyncio.get_running_loop().call_later(self._idle_seconds, kept.stop_when_idle)
 
 
 class KeptCatalogue:
@@ -85,8 +89,8 @@ class KeptCatalogue:
                 await self._load()
                 self._task = spawn(self._keep(), "catalogue: refresh")
 
-    def stop(self) -> None:
-        if self._task is not None:
+    def stop_when_idle(self) -> None:
+        if self.users == 0 and self._task is not None:
             self._task.cancel()
             self._task = None
 
@@ -106,7 +110,7 @@ class KeptCatalogue:
             self._asked.clear()
             try:
                 await self._load()
-            except (OSError, ValueError) as error:
+            except ConnectionError as error:
                 log.warning("the catalogue stays as it is", reason=str(error))
                 self._asked.set()
 

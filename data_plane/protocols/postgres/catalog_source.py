@@ -97,10 +97,8 @@ class AsyncpgCatalogSource:
             ):
                 fingerprint = await connection.fetchval(_FINGERPRINT)
                 return None if fingerprint == known else await _read(connection, fingerprint)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError) as error:
-            raise ConnectionError(
-                f"the catalogue of {self._database} cannot be read: {type(error).__name__}"
-            ) from error
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            raise ConnectionError(f"the catalogue of {self._database} cannot be read: {error}") from error
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:

@@ -78,38 +78,36 @@ class ColumnMasks:
 
     def _mask(self, rows: bytes) -> bytes:
         out: list[bytes] = []
-        append, at, end, fields = out.append, 0, len(rows), self._fields
-        unpack_row, rewritten = _ROW.unpack_from, self._row
+        append, unpack_row, length_of, pack = out.append, _ROW.unpack_from, _LENGTH.unpack_from, _HEAD.pack
+        at, end, steps = 0, len(rows), self._steps
         while at < end:
             size, count = unpack_row(rows, at + 1)
             stop = at + 1 + size
-            if count != fields or stop > end or not rewritten(rows, at, stop, out):
-                append(row_of_nulls(fields))
+            head, copied, cell, added = len(out), at + 5, at + _TOP, 0
+            whole = count == self._fields and stop <= end
+            append(b"")
+            for skipped, laid_out, replacement in steps if whole else ():
+                for _ in skipped:
+                    (length,) = length_of(rows, cell)
+                    cell += 4 + length if length > 0 else 4
+                (length,) = length_of(rows, cell)
+                after = cell + 4 + length if length > 0 else cell + 4
+                if after > stop:
+                    whole = False
+                    break
+                if length >= 0:
+                    new = laid_out or field(apply(replacement, rows[cell + 4 : after]))
+                    out += (rows[copied:cell], new)
+                    added += len(new) - after + cell
+                    copied = after
+                cell = after
+            if whole:
+                out[head] = pack(_DATA_ROW, size + added)
+                append(rows[copied:stop])
+            else:
+                out[head:] = (row_of_nulls(self._fields),)
             at = max(stop, at + 5)
         return b"".join(out)
-
-    def _row(self, rows: bytes, at: int, stop: int, out: list[bytes]) -> bool:
-        """Appends the rewritten row; False, and nothing appended, when its lengths are wrong."""
-        length_of = _LENGTH.unpack_from
-        begin = copied = cell = at + _TOP
-        added = 0
-        pieces: list[bytes] = []
-        for skipped, laid_out, replacement in self._steps:
-            for _ in skipped:
-                length = length_of(rows, cell)[0]
-                cell += 4 + length if length > 0 else 4
-            length = length_of(rows, cell)[0]
-            after = cell + 4 + length if length > 0 else cell + 4
-            if after > stop:
-                return False
-            if length >= 0:
-                new = field(apply(replacement, rows[cell + 4 : after])) if laid_out is None else laid_out
-                pieces += (rows[copied:cell], new)
-                added += len(new) - after + cell
-                copied = after
-            cell = after
-        out += (_HEAD.pack(_DATA_ROW, stop - at - 1 + added), rows[begin - 2 : begin], *pieces, rows[copied:stop])
-        return True
 
 
 class DetectorMasks:

@@ -10,8 +10,9 @@ import pytest
 from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.policy.model import ColumnMask, TargetTls
 from data_plane.protocols.postgres.catalog import Catalogue
+from data_plane.protocols.postgres.catalog_data import CatalogData
 from data_plane.protocols.postgres.catalog_refresh import Catalogues
-from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource
+from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource, Credential
 from data_plane.protocols.postgres.interface import SearchPath
 from data_plane.protocols.postgres.statements import StatementClassifier
 from tests.support.postgres import PostgresServer
@@ -20,12 +21,16 @@ PATH = SearchPath(("public",), frozenset())
 SSN = (ColumnMask(column="public.customers.ssn"),)
 
 
-def source(server: PostgresServer, database: str) -> AsyncpgCatalogSource:
-    async def credential() -> tuple[str, str]:
-        return "plain", "plain-password"
+async def credential() -> tuple[str, str]:
+    return "plain", "plain-password"
 
-    mode = TargetTls(mode="verify-full", ca=server.ca_pem)
-    return AsyncpgCatalogSource(f"{server.host}:{server.port}", database, credential, mode)
+
+def credentials(server: PostgresServer, database: str) -> tuple[str, str, Credential, TargetTls]:
+    return f"{server.host}:{server.port}", database, credential, TargetTls(mode="verify-full", ca=server.ca_pem)
+
+
+def source(server: PostgresServer, database: str) -> AsyncpgCatalogSource:
+    return AsyncpgCatalogSource(*credentials(server, database))
 
 
 @pytest.fixture
@@ -101,12 +106,13 @@ async def test_what_others_change_is_seen_at_the_next_poll(postgres: PostgresSer
 
 
 async def test_a_column_stays_protected_over_a_rename(postgres: PostgresServer, admin: asyncpg.Connection) -> None:
-    kept = catalogues(postgres)
+    kept = catalogues(postgres, idle_seconds=0)
     oid = await admin.fetchval("select 'customers'::regclass::oid")
     database = await database_of(admin)
     async with kept.use(database) as known:
         assert known.protection(SSN).strategy(oid, 2) == "redact"
     await admin.execute("alter table customers rename ssn to harmless")
+    await asyncio.sleep(0)  # the refresh stops
     async with kept.use(database) as known:
         assert known.data.relations[oid].columns[2] == "harmless"
         assert known.protection(SSN).strategy(oid, 2) == "redact"
@@ -124,6 +130,24 @@ async def test_nothing_is_loaded_again_when_nothing_changed(
     assert await reading.load(first.fingerprint) is not None
 
 
+async def test_a_session_right_after_another_does_not_wait_for_the_target(
+    postgres: PostgresServer, admin: asyncpg.Connection
+) -> None:
+    loads = []
+
+    class Counting(AsyncpgCatalogSource):
+        async def load(self, known: str) -> CatalogData | None:
+            loads.append(known)
+            return await super().load(known)
+
+    kept = Catalogues(lambda name: Counting(*credentials(postgres, name)), StatementClassifier())
+    database = await database_of(admin)
+    for _ in range(3):
+        async with kept.use(database):
+            pass
+    assert loads == [""]
+
+
 async def test_a_database_that_is_not_there_is_a_connection_error(postgres: PostgresServer) -> None:
     kept = catalogues(postgres)
     for _ in range(2):
@@ -133,9 +157,6 @@ async def test_a_database_that_is_not_there_is_a_connection_error(postgres: Post
 
 
 async def test_a_server_with_another_authority_is_refused(postgres: PostgresServer) -> None:
-    async def credential() -> tuple[str, str]:
-        return "plain", "plain-password"
-
     reading = AsyncpgCatalogSource(f"{postgres.host}:{postgres.port}", "postgres", credential, TargetTls())
-    with pytest.raises(OSError, match="certificate verify failed"):
+    with pytest.raises(ConnectionError, match="certificate verify failed"):
         await reading.load("")
