@@ -129,7 +129,7 @@ def _date(data: bytes) -> str:
 
 def _timestamp(data: bytes) -> str:
     (microseconds,) = struct.unpack(">q", data)
-    return _infinite(microseconds, 64) or str(_EPOCH + dt.timedelta(microseconds=microseconds))
+    return _infinite(microseconds, 64) or _short(str(_EPOCH + dt.timedelta(microseconds=microseconds)))
 
 
 def _timestamp_with_zone(data: bytes) -> str:
@@ -143,13 +143,18 @@ def _infinite(value: int, bits: int) -> str:
 
 def _time(data: bytes) -> str:
     (microseconds,) = struct.unpack(">q", data[:8])
-    return str((_EPOCH + dt.timedelta(microseconds=microseconds)).time())
+    return _short(str((_EPOCH + dt.timedelta(microseconds=microseconds)).time()))
+
+
+def _short(text: str) -> str:
+    """PostgreSQL writes no zeros at the end of a fraction."""
+    return text.rstrip("0") if "." in text else text
 
 
 def _time_with_zone(data: bytes) -> str:
     (west,) = struct.unpack(">i", data[8:])
     sign, minutes = ("-", west // 60) if west > 0 else ("+", -west // 60)
-    return f"{_time(data)}{sign}{minutes // 60:02d}:{minutes % 60:02d}"
+    return f"{_time(data)}{sign}{minutes // 60:02d}" + (f":{minutes % 60:02d}" if minutes % 60 else "")
 
 
 def _interval(data: bytes) -> str:
@@ -220,7 +225,6 @@ _BINARY: Final[Mapping[int, Callable[[bytes], str]]] = {
     650: _network,
     700: _float(">f", 6),
     701: _float(">d", 15),
-    790: _number(">q"),
     869: _network,
     1082: _date,
     1083: _time,
