@@ -132,6 +132,8 @@ class HeldOperation:
 
     def _waited(self) -> None:
         """Nobody decided while the client waited."""
+        if self._state is not State.ASKED:
+            return
         if self._ticket is not None:
             self._ticket.attached, self._ticket.issued = None, True
             name = self._ticket.short_code or self._id

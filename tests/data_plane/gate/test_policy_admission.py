@@ -1,0 +1,172 @@
+"""From a credential to an open, recorded session; or a refusal that the audit has heard of (DESIGN invariants 7, 8)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from data_plane.gate.admission import Admitted, CertificateCredential, Refused, TokenCredential
+from data_plane.gate.interface import Allowed, Code
+from data_plane.gate.policy_admission import PolicyAdmission
+from data_plane.identifiers import SessionId, TargetName
+from data_plane.recording.interface import RecordingError
+from data_plane.recording.model import Opened
+from data_plane.runtime.secret import Secret
+from tests.data_plane.gate.test_identity import URN, certificate, token
+from tests.data_plane.gate.worlds import IDENTITIES, RAW, READ, RULES, World
+from tests.support.policies import deny
+
+
+class Entrance:
+    """Admission around a World; recorders and reports write into its log."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.opened: list[Opened] = []
+        self.on_failure: Any = None
+        self.failure = ""
+        self.meanwhile = lambda: None
+        self.reports_fail = False
+        self.ended: list[tuple] = []
+        self.admission = PolicyAdmission(
+            world.services,
+            recorders=self,
+            reports=Reports(self),
+            new_session_id=lambda: SessionId("ses_1"),
+            end_session=lambda *what: self.ended.append(what),
+        )
+
+    async def open(self, opened: Opened, on_failure: Any):
+        if self.failure:
+            raise RecordingError(self.failure)
+        self.opened.append(opened)
+        self.on_failure = on_failure
+        self.world.log.append(("recording",))
+        self.meanwhile()
+        return self.world.recorder
+
+    async def admit(self, text: str | None = None, target: str = "orders") -> Admitted | Refused:
+        credential = TokenCredential(Secret(token() if text is None else text))
+        return await self.admission.admit(credential, TargetName(target), "127.0.0.1", "psql", {"database": "shop"})
+
+
+class Reports:
+    def __init__(self, entrance: Entrance) -> None:
+        self._entrance = entrance
+
+    def opened(self, session, snapshot_version) -> None:
+        if self._entrance.reports_fail:
+            raise OSError("the journal is full")
+        self._entrance.world.log.append(("opened", session.id, snapshot_version))
+
+    def refused(self, target, reason, client_address, requester_id) -> None:
+        self._entrance.world.log.append(("refused", target, reason, client_address, requester_id))
+
+
+async def test_a_session_opens_with_a_recording_and_a_report_and_a_gate() -> None:
+    entrance = Entrance(World([*RULES, {"name": "masked", "mask": ["pii"]}]))
+    admitted = await entrance.admit()
+    assert isinstance(admitted, Admitted)
+    assert (admitted.facts.requester.name, admitted.facts.target.environment) == ("robot", "production")
+    assert (admitted.masks, admitted.row_limit, admitted.snapshot_version) == (("pii",), 100, 1)
+    assert admitted.expires_at == entrance.world.clock.at + 60
+    assert entrance.world.logged() == ["recording", "opened"]
+    [opened] = entrance.opened
+    assert (opened.requester_id, opened.details, opened.protocol) == ("idn_robot", {"database": "shop"}, "postgres")
+    assert isinstance(admitted.gate.judge(1, (READ,), RAW), Allowed)
+    entrance.on_failure("the disk is full")
+    assert entrance.ended == [("ses_1", "recording-failed", "the session can no longer be recorded: the disk is full")]
+
+
+async def test_a_client_certificate_admits_like_a_token() -> None:
+    entrance = Entrance(World())
+    for der, kind in ((certificate(URN), Admitted), (certificate(), Refused)):
+        shown = CertificateCredential(der)
+        assert isinstance(await entrance.admission.admit(shown, TargetName("orders"), "::1", "", {}), kind)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "requester"),
+    [
+        ("nonsense", "not a token", ""),
+        (token(exp=1.0), "expired", "idn_robot"),
+        (token(aud=["payroll"]), "other targets", "idn_robot"),
+        (token(sub="idn_nobody"), "unknown", "idn_nobody"),
+    ],
+)
+async def test_a_credential_that_is_not_accepted_is_reported_and_the_client_learns_little(
+    text: str, reason: str, requester: str
+) -> None:
+    entrance = Entrance(World())
+    refused = await entrance.admit(text)
+    assert isinstance(refused, Refused)
+    assert refused.authentication
+    assert refused.message.startswith("the credential was not accepted")
+    [(kind, target, told, address, who)] = entrance.world.log
+    assert (kind, target, address, who) == ("refused", "orders", "127.0.0.1", requester)
+    assert reason in told
+
+
+async def test_policy_decides_who_may_connect_to_what() -> None:
+    nobody = Entrance(World([], policies=()))
+    refused = await nobody.admit()
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.authentication) == (Code.POLICY, False)
+    closed = Entrance(World([*RULES, deny(match={"action": "connect"}, message="not at night")]))
+    refused = await closed.admit()
+    assert isinstance(refused, Refused)
+    assert refused.message == "not at night"
+    assert closed.world.log == [("refused", "orders", "policy: p/deny", "127.0.0.1", "idn_robot")]
+    assert isinstance(await Entrance(World()).admit(target="payroll"), Refused)
+
+
+async def test_without_lease_policy_or_while_draining_nobody_comes_in() -> None:
+    for spoil in ("lease", "policy", "drain"):
+        entrance = Entrance(World())
+        if spoil == "lease":
+            entrance.world.lease.valid = False
+        elif spoil == "policy":
+            entrance.world.state.current = None
+        else:
+            entrance.admission.draining = True
+        refused = await entrance.admit()
+        assert isinstance(refused, Refused), spoil
+        assert entrance.world.logged() == ["refused"]
+
+
+async def test_no_record_no_session() -> None:
+    entrance = Entrance(World())
+    entrance.failure = "the spool is full"
+    refused = await entrance.admit()
+    assert isinstance(refused, Refused)
+    assert refused.code is Code.LIMIT
+    assert entrance.world.log == [("refused", "orders", "the spool is full", "127.0.0.1", "idn_robot")]
+
+
+async def test_a_session_that_cannot_be_reported_does_not_open_and_its_recording_ends() -> None:
+    entrance = Entrance(World())
+    entrance.reports_fail = True
+    assert isinstance(await entrance.admit(), Refused)
+    assert entrance.world.logged() == ["recording", "closed", "refused"]
+
+
+async def test_what_is_revoked_while_the_recording_is_opened_does_not_come_in() -> None:
+    entrance = Entrance(World())
+    entrance.meanwhile = lambda: entrance.world.apply(revoked_credentials=("crd_1",))
+    assert isinstance(await entrance.admit(), Refused)
+    assert entrance.world.logged() == ["recording", "closed", "refused"]
+
+
+async def test_open_sessions_are_asked_again_when_a_snapshot_comes() -> None:
+    entrance = Entrance(World())
+    admitted = await entrance.admit()
+    assert isinstance(admitted, Admitted)
+    assert entrance.admission.objection(admitted.facts) == ""
+    for changed, reason in (
+        ({"revoked_credentials": ("crd_1",)}, "revoked"),
+        ({"identities": IDENTITIES[1:]}, "removed"),
+        ({"targets": ()}, "target was removed"),
+    ):
+        entrance.world.apply(**changed)
+        assert reason in entrance.admission.objection(admitted.facts)

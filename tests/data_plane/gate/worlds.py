@@ -1,0 +1,256 @@
+"""A gate with everything around it in memory: a control plane that answers when the test says so."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from data_plane.gate.grants import Approver, GrantContents
+from data_plane.gate.interface import Allowed, Denied, Held, Operation, Pending, SessionFacts, Subject
+from data_plane.gate.policy_gate import PolicyGate
+from data_plane.gate.ports import Answer, Answered, ApprovalRequest, SignedGrant
+from data_plane.gate.services import GateServices
+from data_plane.gate.tickets import Tickets
+from data_plane.identifiers import ApprovalId, OperationId
+from data_plane.policy import documents, signatures
+from data_plane.policy.evaluate import SessionPolicy
+from data_plane.policy.snapshot import (
+    Applied,
+    NamedJson,
+    PolicyState,
+    RawTarget,
+    SignedSnapshot,
+    SnapshotContents,
+    SnapshotIdentity,
+)
+from data_plane.recording.interface import RecordingError
+from tests.support.policies import ORDERS, READS, ROBOT, WRITES, allow, hold, policy, session, subject
+
+KEY = Ed25519PrivateKey.generate()
+KEYS = {"k1": KEY.public_key().public_bytes_raw()}
+NOW = 1_700_000_000.0
+TARGET_JSON = '{"protocol":"postgres","environment":"production","agent":"edge","address":"db:5432"}'
+RULES = [allow(match=READS), hold(match=WRITES, hold={"wait": "10m", "in_transaction": "60s"})]
+IDENTITIES = (
+    SnapshotIdentity(ROBOT.id, ROBOT.name, ROBOT.kind, ROBOT.groups, ROBOT.owner_id),
+    SnapshotIdentity("idn_ada", "ada", "person", ("dba",)),
+    SnapshotIdentity("idn_other", "other-robot", "machine", ()),
+)
+RAW = b"Q\0\0\0\x10DELETE 1;\0"
+WRITE, READ = subject("write", "DELETE", tables=("public.a",)), subject()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.at = NOW
+        self.ticks = 100.0
+
+    def now(self) -> float:
+        return self.at
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+
+class Lease:
+    valid = True
+
+
+class Recorder:
+    """Remembers what was recorded, in order with what else happened (`log`)."""
+
+    def __init__(self, log: list[tuple[Any, ...]]) -> None:
+        self.log = log
+        self.broken = ""
+        self.disk = asyncio.Event()
+        self.disk.set()
+
+    def decided(self, number, effect, action, rules, code="", message="") -> None:
+        self._check()
+        self.log.append(("decided", number, effect, action, tuple(rules), code))
+
+    def held(self, number, approval_id, digest, short_code, reviewers) -> None:
+        self._check()
+        self.log.append(("held", number, approval_id, digest, short_code, reviewers))
+
+    def hold_ended(self, number, approval_id, outcome, reason, approvers=()) -> None:
+        self._check()
+        self.log.append(("hold-ended", number, approval_id, outcome, reason, tuple(approvers)))
+
+    def closed(self, reason) -> None:
+        self.log.append(("closed", reason))
+
+    async def durable(self) -> None:
+        await self.disk.wait()
+        self._check()
+        self.log.append(("durable",))
+
+    def _check(self) -> None:
+        if self.broken:
+            raise RecordingError(self.broken)
+
+
+class Approvals:
+    def __init__(self, log: list[tuple[Any, ...]]) -> None:
+        self.log = log
+        self.requests: list[ApprovalRequest] = []
+        self._callbacks: dict[ApprovalId, tuple] = {}
+
+    def request(self, request, pending, answered) -> None:
+        self.log.append(("requested", request.id))
+        self.requests.append(request)
+        self._callbacks[request.id] = (pending, answered)
+
+    def cancel(self, approval, reason) -> None:
+        self._callbacks.pop(approval, None)
+        self.log.append(("cancelled", approval, reason))
+
+    def consumed(self, approval, nonce) -> None:
+        self.log.append(("consumed", approval, nonce))
+
+    def finished(self, approval, outcome, detail) -> None:
+        self.log.append(("finished", approval, outcome, detail))
+
+    def is_pending(self) -> None:
+        request = self.requests[-1]
+        told = Pending(request.id, "K7F3", "https://x/a", "1 of group dba", request.decision.rules, 0)
+        self._callbacks[request.id][0](told)
+
+    def answer(self, answered: Answered) -> None:
+        self._callbacks.pop(self.requests[-1].id)[1](answered)
+
+
+class Nonces:
+    def __init__(self, log: list[tuple[Any, ...]]) -> None:
+        self.log = log
+        self.spent: set[bytes] = set()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.broken = False
+
+    async def spend(self, nonce, approval) -> bool:
+        await self.gate.wait()
+        if self.broken:
+            raise OSError("the disk is full")
+        self.log.append(("spent", nonce))
+        fresh = nonce not in self.spent
+        self.spent.add(nonce)
+        return fresh
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.pendings: list[Pending] = []
+        self.verdicts: list[Allowed | Denied] = []
+        self.some = asyncio.Event()
+
+    def hold_pending(self, pending) -> None:
+        self.pendings.append(pending)
+
+    def hold_decided(self, verdict) -> None:
+        self.verdicts.append(verdict)
+        self.some.set()
+
+    async def verdict(self) -> Allowed | Denied:
+        await self.some.wait()
+        assert len(self.verdicts) == 1
+        return self.verdicts[0]
+
+
+def decode_grant(payload: bytes) -> GrantContents:
+    return msgspec.msgpack.decode(payload, type=GrantContents)
+
+
+def decode_snapshot(payload: bytes) -> SnapshotContents:
+    return msgspec.msgpack.decode(payload, type=SnapshotContents)
+
+
+def sign(contents: GrantContents, key: Ed25519PrivateKey = KEY, key_id: str = "k1") -> SignedGrant:
+    payload = msgspec.msgpack.encode(contents)
+    return SignedGrant(payload, key.sign(signatures.GRANT + payload), key_id)
+
+
+class World:
+    def __init__(self, rules: list[dict] | None = None, **snapshot: Any) -> None:
+        self.log: list[tuple[Any, ...]] = []
+        self.clock, self.lease = Clock(), Lease()
+        self.approvals, self.nonces, self.recorder = Approvals(self.log), Nonces(self.log), Recorder(self.log)
+        self.state = PolicyState(deployment="dep", agent_name="edge", keys=KEYS, decode=decode_snapshot)
+        self.apply(rules, **snapshot)
+        self._ids = iter(range(1, 1000))
+        self.services = GateServices(
+            state=self.state,
+            lease=self.lease,
+            approvals=self.approvals,
+            nonces=self.nonces,
+            clock=self.clock,
+            decode_grant=decode_grant,
+            agent_instance="ins_1",
+            new_approval_id=lambda: ApprovalId(f"apr_{next(self._ids)}"),
+            tickets=Tickets(self.approvals),
+        )
+        self.gate = self.open()
+
+    def apply(self, rules: list[dict] | None = None, **changed: Any) -> None:
+        """The next snapshot."""
+        fields: dict[str, Any] = {
+            "deployment": "dep",
+            "version": self.state.version + 1,
+            "issued_at_ms": 0,
+            "agent_name": "edge",
+            "policies": (NamedJson("p", documents.encode(policy("p", RULES if rules is None else rules))),),
+            "targets": (RawTarget(ORDERS.name, ORDERS.labels, TARGET_JSON),),
+            "identities": IDENTITIES,
+        }
+        payload = msgspec.msgpack.encode(SnapshotContents(**{**fields, **changed}))
+        applied = self.state.apply(SignedSnapshot(payload, KEY.sign(signatures.SNAPSHOT + payload), "k1"))
+        assert isinstance(applied, Applied), applied
+
+    def open(self, facts: SessionFacts | None = None) -> PolicyGate:
+        snapshot, facts = self.state.current, facts or session()
+        assert snapshot is not None
+        chosen = SessionPolicy(snapshot.policies, facts, "shop")
+        return PolicyGate(self.services, facts, self.recorder, "shop", snapshot, chosen)
+
+    def operation(self, raw: bytes = RAW, subjects: tuple[Subject, ...] = (WRITE,), **changed: Any) -> Operation:
+        fields: dict[str, Any] = {
+            "id": OperationId("op_1"), "number": 1, "session": session().id, "protocol": "postgres",
+            "target": ORDERS.name, "subjects": subjects, "text": "DELETE 1;", "parts": (b"DELETE 1;", raw),
+            "state": (("role", "app"),),
+        }  # fmt: skip
+        return Operation(**{**fields, **changed})
+
+    def hold(self, listener: Listener, *, gate: PolicyGate | None = None, raw: bytes = RAW, **changed: Any):
+        gate = gate or self.gate
+        held = gate.judge(1, (WRITE,), raw)
+        assert isinstance(held, Held)
+        return gate.hold(self.operation(raw, **changed), held, raw, listener)
+
+    def contents(self, **changed: Any) -> GrantContents:
+        """A good grant for the last request."""
+        request = self.approvals.requests[-1]
+        fields: dict[str, Any] = {
+            "deployment": "dep", "agent_instance": "ins_1",
+            "session_id": "" if request.decision.ticket else request.session.id,
+            "credential_id": request.session.credential_id, "requester_id": request.session.requester.id,
+            "target": request.operation.target, "policy_version": request.policy_version,
+            "digest": request.operation.digest, "approval_id": request.id, "nonce": b"n" * 16,
+            "not_before_ms": int(NOW * 1000), "execute_by_ms": int((NOW + 300) * 1000), "scope": "once",
+            "approvals": (Approver("idn_ada", "ada", int(NOW * 1000), "console"),),
+        }  # fmt: skip
+        return GrantContents(**{**fields, **changed})
+
+    def approve(self, **changed: Any) -> None:
+        self.approvals.answer(Answered(Answer.APPROVED, grant=sign(self.contents(**changed))))
+
+    def logged(self, *kinds: str) -> list[str]:
+        return [entry[0] for entry in self.log if not kinds or entry[0] in kinds]
+
+
+async def settled() -> None:
+    """What was put on the loop has run."""
+    for _ in range(10):
+        await asyncio.sleep(0)
