@@ -25,7 +25,7 @@ from control_plane.db.migrate import migrate
 from control_plane.documents import endpoints as document_endpoints
 from control_plane.documents.domain import World
 from control_plane.documents.service import DocumentService
-from control_plane.identities import credential_endpoints, session_endpoints
+from control_plane.identities import credential_endpoints, link_endpoints, session_endpoints
 from control_plane.identities import endpoints as identity_endpoints
 from control_plane.identities import validation as identity_validation
 from control_plane.identities.cookies import Cookies
@@ -35,6 +35,7 @@ from control_plane.identities.first_admin import FirstAdmin
 from control_plane.identities.local_sign_in import LocalSignIn
 from control_plane.identities.passwords import Passwords
 from control_plane.identities.service import IdentityService
+from control_plane.identities.sign_in_links import SignInLinkService
 from control_plane.identities.sign_ins import RequestAuthenticator, SignInService
 from control_plane.kit.access import AuthenticatorPart
 from control_plane.kit.clock import Clock, SystemClock
@@ -88,6 +89,7 @@ class ControlPlane:
         self.authenticator = RequestAuthenticator(self.units, self.cookies.name)
         sign_in = LocalSignIn(self.units, passwords)
         self.sign_ins = SignInService(self.units, sign_in, passwords, self.settings.session_lifetime)
+        self.sign_in_links = SignInLinkService(self.sign_ins)
         self.credentials = CredentialService(self.keys, self.settings.deployment, self.targets, self.authority)
         self.first_admin = FirstAdmin(self.units, self.identities, self.sign_ins)
 
@@ -153,6 +155,7 @@ class ControlPlane:
             self.cookies,
             self.identities,
             self.sign_ins,
+            self.sign_in_links,
             self.credentials,
             self.targets,
             self.policies,
@@ -171,6 +174,7 @@ class ControlPlane:
     def routers(self) -> Sequence[APIRouter]:
         return (
             session_endpoints.router,
+            link_endpoints.router,
             identity_endpoints.router,
             credential_endpoints.router,
             target_endpoints.router,
