@@ -6,13 +6,13 @@ that comes back, a name that nobody made) is recorded and audited as a denial to
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from data_plane.gate.interface import Denied, Gate, Held, Operation, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import refusals
-from data_plane.protocols.postgres.core.batch import Context
+from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.units import Unit
 from data_plane.protocols.postgres.interface import CopyRefused
@@ -38,8 +38,15 @@ class Judge:
         """Numbers the unit and records it first: what was asked is known before it is decided."""
         self._operations += 1
         unit.number = self._operations
-        parameters = [(parameter.name, parameter.type, parameter.value) for parameter in unit.parameters]
+        parameters: Sequence[tuple[str, str, str]] = ()
+        if unit.parameters:
+            parameters = [(parameter.name, parameter.type, parameter.value) for parameter in unit.parameters]
         self._recorder.input(unit.number, unit.text, parameters)
+        return self.judge_again(unit, unit.number)
+
+    def judge_again(self, unit: Unit, number: int) -> Verdict | Refusal:
+        """The same operation, once more: it was planned anew because of the first verdict's masks."""
+        unit.number = number
         refusal = unit.refusal or self._copies_refused(unit)
         if refusal is not None:
             return self.refused(unit, refusal)

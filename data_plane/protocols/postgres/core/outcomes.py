@@ -20,7 +20,7 @@ from data_plane.protocols.postgres.answers import (
     decode_parameter_status,
     decode_ready_for_query,
 )
-from data_plane.protocols.postgres.core.batch import Context
+from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.names import Meaning, Portal, Prepared
 from data_plane.protocols.postgres.core.settings import contradicts_pin
 from data_plane.protocols.postgres.core.states import Expected
@@ -31,7 +31,9 @@ from data_plane.protocols.postgres.interface import CopyPlan, ResultPlan
 Kind = TypeVar("Kind")
 
 PASS: Final = None  # the message goes on as it is
-_HARMLESS: Final = frozenset({Action.READ, Action.WRITE, Action.SESSION})
+_HARMLESS: Final = (Action.READ, Action.WRITE, Action.SESSION)
+_QUERY: Final = Expected.QUERY
+_BY_QUERY: Final = Ending.QUERY
 _LAST_WORDS: Final = frozenset({"FATAL", "PANIC"})
 _REPORTED: Final = frozenset(
     {
@@ -149,14 +151,15 @@ class Outcomes:
         unit.place += 1
         unit.status = payload[:-1].decode("utf-8", "replace")
         self.plan, self.copying_in = None, False
-        text = meaning.portal.prepared.text if meaning.portal else unit.texts[0]
-        for effect in meaning.effects:
-            self._context.tables.apply(effect, text, unit.masks)
-            self._context.settings.apply(effect, unit.status)
-        statements = (meaning.statement, *meaning.named)
-        if any(statement and statement.subject.action not in _HARMLESS for statement in statements):
-            self._schema_changed = True
-            self._context.catalogue.changed()
+        if meaning.effects:
+            text = meaning.portal.prepared.text if meaning.portal else unit.texts[0]
+            for effect in meaning.effects:
+                self._context.tables.apply(effect, text, unit.masks)
+                self._context.settings.apply(effect, unit.status)
+        for statement in (meaning.statement, *meaning.named):
+            if statement is not None and statement.subject.action not in _HARMLESS:
+                self._schema_changed = True
+                self._context.catalogue.changed()
         return PASS
 
     def _emptied(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
@@ -206,7 +209,7 @@ class Outcomes:
             self.dying = True
         elif unit is not None and unit.error:
             return unit.error
-        return encode(m.ErrorResponse, self._context.masking.message(payload))
+        return encode(m.ErrorResponse, self._context.masking.message(payload, unit.masks if unit else ()))
 
     def _erred(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
         self.plan, self.copying_in = None, False
@@ -217,11 +220,11 @@ class Outcomes:
         return error
 
     def _ready(self, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
-        if expected is Expected.QUERY and unit.place < len(unit.meanings):
+        if expected is _QUERY and unit.place < len(unit.meanings):
             raise RemoteProtocolError("fewer results than statements")
         context = self._context
         context.status = decode_ready_for_query(payload)
-        if unit.ending is Ending.QUERY:
+        if unit.ending is _BY_QUERY:
             context.tables.query_answered()
         if context.status == m.IDLE:
             context.settings.transaction_ended(keeps=not self._failed)
@@ -234,8 +237,8 @@ class Outcomes:
 
     # -------------------------------------------------------------- what comes at any time
 
-    def notice(self, payload: bytes) -> bytes | None:
-        masked = self._context.masking.message(payload)
+    def notice(self, payload: bytes, unit: Unit | None) -> bytes | None:
+        masked = self._context.masking.message(payload, unit.masks if unit else ())
         return PASS if masked == payload else encode(m.NoticeResponse, masked)
 
     def parameter_status(self, payload: bytes) -> bytes | None:

@@ -22,6 +22,7 @@ from data_plane.protocols.postgres.interface import CopyPlan, ResultPlan
 from data_plane.recording.interface import Recorder
 
 _header = struct.Struct("!BI").unpack_from
+_DONE: Final = Expected.DONE
 _NO_LIMIT: Final = 1 << 62
 _SMALL: Final = 64 * 1024  # a piece up to this size is kept whole while it is still to be recorded
 
@@ -120,7 +121,7 @@ class Relay:
             self._replace(at, stop, replacement, unit)
         if type_ == m.ErrorResponse and expected.skips:
             self._skip(unit, stop)
-        elif following is not Expected.DONE:
+        elif following is not _DONE:
             pipeline.expected = following
             if type_ == m.CopyInResponse:
                 pipeline.copy_begun()
@@ -147,9 +148,11 @@ class Relay:
         if type_ == m.NotificationResponse or self._pipeline.expected is Expected.ENDING:
             return
         payload = self._data[at + HEADER : stop]
-        handle = self._outcomes.notice if type_ == m.NoticeResponse else self._outcomes.parameter_status
-        if (replacement := handle(payload)) is not None:
-            self._replace(at, stop, replacement, self._pipeline.head)
+        unit, outcomes = self._pipeline.head, self._outcomes
+        notice = type_ == m.NoticeResponse
+        replacement = outcomes.notice(payload, unit) if notice else outcomes.parameter_status(payload)
+        if replacement is not None:
+            self._replace(at, stop, replacement, unit)
 
     # -------------------------------------------------------------- rows
 

@@ -14,7 +14,6 @@ It does not read a clock, log, or open anything; it does not authenticate (see `
 from __future__ import annotations
 
 import contextlib
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -23,10 +22,13 @@ from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import encode_error
 from data_plane.protocols.postgres.core import refusals
-from data_plane.protocols.postgres.core.batch import Batch, Context, plan_batch, plan_function_call, plan_query
+from data_plane.protocols.postgres.core.backlog import Backlog
+from data_plane.protocols.postgres.core.batch import Batch
+from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.copying import CopyIn
 from data_plane.protocols.postgres.core.judging import Judge, refusal_of
 from data_plane.protocols.postgres.core.outcomes import Outcomes, PinBrokenError
+from data_plane.protocols.postgres.core.planning import plan_batch, plan_function_call, plan_query
 from data_plane.protocols.postgres.core.ports import Limits, Output
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.relay import Relay
@@ -37,6 +39,8 @@ from data_plane.protocols.postgres.framing import FrameReader, RemoteProtocolErr
 from data_plane.protocols.postgres.interface import Classifier, Masking, Names
 from data_plane.recording.interface import Recorder, RecordingError
 
+_READY: Final = Phase.READY
+_ENDED: Final = Phase.ENDED
 _Request = tuple[Batch | None, bytes]  # a batch and what closes it, or None and a Query or FunctionCall
 
 
@@ -61,14 +65,13 @@ class SessionCore:
         self._batch = Batch()
         self._phase = Phase.READY
         self._actions = _ACTIONS[Phase.READY]
-        self._backlog: deque[bytes] = deque()
-        self._backlog_size = 0
-        self._paused = False
+        self._backlog = Backlog(limits, output)
         self._request: _Request | None = None  # WAITING: to be planned again
         self._to_hold: tuple[Unit, Held] | None = None  # WAITING: to be held when everything before it is answered
         self._held: Unit | None = None
         self._pending: Pending | None = None
         self._copy: CopyIn | None = None
+        self._leaving = False
 
     @property
     def held(self) -> bool:
@@ -90,7 +93,11 @@ class SessionCore:
             self._unrecorded(error)
 
     def client_closed(self) -> None:
-        self._end("client-closed", b"")
+        """It may have stopped writing only, so what it has asked for is still answered; a hold is over at once."""
+        self._leaving = True
+        self._backlog.clear()
+        if not len(self._pipeline) or self._held is not None:
+            self._end("client-closed", b"")
 
     def _goodbye(self, _: bytes) -> None:
         self._end("client-closed", b"")
@@ -105,14 +112,7 @@ class SessionCore:
             self._queue(frame)
 
     def _queue(self, frame: bytes) -> None:
-        self._backlog.append(frame)
-        self._backlog_size += len(frame)
-        if self._backlog_size > self._limits.backlog_bytes:
-            if self._backlog_size > self._limits.backlog_bytes + 2 * self._limits.batch_bytes:
-                raise RemoteProtocolError("too much was sent while a statement waits", "54000")
-            if not self._paused:
-                self._paused = True
-                self._output.pause_client()
+        self._backlog.add(frame)
 
     def _collect(self, frame: bytes) -> None:
         self._batch.add(frame, self._limits)
@@ -126,8 +126,7 @@ class SessionCore:
         if self._batch.size:
             self._close_batch(m.FLUSH)
             if self._phase is not Phase.READY:
-                self._backlog.appendleft(frame)
-                self._backlog_size += len(frame)
+                self._backlog.put_back(frame)
                 return
         self._take(None, frame)
 
@@ -151,7 +150,11 @@ class SessionCore:
         if pipeline.blocks(unit):
             self._wait(batch, closing)
         elif unit.operations:
-            self._ruled(unit, self._judge.judge(unit))
+            verdict = self._judge.judge(unit)
+            if batch is not None and self._context.must_describe(verdict):
+                number, unit = unit.number, self._plan(batch, closing)
+                verdict = self._judge.judge_again(unit, number)
+            self._ruled(unit, verdict)
         else:
             self._control(unit)
 
@@ -182,7 +185,7 @@ class SessionCore:
         elif isinstance(verdict, Held):
             self._to_hold = (unit, verdict)
             self._enter(Phase.WAITING)
-            self._resume()
+            self._begin_hold(unit, verdict)
         else:
             self._refuse(unit, refusal_of(verdict))
 
@@ -224,15 +227,11 @@ class SessionCore:
                 request, self._request = self._request, None
                 self._enter(Phase.READY)
                 self._take(*request)
-            else:
+            elif not self._pipeline.blocks_everything():
                 self._enter(Phase.READY)
         while self._backlog and (self._phase is Phase.READY or self._phase is Phase.COPYING):
-            frame = self._backlog.popleft()
-            self._backlog_size -= len(frame)
+            frame = self._backlog.take()
             self._actions[frame[0]](self, frame)
-        if self._paused and self._backlog_size <= self._limits.backlog_bytes // 2:
-            self._paused = False
-            self._output.resume_client()
 
     # -------------------------------------------------------------- a hold
 
@@ -288,7 +287,7 @@ class SessionCore:
     # -------------------------------------------------------------- the target
 
     def target_sent(self, data: bytes) -> None:
-        if self._phase is Phase.ENDED:
+        if self._phase is _ENDED:
             return
         try:
             try:
@@ -321,7 +320,11 @@ class SessionCore:
         if self._outcomes.dying:
             self._end("target-closed", b"")
             return
-        if self._phase is Phase.READY and not self._outcomes.copying_in:
+        if self._leaving:
+            if not len(self._pipeline):
+                self._end("client-closed", b"")
+            return
+        if self._phase is _READY and not self._outcomes.copying_in:
             return
         try:
             self._follow_copy()

@@ -14,12 +14,14 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
+from typing import Final
 
 from data_plane.gate.interface import Parameter, Permit, Subject
 from data_plane.protocols.postgres.core.names import Meaning, Name, Portal, Prepared
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.states import Expected
 
+_NOTHING: Final = Expected.NOTHING
 Concern = Prepared | Portal | Meaning | Name | None
 Step = tuple[Expected, Concern, str]  # where it begins, what it is about, and the name that the answer confirms
 
@@ -69,7 +71,8 @@ class Unit:
 
     @property
     def text(self) -> str:
-        return b";\n".join(self.texts).decode()
+        texts = self.texts
+        return (texts[0] if len(texts) == 1 else b";\n".join(texts)).decode()
 
     @property
     def verbs(self) -> str:
@@ -77,7 +80,7 @@ class Unit:
 
 
 class Pipeline:
-    __slots__ = ("_barrier", "_defined", "_sequence", "_units", "expected", "settled", "skipping")
+    __slots__ = ("_barrier", "_defined", "_sequence", "_units", "expected", "head", "settled", "skipping")
 
     def __init__(self) -> None:
         self._units: deque[Unit] = deque()
@@ -86,6 +89,7 @@ class Pipeline:
         self._defined: dict[Name, int] = {}
         self.settled = 0  # the last unit that is answered in full
         self.expected = Expected.NOTHING
+        self.head: Unit | None = None  # the unit that is being answered
         self.skipping = False
 
     def __len__(self) -> int:
@@ -94,19 +98,16 @@ class Pipeline:
     def __iter__(self) -> Iterator[Unit]:
         return iter(tuple(self._units))
 
-    @property
-    def head(self) -> Unit | None:
-        return self._units[0] if self._units else None
-
     def blocks_everything(self) -> bool:
         """Whether an unanswered unit may change what any text means."""
         return self._barrier > self.settled
 
     def blocks(self, unit: Unit) -> bool:
         """Whether an unanswered unit gives a new meaning to a name that this one uses."""
-        if unit.alone and self._units:
-            return True
-        return any(self._defined.get(name, 0) > self.settled for name in unit.relied)
+        if not self._units:
+            return False
+        defined = self._defined
+        return unit.alone or (bool(defined) and any(defined.get(name, 0) > self.settled for name in unit.relied))
 
     def sent(self, unit: Unit) -> None:
         self._sequence += 1
@@ -156,9 +157,11 @@ class Pipeline:
         if self._units:
             self._begin()
         else:
-            self.expected = Expected.NOTHING
-            self._defined.clear()
+            self.head, self.expected = None, _NOTHING
+            if self._defined:
+                self._defined.clear()
 
     def _begin(self) -> None:
         """A unit without steps never gets here: what the target does not answer is not queued."""
-        self.expected = self._units[0].steps[0][0]
+        self.head = self._units[0]
+        self.expected = self.head.steps[0][0]

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from data_plane.gate.interface import (
-    Action,
     Allowed,
     Code,
     Decision,
@@ -164,7 +163,7 @@ class FakeMasking:
     def copy(self, statement: Any, masks: Any) -> StarCopy | None:
         return StarCopy()
 
-    def message(self, payload: bytes) -> bytes:
+    def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
         return payload.replace(b"secret", b"masked")
 
     def carries_mark(self, data: bytes) -> bool:
@@ -198,6 +197,7 @@ class Conversation:
 
     def to_target(self, permit: Permit) -> None:
         assert permit.raw in self.gate.permitted, "invariant 1: no byte without a permit"
+        self.permitted += permit.raw
         self.to_target_bytes += permit.raw
 
     def control_to_target(self, data: bytes) -> None:
@@ -320,6 +320,3 @@ def error(sqlstate: str = "22012", message: str = "division by zero", severity: 
 def selected(*values: str, tag: str | None = None, status: str = "I") -> bytes:
     rows = b"".join(ROW([value.encode()]) for value in values)
     return DESCRIPTION + rows + COMPLETE(tag or f"SELECT {len(values)}") + ready(status)
-
-
-assert Action.READ

@@ -1,0 +1,44 @@
+"""What the parts of one session's core share: the ports they ask, and the state that everything is judged under."""
+
+from __future__ import annotations
+
+from data_plane.gate.interface import Allowed, Held
+from data_plane.protocols.postgres import messages as m
+from data_plane.protocols.postgres.core.names import NameTables
+from data_plane.protocols.postgres.core.ports import Limits
+from data_plane.protocols.postgres.core.settings import Settings
+from data_plane.protocols.postgres.interface import Classifier, Masking, Names
+
+
+class Context:
+    """What planning reads of the session."""
+
+    __slots__ = ("catalogue", "classifier", "describes", "limits", "masking", "masks", "settings", "status", "tables")
+
+    def __init__(
+        self, classifier: Classifier, catalogue: Names, masking: Masking, masks: tuple[str, ...], limits: Limits,
+        settings: Settings,
+    ) -> None:  # fmt: skip
+        self.classifier = classifier
+        self.catalogue = catalogue
+        self.masking = masking
+        self.masks = masks
+        self.limits = limits
+        self.settings = settings
+        self.tables = NameTables()
+        self.status = m.IDLE
+        self.describes = self.masking.active or bool(masks)  # portals that the client does not describe
+
+    @property
+    def masked(self) -> bool:
+        return self.masking.active or bool(self.masks)
+
+    def must_describe(self, verdict: object) -> bool:
+        """Whether a verdict is the session's first with masks of its own: from then on every portal is described."""
+        masks = verdict.masks if isinstance(verdict, Allowed) else ()
+        if isinstance(verdict, Held):
+            masks = verdict.decision.masks
+        if not masks or self.describes:
+            return False
+        self.describes = True
+        return True

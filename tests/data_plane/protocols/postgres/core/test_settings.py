@@ -1,0 +1,134 @@
+"""Settings follow transactions and savepoints as the server's do (DESIGN invariant 13)."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_plane.protocols.postgres.core.settings import Settings, contradicts_pin, read_path
+from data_plane.protocols.postgres.interface import (
+    CreatesTemporary,
+    DiscardsAll,
+    EndsTransaction,
+    MakesSavepoint,
+    ReleasesSavepoint,
+    RollsBackTo,
+    SetsParameter,
+)
+from tests.data_plane.protocols.postgres.core.conversation import COMPLETE, QUERY, Conversation, error, ready
+
+
+def path_of(*effects: object) -> str:
+    settings = Settings({"search_path": "start", "user": "app"})
+    for effect in effects:
+        if isinstance(effect, bool):
+            settings.transaction_ended(keeps=effect)
+        else:
+            settings.apply(*effect if isinstance(effect, tuple) else (effect, ""))
+    return ",".join(settings.path.schemas)
+
+
+def sets(value: str | None, *, local: bool = False) -> SetsParameter:
+    return SetsParameter("search_path", value, local)
+
+
+@pytest.mark.parametrize(
+    ("effects", "path"),
+    [
+        ([sets("a"), True], "a"),
+        ([sets("a"), False], "start"),
+        ([sets("a", local=True)], "a"),
+        ([sets("a", local=True), True], "start"),
+        ([sets("b"), sets("a", local=True), True], "b"),
+        ([sets("a", local=True), sets("b"), True], "b"),
+        ([sets("a"), (EndsTransaction(keeps=True), "ROLLBACK")], "start"),
+        ([sets("a"), True, sets(None), True], "start"),
+        ([sets("a"), MakesSavepoint("s"), sets("b"), RollsBackTo("s")], "a"),
+        ([sets("a"), MakesSavepoint("s"), sets("b"), ReleasesSavepoint("s"), True], "b"),
+        ([MakesSavepoint("s"), MakesSavepoint("t"), sets("b"), RollsBackTo("s"), RollsBackTo("s")], "start"),
+        ([sets("a"), MakesSavepoint("s"), sets("b"), MakesSavepoint("s"), sets("c"), RollsBackTo("s")], "b"),
+        ([sets("a"), True, MakesSavepoint("s"), sets("b", local=True), ReleasesSavepoint("s")], "b"),
+        ([sets("a"), True, DiscardsAll()], "start"),
+        ([sets("a"), True, SetsParameter("all", None, local=False), True], "start"),
+    ],
+)
+def test_a_setting_lasts_as_long_as_the_server_keeps_it(effects: list[object], path: str) -> None:
+    assert path_of(*effects) == path
+
+
+@pytest.mark.parametrize(
+    ("written", "schemas"),
+    [
+        ('"$user", public', ("app", "public")),
+        ('a,"B ""c", d_1', ("a", 'B "c', "d_1")),
+        ("", ()),
+        ("A", ("a",)),
+        ('"a', ()),
+        ("a b", ()),
+        ("a,", ()),
+    ],
+)
+def test_a_search_path_is_read_as_the_server_reads_it(written: str, schemas: tuple[str, ...]) -> None:
+    assert read_path(written, "app") == schemas
+
+
+def test_temporary_tables_are_part_of_the_path_until_all_is_discarded() -> None:
+    settings = Settings({})
+    settings.apply(CreatesTemporary("orders"), "CREATE TABLE")
+    assert settings.path.temporary == {"orders"}
+    settings.apply(DiscardsAll(), "DISCARD ALL")
+    assert settings.path.temporary == frozenset()
+
+
+def test_pins() -> None:
+    assert not contradicts_pin("client_encoding", "UTF-8")
+    assert contradicts_pin("client_encoding", "SQL_ASCII")
+    assert contradicts_pin("standard_conforming_strings", "off")
+    assert not contradicts_pin("TimeZone", "off")
+
+
+def test_what_changes_the_meaning_of_a_statement_is_in_the_digest() -> None:
+    """Invariant 13."""
+    first, second = Settings({"search_path": "a", "database": "d"}), Settings({"search_path": "b", "database": "d"})
+    assert first.digest_state() != second.digest_state()
+    before = first.digest_state()
+    first.apply(SetsParameter("role", "owner", local=False), "SET")
+    assert first.digest_state() != before
+
+
+def test_nothing_is_judged_while_a_setting_is_unanswered() -> None:
+    """Invariant 13: the next statement means what the path makes of it."""
+    session = Conversation()
+    session.client(QUERY("set search_path = a"), QUERY("select 1"))
+    assert session.take_target() == ["Query set search_path = a"]
+    session.target(COMPLETE("SET"), ready())
+    assert session.take_target() == ["Query select 1"]
+    assert session.names.paths[-1] == ("a",)
+
+
+def test_a_setting_that_failed_does_not_hold() -> None:
+    session = Conversation()
+    session.client(QUERY("set search_path = a"))
+    session.target(error(), ready())
+    session.client(QUERY("select 1"))
+    assert session.names.paths[-1] == ("app", "public")
+
+
+def test_an_implicit_transaction_that_fails_undoes_its_settings() -> None:
+    session = Conversation()
+    session.client(QUERY("set search_path = a; select 1/0"))
+    assert session.names.paths[-1] == ("a",), "the second statement of a query is judged under what the first sets"
+    session.target(COMPLETE("SET"), error(), ready())
+    session.client(QUERY("select 1"))
+    assert session.names.paths[-1] == ("app", "public")
+
+
+def test_an_approval_binds_the_search_path() -> None:
+    """Invariants 2 and 13."""
+    digests = []
+    for path in ("a", "b"):
+        session = Conversation()
+        session.client(QUERY(f"set search_path = {path}"))
+        session.target(COMPLETE("SET"), ready())
+        session.client(QUERY("delete from t"))
+        digests.append(session.operations[0].digest)
+    assert digests[0] != digests[1]
