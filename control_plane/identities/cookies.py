@@ -1,4 +1,7 @@
-"""The console's session cookie. Over https it is `__Host-`: this host only, never over plain http."""
+"""The console's session cookie. Over https it is `__Host-`: this host only, never over plain http.
+
+It goes with the browser's session; when the sign-in ends is decided here, not by the browser.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,6 @@ class Cookies:
         response.set_cookie(
             self.name,
             opened.token.reveal(),
-            expires=opened.expires_at,
             path="/",
             secure=self._secure,
             httponly=True,
