@@ -5,7 +5,6 @@ The neighbours (identities, documents) are played by dictionaries, so a test say
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -31,7 +30,6 @@ from control_plane.audit import repository as audit
 from control_plane.audit.tables import AuditRow
 from control_plane.audit.trail import ChainedTrail
 from control_plane.db.engine import Database, parse_url
-from control_plane.db.migrate import migrate
 from control_plane.kit.access import Principal, permissions_of
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.events import Events, LocalEvents
@@ -44,7 +42,6 @@ from control_plane.recordings.service import RecordingService
 from control_plane.sessions.ports import Described
 from control_plane.sessions.reports import OpenedReport, Reporter
 from control_plane.sessions.service import SessionService
-from tests.support.postgres import PostgresServer
 
 DEPLOYMENT = "test"
 INSTANCE = "ins_one"
@@ -280,10 +277,9 @@ def operation_of(session_id: str = "ses_1", **changes: Any) -> ReportedOperation
 
 
 @contextlib.asynccontextmanager
-async def running(url: str, folder: Path, *, migrated: bool = False) -> AsyncIterator[World]:
+async def running(url: str, folder: Path) -> AsyncIterator[World]:
+    """Over a migrated database."""
     database = Database(parse_url(url))
-    if not migrated:
-        await migrate(database)
     clock = OwnClock()
     events: Events = LocalEvents() if database.single_writer else PostgresEvents(database.url)
     await events.start()
@@ -329,49 +325,7 @@ def assembled(database: Database, events: Events, clock: OwnClock, folder: Path)
     )
 
 
-@pytest.fixture(scope="session")
-def postgres_template(postgres: PostgresServer) -> str:
-    """The name of a migrated database, to be copied."""
-    name = postgres.fresh_database()
-
-    async def prepare() -> None:
-        database = Database(parse_url(postgres.url(name)))
-        await migrate(database)
-        await database.close()
-
-    asyncio.run(prepare())
-    return name
-
-
-@pytest.fixture(scope="session")
-def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated file, to be copied."""
-    file = tmp_path_factory.mktemp("template") / "template.db"
-
-    async def prepare() -> None:
-        database = Database(parse_url(f"sqlite:///{file}"))
-        await migrate(database)
-        await database.close()
-
-    asyncio.run(prepare())
-    return file
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A migrated database of its own for each test, on either engine."""
-    if request.param == "sqlite":
-        template: Path = request.getfixturevalue("sqlite_template")
-        file = tmp_path / "assentry.db"
-        file.write_bytes(template.read_bytes())
-        return f"sqlite:///{file}"
-    server: PostgresServer = request.getfixturevalue("postgres")
-    name = f"copy_{tmp_path.name[-20:].lower().replace('-', '_')}_{id(request):x}"
-    server.execute(f'CREATE DATABASE "{name}" TEMPLATE "{request.getfixturevalue("postgres_template")}"')
-    return server.url(name)
-
-
 @pytest.fixture
 async def world(database_url: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with running(database_url, tmp_path, migrated=True) as running_world:
+    async with running(database_url, tmp_path) as running_world:
         yield running_world

@@ -1,5 +1,5 @@
-"""The fixtures of the control plane's world."""
+"""The fixture of a control plane without its network."""
 
-from tests.control_plane.world import database_url, postgres_template, sqlite_template, world
+from tests.control_plane.world import world
 
-__all__ = ["database_url", "postgres_template", "sqlite_template", "world"]
+__all__ = ["world"]
