@@ -1,4 +1,4 @@
-"""What every protocol offers the agent, and what the agent gives it for one endpoint. A new protocol needs nothing else."""
+"""What every protocol offers the agent, and what the agent gives it for one endpoint."""
 
 from __future__ import annotations
 

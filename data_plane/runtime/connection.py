@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import ssl
-from typing import Any, Final
+from typing import Any, Final, cast
 
 MOST_UNREAD: Final = 64 * 1024
 TLS_HANDSHAKE_SECONDS: Final = 10.0
@@ -32,8 +32,7 @@ class Connection(asyncio.Protocol):
     # -------------------------------------------------------------- called by the event loop
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  # streams only; for the type checker
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's does not derive from it
 
     def data_received(self, data: bytes) -> None:
         self._unread += data

@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 WRITE_HIGH: Final = 256 * 1024  # bytes that may wait for a slow peer before the other is not read any more
 WRITE_LOW: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0  # for a peer to take what was written at the end
+HALF_CLOSED_SECONDS: Final = 2.0  # for answers to a client that has stopped writing
 REMIND_SECONDS: Final = 15.0
 LOOK_SECONDS: Final = 1.0  # how often a held client that is not read is looked at
 
@@ -88,8 +89,11 @@ class Leg(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         self._end()
-        # A client that only stopped writing still gets its answers; TLS has no half-closed connections.
-        return self is self._driver.client and self.connection.tls is None and not self.transport.is_closing()
+        # A client that only stopped writing may still want its answers; TLS has no half-closed connections.
+        if self is not self._driver.client or self.connection.tls is not None or self.transport.is_closing():
+            return False
+        self._driver.client_stopped_writing()
+        return True
 
     def connection_lost(self, error: Exception | None) -> None:
         del error
@@ -235,6 +239,8 @@ class Driver:
         self._flush_delayed()
         self.client.close()
         self.target.close()
+        if self._linger is not None:
+            self._linger.cancel()
         self._linger = self._loop.call_later(LINGER_SECONDS, self._abort)
 
     # -------------------------------------------------------------- HoldListener: called by the gate
@@ -305,6 +311,11 @@ class Driver:
             call()
         except Exception as error:  # noqa: BLE001  # ends this session, not the process
             self.failed(error)
+
+    def client_stopped_writing(self) -> None:
+        """It cannot be told from one that has died, so the answers that are on their way get a moment only."""
+        if not self.reason:
+            self._linger = self._loop.call_later(HALF_CLOSED_SECONDS, self.end, "the client disconnected")
 
     def leg_lost(self, leg: Leg) -> None:
         self.end("the client disconnected" if leg is self.client else "the target closed the connection")

@@ -1,0 +1,25 @@
+"""PostgreSQL: the wire protocol 3.0 and 3.2, as unmodified clients and servers speak it.
+
+**A session.** `startup` (SSLRequest, GSSENCRequest, direct TLS, StartupMessage, CancelRequest) and
+`client_authentication` find out what the client wants and take its credential: a short-lived token sent as the
+password, inside TLS or on this machine only, or a client certificate. The admission decides. `target_startup` opens the
+target with the agent's own credential (SCRAM-SHA-256(-PLUS), MD5, password; TLS up to verify-full). Then `core`, which
+owns no socket, follows both wires; `runtime.driver` moves the bytes. `session` joins these parts.
+
+**What is gated.** One Query, or one extended batch up to Sync or Flush, before any byte of it that can execute or lock
+reaches the target: Bind already runs code. Statements are read by `statements` with PostgreSQL's own grammar and named
+by what they do; `catalog` knows what the names mean; results, COPY and error texts go through `masking`.
+
+**What is refused.** Everything that is not understood. FunctionCall (but for what policy allows), replication, settings
+in the StartupMessage that are not on the list (`startup_parameters`), another client_encoding than UTF8 and
+standard_conforming_strings off, messages out of place, unknown message types, lengths beyond their caps. A refused
+statement is replaced by one that fails, so that the server itself keeps the state of the transaction.
+
+**Cancelling.** Clients get keys of our own with the backend's real process id; a request ends a hold, or goes on to the
+target, and nothing else is sent until it has been delivered (`cancellation`).
+
+**What this does not protect against.** What functions, triggers, views and rules do behind an approved statement; what
+predicates, timing and errors tell about masked columns: only the rights of the agent's account can. A token that is
+stolen is good until it expires. An unencrypted connection on this machine can be read by whoever may trace the client.
+A target whose definition says `require` is encrypted but not known to be the right one.
+"""

@@ -1,4 +1,4 @@
-"""What a client is told when there is no session, or no more: SQLSTATE and words, nothing that helps an attacker. Pure."""
+"""What a client is told when there is no session, or no more: SQLSTATE and words that help no attacker. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One PostgreSQL session from the accepted connection to its end: the only place that knows all parts of the protocol.
 
-start-up → credential → admission → target → core. Every way out before the core runs is one ErrorResponse (FATAL) with a
-proper SQLSTATE; nothing that the target says of the agent's own credential reaches the client. Once the core runs,
+start-up → credential → admission → target → core. Every way out before the core runs is one ErrorResponse (FATAL) with
+a proper SQLSTATE; nothing that the target says of the agent's own credential reaches the client. Once the core runs,
 bytes move by callbacks (`runtime.driver`) and this task only waits for the end.
 """
 
@@ -212,7 +212,7 @@ class Opening:
         try:
             credential = await self._endpoint.credentials.obtain(admitted.facts)
         except CredentialError as error:
-            log.error("no credential for the target", target=self._endpoint.target, error=str(error))
+            log.warning("no credential for the target", target=self._endpoint.target, error=str(error))
             raise RefusedError(Refusal("08001", "the agent has no credential for this target")) from error
         opened = await open_target(admitted.target, credential, database, settings)
         if not isinstance(opened, Opened):

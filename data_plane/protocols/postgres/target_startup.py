@@ -87,7 +87,9 @@ MESSAGES: Final[Mapping[int, tuple[State, ...]]] = {
     ReadyForQuery: (State.AUTHENTICATED, State.ASKING),
 }
 
-STATE_QUERY: Final = "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'), current_user"
+STATE_QUERY: Final = (
+    "SELECT pg_catalog.current_setting('search_path'), pg_catalog.current_setting('role'), current_user"
+)
 _STATE_NAMES: Final = ("search_path", "role", "user")
 _MOST_PARAMETERS: Final = 200
 _CAPS: Final = target_startup_caps()
