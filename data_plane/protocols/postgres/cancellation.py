@@ -2,9 +2,9 @@
 
 Follows "Canceling Requests in Progress" (55.2.8). The process id is the backend's real one (clients compare it with
 pg_backend_pid() and NOTIFY), the secret is ours: 4 random bytes in protocol 3.0, 32 in 3.2. Keys are compared in
-constant time. A key that is not of this process goes to the sibling workers, which share the port; an unknown one goes nowhere,
-never to a target. A 4-byte secret can be guessed by whoever may connect often enough; handshakes are bounded, and all
-that is won is to cancel one statement.
+constant time. A key that is not of this process goes to the sibling workers, which share the port; an unknown one goes
+nowhere, never to a target. A 4-byte secret can be guessed by whoever may connect often enough; handshakes are bounded,
+and all that is won is to cancel one statement.
 """
 
 from __future__ import annotations
