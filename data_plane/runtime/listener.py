@@ -161,8 +161,9 @@ class Listener:
         accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         context = self._tls()
         direct = context is not None and await _first_byte(accepted) == _TLS_HANDSHAKE
-        _, connection = await loop.connect_accepted_socket(
-            Connection,
+        connection = Connection()
+        await loop.connect_accepted_socket(
+            lambda: connection,
             accepted,
             ssl=context if direct else None,
             ssl_handshake_timeout=TLS_HANDSHAKE_SECONDS if direct else None,

@@ -1,0 +1,20 @@
+"""The wire and the runtime are tested on both event loops: uvloop is what runs, asyncio is what is there without it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+import pytest
+import uvloop
+
+ON_BOTH = ("test_through_the_gateway", "test_attacks_on_the_handshake")
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    del config
+    if item.path.stem in ON_BOTH:
+        return {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
+    return {"uvloop": uvloop.new_event_loop}
