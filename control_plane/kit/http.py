@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.kit.errors import problem_response
@@ -34,10 +35,6 @@ _HEADERS = {
 }
 
 
-class _TooLargeError(Exception):
-    """The body went on beyond the limit."""
-
-
 class Limits:
     """Refuses a body beyond the limit, whatever its Content-Length says, and NUL in addresses."""
 
@@ -58,26 +55,17 @@ class Limits:
         await self._counted(scope, receive, send)
 
     async def _counted(self, scope: Scope, receive: Receive, send: Send) -> None:
-        received, answered = 0, False
+        received = 0
 
         async def counting() -> Message:
             nonlocal received
             message = await receive()
             received += len(message.get("body", b""))
             if received > LARGEST_BODY:
-                raise _TooLargeError
+                raise HTTPException(413, f"a body has at most {LARGEST_BODY} bytes")  # FastAPI lets this one through
             return message
 
-        async def watching(message: Message) -> None:
-            nonlocal answered
-            answered = True
-            await send(message)
-
-        try:
-            await self._app(scope, counting, watching)
-        except _TooLargeError:
-            if not answered:
-                await _refuse(scope, receive, send, 413, "too-large", f"a body has at most {LARGEST_BODY} bytes")
+        await self._app(scope, counting, send)
 
 
 class RequestLog:
