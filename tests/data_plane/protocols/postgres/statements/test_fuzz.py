@@ -56,7 +56,7 @@ def respelled(text: str) -> str:
     end = 0
     for token in parser.scan(text):
         between = text[end : token.start]
-        parts.append(chosen.choice([" /* ' */ ", " -- \"\n", "\n\t", " /*/* $$ */*/ "]) if between else "")
+        parts.append(chosen.choice([" /* ' */ ", ' -- "\n', "\n\t", " /*/* $$ */*/ "]) if between else "")
         word = text[token.start : token.end + 1]
         plain = token.kind != "NO_KEYWORD" or (token.name == "IDENT" and word[0] not in '"uU')
         parts.append(word.swapcase() if plain and chosen.random() < 0.7 else word)

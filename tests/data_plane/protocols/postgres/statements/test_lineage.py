@@ -20,7 +20,7 @@ def shown(source: ColumnSource) -> str:
         ("select a, t.b, s.t.c from t", ["a", "b", "c"]),
         ("select 1, 'x', null, $1, now(), current_user", ["", "", "", "", "", ""]),
         ("select a || b, a + 1, -a, a is null, a = 'x'", ["a b", "a", "a", "a", "a"]),
-        ("select a::text, cast(a as int), a collate \"C\"", ["a", "a", "a"]),
+        ('select a::text, cast(a as int), a collate "C"', ["a", "a", "a"]),
         ("select upper(a), coalesce(a, b), greatest(a, b), nullif(a, b)", ["a", "a b", "a b", "a b"]),
         ("select case when a = 1 then b else c end, case a when b then 1 end", ["a b c", "a b"]),
         ("select array[a, b], row(a, b), (a, b)", ["a b", "a b", "a b"]),
@@ -72,7 +72,9 @@ def test_outputs_are_unknown_behind_a_star(text: str) -> None:
     assert lineage(text).outputs is None
 
 
-@pytest.mark.parametrize("text", ["delete from t", "insert into t values (1)", "fetch c", "execute p", "create table t ()"])
+@pytest.mark.parametrize(
+    "text", ["delete from t", "insert into t values (1)", "fetch c", "execute p", "create table t ()"]
+)
 def test_what_gives_no_rows_of_its_own_has_no_lineage(text: str) -> None:
     assert statement(text).lineage is None
 
@@ -86,6 +88,10 @@ def test_what_gives_no_rows_of_its_own_has_no_lineage(text: str) -> None:
         ("select upper from (select upper(a)::varchar from t) s", {"upper": "a"}),
         ("select text from (select (a || b)::text from t) s", {"text": "a b"}),
         ('select "case" from (select case when true then a || b end from t) s', {"case": "a b"}),
+        ("select b from (select case when a = 1 then 1 else o.b end from t, o) s", {"b": "a b"}),
+        ("select nullif from (select nullif(a, '') from t) s", {"nullif": "a"}),
+        ("select xmlforest from (select xmlforest(a) from t) s", {"xmlforest": "a"}),
+        ("select b from (select (a).b[1] from t) s", {"b": "a b"}),
         ("select max from (select (select max(a) from t)) s", {"max": "a"}),
         ('select "array" from (select array(select a from t)) s', {"array": "a"}),
         ("select x from (select t as x from t) s", {"x": "t"}),
@@ -97,7 +103,10 @@ def test_what_gives_no_rows_of_its_own_has_no_lineage(text: str) -> None:
         ("with w as (delete from t returning a as x) select x from w", {"x": "a"}),
         ("with recursive w(x) as (select a from t union select x || b from w, o) select x from w", {"x": "a b x"}),
         ("select x from (select a as x from t union select b from o) s", {"x": "a b"}),
-        ("select value from t, jsonb_each_text(to_jsonb(t)) e", {"key": "t", "value": "t", "jsonb_each_text": "t", "e": "t"}),
+        (
+            "select value from t, jsonb_each_text(to_jsonb(t)) e",
+            {"key": "t", "value": "t", "jsonb_each_text": "t", "e": "t"},
+        ),
         ("select w from t, regexp_split_to_table(a, ' ') w", {"w": "a", "regexp_split_to_table": "a"}),
         ("select x from t, json_to_record(a) as r(x text)", {"x": "a", "json_to_record": "a", "r": "a"}),
         ("select g from generate_series(1, 2) g", {}),

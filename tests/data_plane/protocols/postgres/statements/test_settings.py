@@ -12,7 +12,7 @@ from tests.data_plane.protocols.postgres.statements.reading import statement, su
 SETS = [
     # text, action, name, value, local
     ("set search_path to a, b", "session", "search_path", "a, b", False),
-    ("set search_path = a, \"B\", 'c d', \"$user\"", "session", "search_path", 'a, "B", "c d", "$user"', False),
+    ('set search_path = a, "B", \'c d\', "$user"', "session", "search_path", 'a, "B", "c d", "$user"', False),
     ("set search_path = 'a, b'", "session", "search_path", '"a, b"', False),
     ("set search_path = ''", "session", "search_path", '""', False),
     ("set search_path = pg_catalog, public", "session", "search_path", "pg_catalog, public", False),

@@ -18,7 +18,9 @@ from tests.data_plane.protocols.postgres.statements.reading import described
 from tests.data_plane.protocols.postgres.statements.test_attacks import AT_LEAST, NOT_UNDERSTOOD
 from tests.data_plane.protocols.postgres.statements.test_judging import SENTENCES
 
-CORPUS = [line for line in (Path(__file__).parent / "corpus.sql").read_text().splitlines() if line[:2] not in ("", "--")]
+CORPUS = [
+    line for line in (Path(__file__).parent / "corpus.sql").read_text().splitlines() if line[:2] not in ("", "--")
+]
 TEXTS = [*CORPUS, *(text for text, *_ in SENTENCES), *(text for text, _ in AT_LEAST), *NOT_UNDERSTOOD]
 
 
@@ -91,7 +93,7 @@ def test_texts_that_differ_in_literals_share_one_judgement(one: str, other: str)
         ("copy (select 1) to stdout", "copy (select 2) to stdout"),
         ("select 'a' -- 1", "select 'b' -- 1"),
         ("select E'a'", "select E'b'"),
-        ("select \"1\" from t", "select \"2\" from t"),
+        ('select "1" from t', 'select "2" from t'),
         ("select $$1$$", "select $$2$$"),
         ("select 1.5", "select 2.5"),
     ],
