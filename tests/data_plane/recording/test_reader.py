@@ -108,3 +108,15 @@ def test_nothing_follows_a_segment_that_a_crash_ended() -> None:
         segments.append(chunk + footer)
     assert verify(SESSION, segments[:1], None, []) == Verified(1, segments[0][-32:], signed=False, recovered=True)
     assert isinstance(verify(SESSION, segments, None, []), Broken)
+
+
+def test_without_an_end_too_each_segment_must_continue_the_one_before() -> None:
+    writer, compressor = RecordingWriter(SESSION, index=1), Compressor()
+    chunk = writer.chunk([OPENED], compressor)
+    writer.written(chunk)
+    stranger = chunk + writer.footer()
+    skipped = RecordingWriter(SESSION, index=2, previous=SEGMENTS[0][-32:])
+    chunk = skipped.chunk([OPENED], compressor)
+    skipped.written(chunk)
+    for second in (stranger, chunk + skipped.footer()):
+        assert isinstance(verify(SESSION, [SEGMENTS[0], second], None, []), Broken)
