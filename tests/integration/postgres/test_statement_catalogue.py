@@ -8,8 +8,13 @@ import pytest
 from data_plane.protocols.postgres.statements import StatementClassifier, catalogue
 from tests.support.postgres import PostgresServer
 
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 # Volatile for the planner, without an effect that outlives the call: read one by one.
-VOLATILE_AND_HARMLESS = frozenset(
+VOLATILE_AND_HARMLESS = words(
     """clock_timestamp current_query currval gen_random_uuid lastval lo_close lo_get lo_lseek lo_lseek64 lo_tell
     lo_tell64 loread pg_advisory_unlock pg_advisory_unlock_all pg_advisory_unlock_shared pg_blocking_pids
     pg_collation_actual_version pg_current_wal_flush_lsn pg_current_wal_insert_lsn pg_current_wal_lsn
@@ -18,7 +23,7 @@ VOLATILE_AND_HARMLESS = frozenset(
     pg_last_wal_replay_lsn pg_last_xact_replay_timestamp pg_notification_queue_usage pg_partition_ancestors
     pg_partition_tree pg_relation_size pg_safe_snapshot_blocking_pids pg_sequence_last_value pg_sleep pg_sleep_for
     pg_sleep_until pg_table_size pg_tablespace_size pg_total_relation_size pg_xact_commit_timestamp pg_xact_status
-    random setseed timeofday txid_status""".split()
+    random setseed timeofday txid_status"""
 )
 
 
@@ -73,4 +78,4 @@ async def _shows_the_canary(connection: asyncpg.Connection, name: str) -> bool:
         found = await connection.fetchval(f'select t."{name}"::text from dotted t')
     except asyncpg.PostgresError:
         return False
-    return "canary" in str(found) or "canary".encode().hex() in str(found)
+    return "canary" in str(found) or b"canary".hex() in str(found)

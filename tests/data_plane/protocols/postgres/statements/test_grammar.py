@@ -12,20 +12,25 @@ from data_plane.protocols.postgres.statements.findings import Findings
 from data_plane.protocols.postgres.statements.table import NOT_A_STATEMENT, STATEMENTS, judge
 from data_plane.protocols.postgres.statements.tree import inline_kind
 
+
+def words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
 NODES = {name: node for name, node in vars(ast).items() if inspect.isclass(node) and issubclass(node, ast.Node)}
 STATEMENT_NODES = sorted(name for name in NODES if name.endswith("Stmt"))
 # Made by analysis and planning: a parser never gives them.
-ANALYSED = frozenset(
+ANALYSED = words(
     """Aggref AlternativeSubPlan ArrayCoerceExpr ArrayExpr CallContext CaseTestExpr CoerceToDomain CoerceToDomainValue
     CoerceViaIO CollateExpr ConvertRowtypeExpr FieldSelect FieldStore FromExpr FuncExpr InferenceElem InlineCodeBlock
     JsonConstructorExpr JsonExpr MergeAction OnConflictExpr OpExpr Param Query RTEPermissionInfo RangeTblEntry
     RangeTblFunction RangeTblRef RelabelType ReturningExpr RowCompareExpr RowMarkClause ScalarArrayOpExpr
     SortGroupClause SubPlan SubscriptingRef TableFunc TableSampleClause TargetEntry Var WindowClause WindowFunc
-    WindowFuncRunCondition WithCheckOption JsonTablePath JsonTablePathScan JsonTableSiblingJoin""".split()
+    WindowFuncRunCondition WithCheckOption JsonTablePath JsonTablePathScan JsonTableSiblingJoin"""
 )
 # Read by the judge of the statement they stand in, never visited by themselves.
-READ_IN_PLACE = frozenset(
-    "CommonTableExpr IntoClause LockingClause MergeWhenClause WithClause JsonTablePathSpec ReturningOption".split()
+READ_IN_PLACE = words(
+    "CommonTableExpr IntoClause LockingClause MergeWhenClause WithClause JsonTablePathSpec ReturningOption"
 )
 ABSTRACT = frozenset(("Expr", "Node", "ValUnion"))
 
