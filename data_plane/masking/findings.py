@@ -73,8 +73,7 @@ def _ends(text: bytes, start: int, end: int, inside: Callable[[bytes], bool]) ->
 
 
 def card(text: bytes, start: int, end: int) -> Span | None:
-    if start and text[start - 1 : start].isdigit():
-        return None
+    """The search begins at the first of a run of digits, so that only the end is to be found."""
     for digits, stop in _ends(text, start, end, bytes.isdigit):
         if checksums.card(digits):
             return start, stop

@@ -22,6 +22,8 @@ from data_plane.protocols.postgres.interface import Classifier, SearchPath
 from data_plane.protocols.postgres.protection import ByName, Protection, close
 
 _REMEMBERED: Final = 20_000
+_ANNOUNCED: Final = 1_000
+_STICKY: Final = 64
 _OWN_SCHEMA: Final = '"$user"'
 
 MaskedColumns = tuple[tuple[str, Strategy], ...]
@@ -43,6 +45,7 @@ class Catalogue:
         self._protections: dict[MaskedColumns, Protection] = {}
         self._sticky: dict[MaskedColumns, dict[int, dict[int, Strategy]]] = {}
         self._resolved: dict[SearchPath, dict[Subject, Subject]] = {}
+        self._open: set[Subject] = set()  # answers with a name that is not known
         self._announced: dict[str, str] = {}  # name: schema, of relations that are being made
 
     # ------------------------------------------------------------------ loading
@@ -50,16 +53,15 @@ class Catalogue:
     def loaded(self, data: CatalogData | None, changes: int) -> None:
         """`data` None: nothing is different. `changes` is what `self.changes` was when the load began."""
         was_stale, self.stale = self.stale, changes != self.changes
-        if not self.stale:
-            self._announced = {}
         if data is not None:
             self.data = data
             self._by_name = ByName(data)
             self._names = None
             self._protections = {}
+            self._resolved = {}
+            self._open = set()
         if data is not None or was_stale != self.stale:
             self.epoch += 1
-        self._resolved = {}
 
     def changed(self) -> None:
         self.changes += 1
@@ -75,6 +77,8 @@ class Catalogue:
         protection = self._protections.get(key)
         if protection is None:
             protection = close(self.data, self._by_name, masks, self._classifier, self._sticky.get(key, {}))
+            while len(self._sticky) >= _STICKY:
+                del self._sticky[next(iter(self._sticky))]
             self._protections[key] = protection
             self._sticky[key] = {oid: dict(columns) for oid, columns in protection.columns.items()}
         return protection
@@ -115,6 +119,8 @@ class Catalogue:
             if len(known) >= _REMEMBERED:
                 known.clear()
             resolved = known[subject] = self._resolve(subject, path)
+        if resolved in self._open:
+            self._wanted(False)
         return resolved
 
     def _resolve(self, subject: Subject, path: SearchPath) -> Subject:
@@ -125,7 +131,13 @@ class Catalogue:
             else resource
             for resource in subject.resources
         )
-        return subject if resources == subject.resources else msgspec.structs.replace(subject, resources=resources)
+        if resources != subject.resources:
+            subject = msgspec.structs.replace(subject, resources=resources)
+        if any(
+            candidate.startswith("?.") for item in resources if item.kind == "relation" for candidate in item.candidates
+        ):
+            self._open.add(subject)
+        return subject
 
     def _candidates(self, resource: Resource, path: SearchPath, *, creates: bool) -> Resource:
         found: list[str] = []
@@ -145,10 +157,18 @@ class Catalogue:
         home = next((schema for schema in schemas if schema in self.data.schemas), "")
         found = next((f"{schema}.{name}" for schema in searched if self._by_name.relation(schema, name)), "")
         if creates and home:
-            self._announced[name] = home
+            self._announce(name, home)
             return [made for made in dict.fromkeys((f"{home}.{name}", found)) if made]
         if found:
             return [found]
-        self._wanted(False)
         announced = self._announced.get(name)
         return [f"{announced}.{name}" if announced in schemas else f"?.{name}"]
+
+    def _announce(self, name: str, schema: str) -> None:
+        """A relation that is being made has its name at once: it is not in the catalogue before its transaction has
+        committed. What the catalogue has under the name comes first."""
+        if self._announced.pop(name, schema) != schema or len(self._announced) >= _ANNOUNCED:
+            self._resolved = {}
+        while len(self._announced) >= _ANNOUNCED:
+            del self._announced[next(iter(self._announced))]
+        self._announced[name] = schema

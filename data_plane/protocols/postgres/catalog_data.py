@@ -37,8 +37,8 @@ class CatalogData(msgspec.Struct, frozen=True):
     inherits: tuple[tuple[int, int], ...]  # parent, child
     generated: tuple[tuple[int, int, int], ...]  # relation, generated attnum, attnum that it reads
     schemas: frozenset[str]
-    builtin_functions: frozenset[str]  # names in pg_catalog that came with the server
-    user_functions: frozenset[str]  # names in any schema that did not
+    builtin_functions: frozenset[str]  # names that came with the server, or immutable ones written in C
+    user_functions: frozenset[str]  # names of all others: they may read anything
 
 
 NOTHING = CatalogData(

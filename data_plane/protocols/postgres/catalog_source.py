@@ -56,10 +56,12 @@ _VIEW_READS: Final = """
 select distinct r.ev_class as oid, d.refobjid as reads, d.refclassid = 'pg_proc'::regclass as function
 from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
 where r.ev_type = '1' and r.ev_class >= 16384 and d.refobjid <> r.ev_class
-  and (d.refclassid = 'pg_class'::regclass or d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384)
+  and (d.refclassid = 'pg_class'::regclass or d.refclassid = 'pg_proc'::regclass and d.refobjid in
+    (select oid from pg_proc where oid >= 16384 and not (provolatile = 'i' and prolang in (12, 13))))
 """
 _FUNCTIONS: Final = """
-select distinct proname, oid < 16384 and pronamespace = 'pg_catalog'::regnamespace as builtin
+select distinct proname, oid < 16384 and pronamespace = 'pg_catalog'::regnamespace
+  or provolatile = 'i' and prolang in (12, 13) as builtin
 from pg_proc p where oid >= 16384 or pronamespace = 'pg_catalog'::regnamespace
 """
 

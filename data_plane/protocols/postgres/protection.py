@@ -131,20 +131,22 @@ def close(
     return Protection(data, columns, by_name)
 
 
-def _pattern(column: str) -> Pattern[str]:
-    """`schema.table.column` with globs in each part; missing parts on the left match anything, to be careful."""
-    parts = column.casefold().split(".")
-    return compile(translate("\0".join([*["*"] * (3 - len(parts)), *parts])))
+def _patterns(column: str) -> tuple[Pattern[str], Pattern[str]]:
+    """Of `schema.table` and of `column`, with globs in each part; missing parts on the left match anything."""
+    parts = column.casefold().split(".", 2)
+    schema, table, name = ["*"] * (3 - len(parts)) + parts
+    return compile(translate(f"{schema}\0{table}")), compile(translate(name))
 
 
 def _named(data: CatalogData, masks: Iterable[ColumnMask], columns: Columns) -> None:
-    patterns = [(_pattern(mask.column), mask.strategy) for mask in masks]
+    patterns = [(*_patterns(mask.column), mask.strategy) for mask in masks]
     for relation in data.relations.values():
-        for attnum, name in relation.columns.items():
-            path = f"{relation.schema}\0{relation.name}\0{name}".casefold()
-            for pattern, strategy in patterns:
-                if pattern.match(path):
-                    _protect(columns, relation.oid, attnum, strategy)
+        path = f"{relation.schema}\0{relation.name}".casefold()
+        for table, column, strategy in patterns:
+            if relation.columns and table.match(path):
+                for attnum, name in relation.columns.items():
+                    if column.match(name.casefold()):
+                        _protect(columns, relation.oid, attnum, strategy)
 
 
 def _protect(columns: Columns, oid: int, attnum: int, strategy: Strategy) -> None:

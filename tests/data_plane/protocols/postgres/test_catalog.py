@@ -6,7 +6,7 @@ from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.interface import SearchPath
 
-from .masking_catalogue import VIEWS, catalogue, data
+from .masking_catalogue import VIEWS, catalogue, data, relation
 
 PUBLIC = SearchPath(("public",), frozenset())
 
@@ -54,8 +54,10 @@ def test_what_is_not_known_stays_open_and_is_asked_for() -> None:
     asked: list[bool] = []
     known = Catalogue(VIEWS, asked.append)
     known.loaded(data(), 0)
-    assert names(known, subject("?.nobody")) == [("?.nobody",)]
-    assert asked == [False]
+    unknown = subject("?.nobody")
+    assert names(known, unknown) == [("?.nobody",)]
+    assert names(known, unknown) == [("?.nobody",)]
+    assert asked == [False, False]
 
 
 def test_functions_and_written_schemas_are_left_as_they_are() -> None:
@@ -70,6 +72,8 @@ def test_the_same_question_has_the_same_answer_until_the_catalogue_changes() -> 
     asked = subject("?.orders")
     first = known.resolve(asked, PUBLIC)
     assert known.resolve(asked, SearchPath(("public",), frozenset())) is first
+    known.loaded(None, known.changes)
+    assert known.resolve(asked, PUBLIC) is first
     known.loaded(data(fingerprint="2"), known.changes)
     assert known.resolve(asked, PUBLIC).resources == first.resources
 
@@ -80,8 +84,12 @@ def test_what_is_being_made_has_its_name_before_the_next_load() -> None:
     known.changed()
     assert names(known, subject("?.fresh")) == [("public.fresh",)]
     assert names(known, subject("?.fresh"), SearchPath(("sales",), frozenset())) == [("?.fresh",)]
-    known.loaded(None, known.changes)
-    assert names(known, subject("?.fresh")) == [("?.fresh",)]
+    known.loaded(data(fingerprint="2"), known.changes)  # its transaction has not committed yet
+    assert names(known, subject("?.fresh")) == [("public.fresh",)]
+    both = SearchPath(("sales", "public"), frozenset())
+    elsewhere = {**known.data.relations, 78: relation(78, "fresh", ["a"], schema="sales")}
+    known.loaded(data(fingerprint="3", relations=elsewhere), known.changes)
+    assert names(known, subject("?.fresh"), both) == [("sales.fresh",)]
 
 
 def test_a_table_made_where_another_path_has_one_of_its_name_may_be_either() -> None:

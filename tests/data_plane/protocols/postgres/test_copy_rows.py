@@ -69,6 +69,11 @@ def test_csv_with_header_quotes_and_newlines() -> None:
     assert b"3," + MARK + b',""\n' in out
 
 
+def test_a_newline_inside_quotes_ends_no_row() -> None:
+    made = plan(copying("?.customers", "id", "ssn", "name", format="csv"))
+    assert all_of(made, b'1,"07\n', b'8",x\n2,,y\n') == b"1," + MARK + b",x\n2,,y\n"
+
+
 def test_binary() -> None:
     row = struct.pack("!hi", 2, 1) + b"1" + struct.pack("!i", len(CANARY)) + CANARY
     none = struct.pack("!hi", 2, 1) + b"2" + b"\xff" * 4

@@ -73,6 +73,16 @@ def test_a_row_that_contradicts_itself_becomes_a_row_of_nulls(bad: bytes) -> Non
         assert CANARY not in plan.mask_rows(bad + good)
 
 
+def test_a_field_that_runs_into_the_next_row_takes_nothing_of_it() -> None:
+    reaching = row(b"1", b"x" * 20, b"x").replace(struct.pack("!I", 20), struct.pack("!I", 60))
+    following = row(b"2", b"y" * 100, b"z")
+    for plan in (ColumnMasks(3, {1: MARK}), ColumnMasks(3, {2: MARK}), ColumnMasks(3, {0: None, 2: MARK})):
+        out = values(plan.mask_rows(reaching + following))
+        assert out[0] == [None] * 3
+        assert len(out) == 2
+        assert out[1][1] in (MARK, b"y" * 100)
+
+
 def test_a_batch_in_which_nothing_is_found_is_the_same_object() -> None:
     rows = row(b"1", b"nothing to see", b"x") * 100
     assert looking(text(0), text(1), text(2)).mask_rows(rows) is rows
