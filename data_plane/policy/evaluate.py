@@ -19,7 +19,6 @@ import msgspec
 from data_plane.gate.interface import Action, Decision, Effect, SessionFacts, Subject
 from data_plane.policy import conditions
 from data_plane.policy.conditions import Facts, Truth
-from data_plane.policy.globs import Patterns
 from data_plane.policy.rules import CompiledPolicy, CompiledRule, selects
 
 BUILT_IN_CONNECT = "builtin/connect"
@@ -137,20 +136,18 @@ def _may_fire(rule: CompiledRule, subject: Subject) -> bool:
 
 def _fires(rule: CompiledRule, seen: _Seen) -> bool:
     strict = rule.effect is not Effect.ALLOW
-    if rule.tables is not None and not _matched(rule.tables, seen.relations, strict=strict):
-        return False
-    if rule.functions is not None and not _matched(rule.functions, seen.functions, strict=strict):
-        return False
+    if (tables := rule.tables) is not None:
+        names = seen.relations
+        if not (tables.any_perhaps(names) if strict else tables.all_surely(names)):
+            return False
+    if (functions := rule.functions) is not None:
+        names = seen.functions
+        if not (functions.any_perhaps(names) if strict else functions.all_surely(names)):
+            return False
     if rule.condition is None:
         return True
     truth = rule.condition.holds(seen.facts)
     return truth is Truth.TRUE or (strict and truth is Truth.ERROR)
-
-
-def _matched(patterns: Patterns, names: frozenset[str], *, strict: bool) -> bool:
-    if strict:
-        return patterns.touches(names)
-    return bool(names) and all(patterns.surely(name) for name in names)
 
 
 def _merged(fired: Sequence[CompiledRule]) -> Decision:

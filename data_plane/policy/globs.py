@@ -46,33 +46,46 @@ def covers(wide: str, narrow: str) -> bool:
 class Patterns:
     """A rule's list of patterns, with plain names looked up instead of matched."""
 
-    __slots__ = ("_open", "_plain", "_wild")
+    __slots__ = ("_all", "_others", "_plain", "_prefixes")
 
     def __init__(self, patterns: Iterable[str]) -> None:
-        listed = tuple(patterns)
-        self._plain = frozenset(pattern for pattern in listed if "*" not in pattern)
-        self._wild = tuple(pattern for pattern in listed if "*" in pattern)
-        self._open = tuple(listed)
+        self._all = tuple(patterns)
+        wild = [pattern for pattern in self._all if "*" in pattern]
+        self._plain = frozenset(pattern for pattern in self._all if "*" not in pattern)
+        self._prefixes = tuple(pattern[:-1] for pattern in wild if pattern.index("*") == len(pattern) - 1)
+        self._others = tuple(pattern for pattern in wild if pattern.index("*") < len(pattern) - 1)
 
     def surely(self, name: str) -> bool:
         """For allowing: the name as a whole matches. An unknown schema matches only where any schema does."""
-        if name in self._plain:
+        if name in self._plain or name.startswith(self._prefixes):
             return True
-        return any(matches(pattern, name) for pattern in self._wild)
+        return bool(self._others) and any(matches(pattern, name) for pattern in self._others)
+
+    def all_surely(self, names: frozenset[str]) -> bool:
+        """Every name matches, and there is one."""
+        if not names:
+            return False
+        for name in names:  # noqa: SIM110  # a generator costs as much as the work
+            if not self.surely(name):
+                return False
+        return True
 
     def perhaps(self, name: str) -> bool:
         """For holding and denying: it matches, or might, when its schema is not known."""
-        if name.startswith(UNKNOWN_SCHEMA):
-            return self._perhaps_in_some_schema(name[len(UNKNOWN_SCHEMA) :])
-        return self.surely(name)
+        if self.surely(name):
+            return True
+        return name.startswith(UNKNOWN_SCHEMA) and self._perhaps_in_some_schema(name[len(UNKNOWN_SCHEMA) :])
 
-    def touches(self, names: frozenset[str]) -> bool:
-        """Whether any of the names perhaps matches."""
+    def any_perhaps(self, names: frozenset[str]) -> bool:
         if not self._plain.isdisjoint(names):
             return True
-        if not self._wild and not any(name.startswith(UNKNOWN_SCHEMA) for name in names):
-            return False
-        return any(self.perhaps(name) for name in names)
+        prefixes, others = self._prefixes, self._others
+        for name in names:
+            if name.startswith(prefixes) or (others and self.surely(name)):
+                return True
+            if name.startswith(UNKNOWN_SCHEMA) and self.perhaps(name):
+                return True
+        return False
 
     def _perhaps_in_some_schema(self, bare: str) -> bool:
-        return any(pattern == "*" or matches(pattern.partition(".")[2], bare) for pattern in self._open)
+        return any(pattern == "*" or matches(pattern.partition(".")[2], bare) for pattern in self._all)
