@@ -28,7 +28,37 @@ _BUILT_IN_SESSION = Decision(Effect.ALLOW, ("builtin/session",))
 _UNMATCHED = Decision(Effect.DENY, (), "no rule allows this here")
 
 
-_Candidates = tuple[tuple[CompiledRule, ...], tuple[CompiledRule, ...], tuple[CompiledRule, ...]]  # deny, hold, allow
+@final
+class _Candidates:
+    """Rules of one effect that action and verbs do not rule out. Those that name tables are found by a table's name."""
+
+    __slots__ = ("_by_table", "_every", "_others")
+
+    def __init__(self, rules: Iterable[CompiledRule]) -> None:
+        self._every = tuple(rules)
+        self._others: list[CompiledRule] = []
+        self._by_table: dict[str, list[CompiledRule]] = {}
+        for rule in self._every:
+            keys = rule.tables.keys if rule.tables is not None else None
+            if keys is None:
+                self._others.append(rule)
+            for key in keys or ():
+                self._by_table.setdefault(key, []).append(rule)
+
+    def fired(self, seen: _Seen) -> list[CompiledRule]:
+        if not self._by_table:
+            return [rule for rule in self._every if _fires(rule, seen)]
+        found = dict.fromkeys(self._others)
+        for name in seen.relations:
+            schema, dot, _ = name.partition(".")
+            if schema == "?":
+                return [rule for rule in self._every if _fires(rule, seen)]
+            for key in (name, schema + dot):
+                if key in self._by_table:
+                    found.update(dict.fromkeys(self._by_table[key]))
+        return sorted((rule for rule in found if _fires(rule, seen)), key=_name)
+
+
 _MOST_REMEMBERED = 512
 
 
@@ -43,7 +73,7 @@ class SessionPolicy:
         self.selected = bool(chosen)
         self._values = conditions.session_values(session, database)
         self._rules = tuple(sorted((rule for policy in chosen for rule in policy.rules), key=_name))
-        self._remembered: dict[tuple[Action, bool, tuple[str, ...]], _Candidates] = {}
+        self._remembered: dict[tuple[Action, bool, tuple[str, ...]], tuple[_Candidates, ...]] = {}
         self.masks = _session_masks(chosen, Facts(self._values))
 
     def decide(self, subject: Subject) -> Decision:
@@ -62,12 +92,10 @@ class SessionPolicy:
     def _decide(self, subject: Subject) -> Decision:
         denies, holds, allows = self._candidates(subject)
         seen = _Seen(subject, self._values)
-        fired = [rule for rule in denies if _fires(rule, seen)]
-        if fired:
+        if fired := denies.fired(seen):
             return _merged(fired)
-        allowed = [rule for rule in allows if _fires(rule, seen)]
-        held = [rule for rule in holds if _fires(rule, seen)]
-        if held:
+        allowed = allows.fired(seen)
+        if held := holds.fired(seen):
             return _held(held, allowed)
         if allowed:
             return _merged(allowed)
@@ -75,17 +103,16 @@ class SessionPolicy:
             return _BUILT_IN_SESSION
         return _UNMATCHED
 
-    def _candidates(self, subject: Subject) -> _Candidates:
+    def _candidates(self, subject: Subject) -> tuple[_Candidates, ...]:
         """The rules that action and verbs do not rule out; few combinations occur, so they are remembered."""
         key = (subject.action, subject.understood, subject.verbs)
         found = self._remembered.get(key)
         if found is None:
             fitting = [rule for rule in self._rules if _may_fire(rule, subject)]
-            denies, holds, allows = (
-                tuple(rule for rule in fitting if rule.effect is effect)
+            found = tuple(
+                _Candidates(rule for rule in fitting if rule.effect is effect)
                 for effect in (Effect.DENY, Effect.HOLD, Effect.ALLOW)
             )
-            found = (denies, holds, allows)
             if len(self._remembered) >= _MOST_REMEMBERED:
                 self._remembered.clear()
             self._remembered[key] = found

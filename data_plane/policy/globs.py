@@ -55,6 +55,13 @@ class Patterns:
         self._prefixes = tuple(pattern[:-1] for pattern in wild if pattern.index("*") == len(pattern) - 1)
         self._others = tuple(pattern for pattern in wild if pattern.index("*") < len(pattern) - 1)
 
+    @property
+    def keys(self) -> tuple[str, ...] | None:
+        """Whole names, and `schema.` for a whole schema, when the patterns are nothing else: they can be looked up."""
+        if self._others or any(prefix.find(".") != len(prefix) - 1 for prefix in self._prefixes):
+            return None
+        return (*self._plain, *self._prefixes)
+
     def surely(self, name: str) -> bool:
         """For allowing: the name as a whole matches. An unknown schema matches only where any schema does."""
         if name in self._plain or name.startswith(self._prefixes):

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_plane.gate.interface import Effect
+from data_plane.policy import evaluate
 from data_plane.policy.evaluate import SessionPolicy, combined
 from data_plane.policy.rules import compile_policy
 from tests.support.policies import DDL, READS, WRITES, allow, decider, deny, hold, policy, session, subject
@@ -242,3 +243,11 @@ def test_deciding_never_raises_and_never_allows_nonsense(rules: list[dict], nons
     decision = decider(*rules).decide(nonsense)
     if not hasattr(nonsense, "action"):
         assert decision.effect is Effect.DENY
+
+
+@given(rules(), subjects)
+def test_looking_rules_up_by_table_finds_what_trying_each_finds(rules: list[dict], what) -> None:
+    policy_of_session = decider(*rules)
+    seen = evaluate._Seen(what, policy_of_session._values)
+    for candidates in policy_of_session._candidates(what):
+        assert candidates.fired(seen) == [rule for rule in candidates._every if evaluate._fires(rule, seen)]
