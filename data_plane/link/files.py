@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -39,3 +40,12 @@ def _sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def kept_secret(file: Path, make: Callable[[], bytes]) -> bytes:
+    """The bytes of a file that only this user can read, made at the first call."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        write_atomically(file, make())
+        return file.read_bytes()

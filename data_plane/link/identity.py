@@ -60,6 +60,7 @@ class IdentityStore:
         self._file = directory / "identity"
         self.listener_pem = directory / "listener.pem"  # key and chain
         self.ca_pem = directory / "ca.pem"
+        self.lock_file = directory / "identity.lock"  # held by the one worker that enrols or renews
 
     def load(self) -> Identity | None:
         try:

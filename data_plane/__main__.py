@@ -1,0 +1,100 @@
+"""`python -m data_plane --config agent.toml`: runs the agent until SIGTERM or SIGINT, then drains.
+
+Enrols first when the state directory holds no identity yet. With `workers` above 1 this process only watches the
+workers, which are the same command with `--worker N`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+import structlog
+import uvloop
+
+from data_plane import config as configuration
+from data_plane.assembly import VERSION, Worker
+from data_plane.config import Config, ConfigError
+from data_plane.link import enrolment
+from data_plane.link.enrolment import EnrolmentError
+from data_plane.link.files import private_directory
+from data_plane.link.identity import Identity, IdentityStore
+from data_plane.runtime.workers import Workers
+
+log = structlog.get_logger(__name__)
+
+_OWN_NAMES = ("localhost", "127.0.0.1", "::1")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="assentry agent", description="Runs one agent.")
+    parser.add_argument("--config", type=Path, required=True, help="the agent's TOML file")
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    try:
+        config = configuration.load(arguments.config)
+        _configure_logs(config.settings.log_level)
+        uvloop.run(_run(config, arguments.worker))
+    except (ConfigError, EnrolmentError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+async def _run(config: Config, worker: int | None) -> None:
+    store = IdentityStore(private_directory(config.state))
+    identity = store.load() or await _enrol(config, store)
+    store.write_pem_files(identity)
+    stop = asyncio.Event()
+    if worker is None and config.settings.workers > 1:
+        _on_signals(stop)
+        command = [sys.executable, "-m", "data_plane", "--config", str(config.file), "--worker"]
+        patience = config.settings.drain_seconds + 20
+        await Workers(config.settings.workers, lambda index: [*command, str(index)], patience).run(stop)
+        return
+    process = Worker(config, worker or 0, store, identity)
+    _on_signals(process.agent.stop)
+    await process.run()
+
+
+async def _enrol(config: Config, store: IdentityStore) -> Identity:
+    hosts = {address.host for address in config.listeners.values()} - {"0.0.0.0", "::"}  # noqa: S104 - compared only
+    identity = await enrolment.enrol(
+        address=config.enrolment,
+        ca=config.control_plane_ca,
+        token=config.join_token,
+        agent_name=config.settings.name,
+        listener_names=sorted({*_OWN_NAMES, *hosts, *config.settings.listen_names}),
+        version=VERSION,
+    )
+    store.keep(identity)
+    log.info("enrolled", agent=identity.agent_id, deployment=identity.deployment)
+    return identity
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+
+
+def _configure_logs(level: str) -> None:
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""Puts one agent process together: the only place of the data plane that knows every part and every adapter.
+
+A process is one agent instance: it has its own folder, journal, spool and stream. The workers of one agent share the
+enrolment, the nonce database, the folder of cancel sockets and the listening ports.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import secrets
+import ssl
+from collections.abc import Mapping
+from importlib import metadata
+
+import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from data_plane.config import Config
+from data_plane.credentials.local import LocalCredential
+from data_plane.gate.policy_admission import PolicyAdmission
+from data_plane.gate.services import GateServices
+from data_plane.gate.tickets import Tickets
+from data_plane.identifiers import ApprovalId, SessionId, TargetName
+from data_plane.link import wire
+from data_plane.link.approvals import LinkApprovals
+from data_plane.link.client import Link
+from data_plane.link.files import kept_secret
+from data_plane.link.identity import Identity, IdentityStore
+from data_plane.link.journal import Journal
+from data_plane.link.lease import Lease
+from data_plane.link.messages import Load, Notice
+from data_plane.link.nonces import SpentNonces
+from data_plane.link.renewal import Renewal
+from data_plane.link.snapshots import SnapshotStore
+from data_plane.link.stream import Parts
+from data_plane.policy.model import MaskSpec
+from data_plane.policy.snapshot import PolicyState
+from data_plane.protocols.interface import ALPN, Endpoint, Process, ProtocolService
+from data_plane.protocols.registry import PROTOCOLS
+from data_plane.recording.shelf import Shelf
+from data_plane.recording.spool import Spool
+from data_plane.recording.upload import Uploader
+from data_plane.runtime import tls
+from data_plane.runtime.agent import Agent
+from data_plane.runtime.clock import SystemClock
+from data_plane.runtime.listener import Listener
+from data_plane.runtime.metrics import Figures, MetricsServer
+from data_plane.runtime.session import Sessions
+from data_plane.runtime.tasks import spawn
+
+log = structlog.get_logger(__name__)
+
+VERSION = metadata.version("assentry")
+_NO_MASKS: Mapping[str, MaskSpec] = {}
+_PROTOCOL = "postgres"  # of every endpoint, until targets of others can be declared
+
+
+class LinkedAgent(Agent):
+    """Adds what only the spool knows."""
+
+    shelf: Shelf
+    sessions: Sessions
+
+    def load(self) -> Load:
+        return Load(self.sessions.count, self.sessions.held_count, self.shelf.size)
+
+
+class Worker:
+    """One process. Made inside a running event loop, after enrolment."""
+
+    def __init__(self, config: Config, index: int, store: IdentityStore, identity: Identity) -> None:
+        self._config, self._index, self._store, self._identity = config, index, store, identity
+        self._folder = config.state / f"worker-{index}"
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._clock = SystemClock()
+        self._tls: tuple[Identity, ssl.SSLContext] | None = None
+        self.sessions = Sessions()
+        self._storage()
+        self._policy()
+        self._recording()
+        self._admission()
+        self._link()
+
+    # -------------------------------------------------------------- parts
+
+    def _storage(self) -> None:
+        self._nonces = SpentNonces(self._config.state / "nonces.db", self._clock)
+        self._journal = Journal(self._folder / "journal.db", self._clock)
+        self._journal.recover(self._nonces)
+        self._lease = Lease(self._folder / "lease", self._clock)
+        self._snapshots = SnapshotStore(self._folder / "snapshot")
+
+    def _policy(self) -> None:
+        """The snapshot that is kept on disk is verified like one that arrives."""
+        self.policy = PolicyState(
+            deployment=self._identity.deployment,
+            agent_name=self._identity.agent_name,
+            keys=self._identity.signing_keys,
+            decode=wire.snapshot_contents,
+        )
+        kept = self._snapshots.load()
+        if kept is not None:
+            log.info("the snapshot of the last run", outcome=type(self.policy.apply(kept)).__name__)
+
+    def _recording(self) -> None:
+        seed = kept_secret(self._folder / "recording.key", lambda: secrets.token_bytes(32))
+        self._key = Ed25519PrivateKey.from_private_bytes(seed)
+        self._shelf = Shelf(self._folder / "spool", self._config.settings.spool_bytes)
+        self._shelf.recover()
+        self._uploader = Uploader(self._shelf, self._recording_broken)
+        self._spool = Spool(
+            self._shelf,
+            clock=self._clock,
+            reports=self._journal,
+            sign=self._key.sign,
+            on_sealed=self._uploader.sealed,
+        )
+
+    def _recording_broken(self, session_id: str, why: str) -> None:
+        self._journal.append(Notice("recording-broken", f"{session_id}: {why}"))
+
+    def _admission(self) -> None:
+        self._approvals = LinkApprovals(self._journal, self._clock, lambda: self._stream.reachable)
+        services = GateServices(
+            state=self.policy,
+            lease=self._lease,
+            approvals=self._approvals,
+            nonces=self._nonces,
+            clock=self._clock,
+            decode_grant=wire.grant_contents,
+            agent_instance=self._journal.instance_id,
+            new_approval_id=lambda: ApprovalId(f"apr_{secrets.token_hex(16)}"),
+            tickets=Tickets(self._approvals),
+        )
+        self._doors = PolicyAdmission(
+            services,
+            recorders=self._spool,
+            reports=self._journal,
+            new_session_id=lambda: SessionId(f"ses_{secrets.token_hex(12)}"),
+            end_session=self.sessions.terminate,
+        )
+
+    def _link(self) -> None:
+        self.agent = LinkedAgent(self.sessions, self._doors, self._config.settings.drain_seconds)
+        self.agent.shelf, self.agent.sessions = self._shelf, self.sessions
+        self._parts = Parts(
+            self.agent, self._approvals, self._journal, self.policy, self._snapshots, self._lease, self._clock
+        )
+        self._renewal = Renewal(self._store, self._identity, self._config.settings.control_plane, self._clock)
+        self._stream = Link(
+            address=self._config.settings.control_plane,
+            identity=lambda: self._renewal.identity,
+            parts=self._parts,
+            uploader=self._uploader,
+            version=VERSION,
+            recording_keys=[base64.b64encode(self._key.public_key().public_bytes_raw()).decode()],
+        )
+
+    # -------------------------------------------------------------- life
+
+    async def run(self) -> None:
+        """Serves until `agent.stop` is set, then drains."""
+        self._spool.start()
+        service = PROTOCOLS[_PROTOCOL](Process(self._config.state / "workers", f"worker-{self._index}"))
+        await service.start()
+        linked = spawn(self._stream.run(), "link")
+        renewing = spawn(self._renewal.run(), "renewal")
+        metrics = self._metrics()
+        try:
+            await self._listen(service)
+            await self.agent.stop.wait()
+            await self.agent.drained(self._shipped)
+        finally:
+            metrics.close()
+            for task in (linked, renewing):
+                task.cancel()
+            await asyncio.wait([linked, renewing])
+            await service.close()
+            await asyncio.to_thread(self._close)
+
+    async def _listen(self, service: ProtocolService) -> None:
+        mask_key = kept_secret(self._config.state / "mask.key", lambda: secrets.token_bytes(32))
+        listeners = []
+        for name, address in self._config.listeners.items():
+            serve = service.serving(self._endpoint(TargetName(name), mask_key))
+            listener = Listener(serve, tls=self._listener_tls)
+            await listener.start(address.host, address.port, reuse_port=self._config.settings.workers > 1)
+            listeners.append(listener)
+            log.info("listening", target=name, host=address.host, port=listener.port)
+        self.agent.listeners = listeners
+
+    def _endpoint(self, name: TargetName, mask_key: bytes) -> Endpoint:
+        settings = self._config.settings.targets[name]
+        return Endpoint(
+            target=name,
+            admission=self._doors,
+            credentials=LocalCredential(settings.username, self._config.passwords[name]),
+            sessions=self.sessions,
+            clock=self._clock,
+            masks=self._masks,
+            mask_key=mask_key,
+            tls=self._listener_tls,
+            tls_required=settings.client_tls == "required",
+        )
+
+    def _masks(self) -> Mapping[str, MaskSpec]:
+        return self.policy.current.masks if self.policy.current else _NO_MASKS
+
+    def _listener_tls(self) -> ssl.SSLContext:
+        """Made anew when the certificate has been renewed."""
+        identity = self._renewal.identity
+        if self._tls is None or self._tls[0] is not identity:
+            pem = self._store.listener_pem
+            ca = identity.ca_certificates.decode()
+            self._tls = (identity, tls.serving(pem, pem, ca, ALPN[_PROTOCOL]))
+        return self._tls[1]
+
+    def _metrics(self) -> MetricsServer:
+        figures = {
+            "open_sessions": ("Sessions that are open", lambda: float(self.sessions.count)),
+            "held_operations": ("Operations that wait for people", lambda: float(self.sessions.held_count)),
+            "spool_bytes": ("Recordings that wait for upload", lambda: float(self._shelf.size)),
+            "link_connected": ("1: there is a stream to the control plane", lambda: float(self._stream.reachable)),
+            "lease_seconds": ("How long the lease still runs", lambda: float(self._lease.seconds_left)),
+            "snapshot_version": ("The policy snapshot in force", lambda: float(self.policy.version)),
+        }
+        address = self._config.metrics
+        return MetricsServer(address.host, address.port + self._index, Figures(figures), self._unready)
+
+    def _unready(self) -> str:
+        if not self.agent.listeners:
+            return "not listening yet"
+        if self.policy.current is None:
+            return "no policy snapshot yet"
+        if self._doors.draining:
+            return "draining"
+        return "" if self._lease.valid else "no lease: the control plane is out of reach"
+
+    async def _shipped(self) -> None:
+        """Recordings and reports that are complete leave while there is somebody to take them."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(5):
+                while self._stream.reachable and not (self._uploader.idle and self._acknowledged):  # noqa: ASYNC110
+                    await asyncio.sleep(0.02)
+
+    @property
+    def _acknowledged(self) -> bool:
+        return self._journal.first_report() > self._journal.durable
+
+    def _close(self) -> None:
+        self._spool.stop()
+        self._journal.close()
+        self._nonces.close()

@@ -1,0 +1,129 @@
+"""The agent's configuration: one TOML file. The only place of the data plane that reads files and environment for it.
+
+Every mistake is told with the file and the field (for TOML syntax also the line) and what to do.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from data_plane.runtime.secret import Secret
+
+
+class ConfigError(Exception):
+    """`args[0]` names the file and the field and says what to do."""
+
+
+class Address(msgspec.Struct, frozen=True):
+    host: str
+    port: int
+
+
+class TargetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One endpoint of this agent; what the target itself is comes in the snapshot under the same name."""
+
+    listen: str
+    username: str
+    password_file: str = ""
+    password_env: str = ""
+    client_tls: Literal["optional", "required"] = "optional"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    name: str
+    state: str
+    control_plane: str  # the link; enrolment is beside it, on the next port, unless told
+    control_plane_ca: str
+    targets: dict[str, TargetSettings]
+    enrolment: str = ""
+    join_token_file: str = ""
+    listen_names: tuple[str, ...] = ()
+    metrics: str = "127.0.0.1:9464"
+    workers: int = 1
+    spool_bytes: int = 4 << 30
+    drain_seconds: float = 30
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(msgspec.Struct, frozen=True):
+    """Settings that were checked, with addresses taken apart and secrets read."""
+
+    settings: Settings
+    file: Path
+    state: Path
+    enrolment: str
+    metrics: Address
+    listeners: dict[str, Address]
+    passwords: dict[str, Secret]
+
+    @property
+    def control_plane_ca(self) -> bytes:
+        return _read(self.file, "control_plane_ca", self.settings.control_plane_ca)
+
+    @property
+    def join_token(self) -> Secret:
+        if not self.settings.join_token_file:
+            raise ConfigError(f"{self.file}: this agent is not enrolled yet and join_token_file is not set")
+        return Secret(_read(self.file, "join_token_file", self.settings.join_token_file).decode().strip())
+
+
+def load(file: Path) -> Config:
+    """Raises ConfigError."""
+    settings = _settings(file)
+    link = _address(file, "control_plane", settings.control_plane)
+    metrics = _address(file, "metrics", settings.metrics)
+    if metrics.host not in {"127.0.0.1", "::1", "localhost"}:
+        raise ConfigError(f"{file}: metrics: must be a loopback address, it is not protected")
+    if not 1 <= settings.workers <= 64:
+        raise ConfigError(f"{file}: workers: from 1 to 64")
+    targets = settings.targets.items()
+    return Config(
+        settings=settings,
+        file=file,
+        state=Path(settings.state),
+        enrolment=settings.enrolment or f"{link.host}:{link.port + 1}",
+        metrics=metrics,
+        listeners={name: _address(file, f"targets.{name}.listen", target.listen) for name, target in targets},
+        passwords={name: _password(file, name, target) for name, target in targets},
+    )
+
+
+def _settings(file: Path) -> Settings:
+    try:
+        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Settings)
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _address(file: Path, field: str, text: str) -> Address:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise ConfigError(f"{file}: {field}: {text!r} is not host:port")
+    return Address(host.strip("[]"), int(port))
+
+
+def _password(file: Path, name: str, target: TargetSettings) -> Secret:
+    if bool(target.password_file) == bool(target.password_env):
+        raise ConfigError(f"{file}: targets.{name}: needs password_file or password_env, and not both")
+    if target.password_file:
+        raw = _read(file, f"targets.{name}.password_file", target.password_file).decode()
+        return Secret(raw.removesuffix("\n"))
+    if target.password_env not in os.environ:
+        raise ConfigError(f"{file}: targets.{name}.password_env: {target.password_env} is not in the environment")
+    return Secret(os.environ[target.password_env])
+
+
+def _read(file: Path, field: str, path: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{file}: {field}: {path} cannot be read: {error.strerror}") from error

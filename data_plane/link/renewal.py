@@ -1,0 +1,56 @@
+"""Keeps the agent's certificates young: renewed at two thirds of their life, by whichever worker gets there first."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+from typing import Final
+
+import structlog
+
+from data_plane.gate.ports import Clock
+from data_plane.link import enrolment
+from data_plane.link.identity import Identity, IdentityStore
+
+log = structlog.get_logger(__name__)
+
+_LOOK_SECONDS: Final = 60.0  # also how soon a worker sees what another has renewed
+
+
+class Renewal:
+    """`identity` is always the newest; the store's PEM files are replaced with it."""
+
+    def __init__(self, store: IdentityStore, identity: Identity, address: str, clock: Clock) -> None:
+        self._store, self.identity, self._address, self._clock = store, identity, address, clock
+
+    async def run(self) -> None:
+        while True:
+            await self.once()
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async def once(self) -> None:
+        """Takes over what another worker has renewed, or renews when it is time. A failure is tried again later."""
+        self._take_over()
+        if self._clock.now() < self.identity.renewal_at():
+            return
+        with self._store.lock_file.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return
+            await self._renew()
+
+    def _take_over(self) -> None:
+        kept = self._store.load()
+        if kept is not None and kept.expires_at() > self.identity.expires_at():
+            self.identity = kept
+
+    async def _renew(self) -> None:
+        names = self.identity.listener_names()
+        try:
+            self.identity = await enrolment.renew(self.identity, address=self._address, listener_names=names)
+        except enrolment.EnrolmentError as error:
+            log.warning("the certificates could not be renewed yet", reason=str(error))
+            return
+        self._store.keep(self.identity)
+        log.info("the certificates were renewed")

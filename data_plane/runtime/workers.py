@@ -1,0 +1,55 @@
+"""Several processes for one agent: started, watched, started again when one dies, stopped together.
+
+They share the listening ports (SO_REUSEPORT), so cores scale without anything being shared on the hot path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import structlog
+
+log = structlog.get_logger(__name__)
+
+_AGAIN_SECONDS: Final = 1.0
+_LOOK_SECONDS: Final = 0.2
+
+
+class Workers:
+    """`command(index)` starts one of them."""
+
+    def __init__(self, count: int, command: Callable[[int], Sequence[str]], stop_seconds: float) -> None:
+        self._count, self._command, self._stop_seconds = count, command, stop_seconds
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop` is set and all have ended."""
+        running = [self._start(index) for index in range(self._count)]
+        while not stop.is_set():
+            for index, process in enumerate(running):
+                if process.poll() is not None:
+                    log.error("a worker has ended and is started again", worker=index, status=process.returncode)
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    running[index] = self._start(index)
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await stop.wait()
+            except TimeoutError:
+                continue
+        await asyncio.to_thread(self._stop, running)
+
+    def _start(self, index: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command(index))  # noqa: S603 - our own interpreter and module
+
+    def _stop(self, running: Sequence[subprocess.Popen[bytes]]) -> None:
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(self._stop_seconds)
+            except subprocess.TimeoutExpired:
+                log.warning("a worker did not end in time and is killed", pid=process.pid)
+                process.kill()
+                process.wait()
