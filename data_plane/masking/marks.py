@@ -88,6 +88,6 @@ _FORMS: Final = re2.compile(
 
 def carries_mark(data: bytes) -> bool:
     """Whether `data` holds a mark: as UTF-8, escaped as JSON or SQL would, in hexadecimal, or as a marked UUID."""
-    if b"masked" in data or b"6d61736b" in data or b"6D61736B" in data:
-        return _FORMS.search(data) is not None
-    return False
+    if data.find(b"masked") < 0 and data.find(b"61736") < 0:  # the word, or what its hexadecimal has in either case
+        return False
+    return _FORMS.search(data) is not None
