@@ -22,12 +22,12 @@ from control_plane.agents.domain import Agent, NotEnrolled
 from control_plane.agents.errors import End, StreamEndedError
 from control_plane.agents.ports import Recordings
 from control_plane.agents.service import AgentService
-from control_plane.agents.stream import AgentStream, Parts
+from control_plane.agents.stream import AgentStream, Parts, unbroken
 from control_plane.identities.ports import CertificateRequestError
 from control_plane.kit.errors import UnavailableError
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.unit_of_work import Units
-from control_plane.recordings.service import NotTaken
+from control_plane.recordings.service import Ended, NotTaken
 from control_plane.sessions import service as sessions
 from data_plane.recording.format import RecordingEnd
 
@@ -135,44 +135,58 @@ class LinkServicer(stubs.LinkServicer):
                     await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "begin comes first, and once")
 
     async def _begin(self, agent: Agent, begin: pb.RecordingBegin, context: Context) -> pb.RecordingAck:
+        following = await unbroken(self._begun(agent, begin))
+        if following is None:
+            reason = "the instance or the session is not known yet; its report is on the way"
+            await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, reason)
+        return await _acknowledged(following, context)
+
+    async def _begun(self, agent: Agent, begin: pb.RecordingBegin) -> int | NotTaken | None:
         async with self._parts.units() as uow:
             instance = await repository.instance(uow.session, begin.instance_id)
-            if instance is None or instance.agent_id != agent.id:
-                await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, "this instance has not said Hello yet")
-            if await sessions.find(uow, begin.session_id) is None:
-                reason = "the session is not known yet; its report is on the way"
-                await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, reason)
-            following = await self._recordings.begin(uow, begin.instance_id, begin.session_id)
-        return await _acknowledged(following, context)
+            session = await sessions.find(uow, begin.session_id)
+            if instance is None or session is None:
+                return None
+            if instance.agent_id != agent.id:
+                return NotTaken("the instance belongs to another agent")
+            return await self._recordings.begin(uow, begin.instance_id, begin.session_id)
 
     async def _segment(
         self, begin: pb.RecordingBegin, segment: pb.RecordingSegment, context: Context
     ) -> pb.RecordingAck:
+        return await _acknowledged(await unbroken(self._kept(begin, segment)), context)
+
+    async def _kept(self, begin: pb.RecordingBegin, segment: pb.RecordingSegment) -> int | NotTaken:
         kept = await self._recordings.keep(begin.session_id, segment.index, segment.bytes)
         async with self._parts.units() as uow:
-            following = await self._recordings.segment(uow, begin.instance_id, begin.session_id, kept)
-        return await _acknowledged(following, context)
+            return await self._recordings.segment(uow, begin.instance_id, begin.session_id, kept)
 
     async def _end(self, begin: pb.RecordingBegin, end: pb.RecordingEnd, context: Context) -> pb.RecordingAck:
+        ended = await unbroken(self._ended(begin, end))
+        if isinstance(ended, NotTaken):
+            await _abort(context, grpc.StatusCode.DATA_LOSS, ended.reason)
+        return pb.RecordingAck(next_segment=end.segments, stored=True)
+
+    async def _ended(self, begin: pb.RecordingBegin, end: pb.RecordingEnd) -> Ended | NotTaken:
         said = RecordingEnd(end.segments, end.chain_hash, end.signature, end.complete)
         async with self._parts.units() as uow:
             instance = await repository.instance(uow.session, begin.instance_id)
             keys = [_key(text) for text in (instance.recording_keys if instance else [])]
-            ended = await self._recordings.end(uow, begin.instance_id, begin.session_id, said, keys)
-        if isinstance(ended, NotTaken):
-            await _abort(context, grpc.StatusCode.DATA_LOSS, ended.reason)
-        return pb.RecordingAck(next_segment=end.segments, stored=True)
+            return await self._recordings.end(uow, begin.instance_id, begin.session_id, said, keys)
 
     async def _caller(self, context: Context) -> tuple[Agent, str]:
         pem = list(context.auth_context().get("x509_pem_cert", ()))
         if not pem:
             await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "show the agent's client certificate")
         serial = f"{x509.load_pem_x509_certificate(pem[0]).serial_number:x}"
-        async with self._parts.units.reading() as uow:
-            agent = await self._parts.agents.holder(uow, serial)
+        agent = await unbroken(self._holder(serial))
         if agent is None:
             await _abort(context, grpc.StatusCode.PERMISSION_DENIED, "this agent is disabled or its certificate ended")
         return agent, serial
+
+    async def _holder(self, serial: str) -> Agent | None:
+        async with self._parts.units.reading() as uow:
+            return await self._parts.agents.holder(uow, serial)
 
 
 async def _acknowledged(following: int | NotTaken, context: Context) -> pb.RecordingAck:

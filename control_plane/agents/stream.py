@@ -8,8 +8,8 @@ gRPC but the two functions that read and write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import structlog
@@ -22,7 +22,7 @@ from control_plane.agents.ports import Approvals, Sessions
 from control_plane.agents.reports import ReportIntake, reporter
 from control_plane.agents.service import AgentService
 from control_plane.agents.snapshots import Snapshots
-from control_plane.approvals.reports import DecidedAnswer, RequestedReport
+from control_plane.approvals.reports import Answer, DecidedAnswer, RequestedReport
 from control_plane.kit.events import RESYNC, Events, News, Subscription
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.tasks import spawn
@@ -57,6 +57,7 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     timing: Timing = Timing()
 
 
+T = TypeVar("T")
 Read = Callable[[], Awaitable[pb.AgentMessage | None]]  # None: the agent has ended the stream
 Write = Callable[[pb.ControlMessage], Awaitable[None]]
 
@@ -95,9 +96,9 @@ class AgentStream:
         async with self._parts.events.subscribe(*TOPICS) as news:  # before anything is read
             await self._greet()
             work = [
-                spawn(self._listen(), f"agent {self._agent.name} reports"),
-                spawn(self._tell(news), f"agent {self._agent.name} news"),
-                spawn(self._tell_snapshots(), f"agent {self._agent.name} snapshots"),
+                spawn(_outcome(self._listen()), f"agent {self._agent.name} reports"),
+                spawn(_outcome(self._tell(news)), f"agent {self._agent.name} news"),
+                spawn(_outcome(self._tell_snapshots()), f"agent {self._agent.name} snapshots"),
             ]
             try:
                 done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
@@ -105,18 +106,23 @@ class AgentStream:
                 for task in work:
                     task.cancel()
                 await asyncio.gather(*work, return_exceptions=True)
-            for task in done:
-                task.result()
+        for task in done:
+            _, error = task.result()
+            if error is not None:
+                raise error
 
     async def _greet(self) -> None:
-        async with self._parts.units() as uow:
-            through = await self._parts.intake.greet(uow, self._agent, self._hello)
+        through = await unbroken(self._greeted())
         timing = self._parts.timing
         keys = self._parts.keys.public_keys()
         await self._write(wire.welcome(self._agent.id, timing.lease_seconds, timing.heartbeat_seconds, through, keys))
         await self._tell_snapshot()
         self._waiting.update(self._hello.pending_approvals)
         await self._tell_everything()
+
+    async def _greeted(self) -> int:
+        async with self._parts.units() as uow:
+            return await self._parts.intake.greet(uow, self._agent, self._hello)
 
     async def _write(self, message: pb.ControlMessage) -> None:
         async with self._writing:
@@ -132,29 +138,34 @@ class AgentStream:
                 case Heartbeat() as heartbeat:
                     await self._renew(heartbeat)
                 case SnapshotAck(version):
-                    await self._snapshot_answered(version, "")
+                    await unbroken(self._snapshot_answered(version, ""))
                 case SnapshotNack(version, reason):
                     _log.warning("an agent refused a snapshot", agent=self._agent.name, version=version, reason=reason)
-                    await self._snapshot_answered(version, reason)
+                    await unbroken(self._snapshot_answered(version, reason))
                 case Hello():
                     raise StreamEndedError(End.CONFUSED, "Hello comes once")
 
     async def _take(self, batch: Reports) -> None:
         asked = {one.report.approval_id for one in batch.reports if isinstance(one.report, RequestedReport)}
         self._waiting |= asked  # before the commit: whoever decides right after it must find us waiting
-        async with self._parts.units() as uow:
-            who = reporter(self._agent, self._hello)
-            through, answers = await self._parts.intake.take(uow, who, batch.reports)
+        through, answers = await unbroken(self._taken(batch))
         await self._write(wire.acknowledged(through))
         for answer in answers:
             if isinstance(answer, DecidedAnswer):
                 self._waiting.discard(answer.approval_id)
             await self._write(wire.answer(answer))
 
+    async def _taken(self, batch: Reports) -> tuple[int, list[Answer]]:
+        async with self._parts.units() as uow:
+            return await self._parts.intake.take(uow, reporter(self._agent, self._hello), batch.reports)
+
     async def _renew(self, heartbeat: Heartbeat) -> None:
         """Not for an agent that was disabled or whose certificate has ended, even when that was not heard of."""
-        await self._still_trusted()
+        await unbroken(self._still_trusted())
         await self._write(wire.lease_renewed(heartbeat.number))
+        await unbroken(self._beaten(heartbeat))
+
+    async def _beaten(self, heartbeat: Heartbeat) -> None:
         async with self._parts.units() as uow:
             await self._parts.intake.beat(uow, self.instance_id, heartbeat)
 
@@ -186,13 +197,13 @@ class AgentStream:
             case "snapshot":
                 self._snapshot_changed.set()
             case service.TOPIC if news.key == self._agent.id:
-                await self._still_trusted()
+                await unbroken(self._still_trusted())
             case service.DRAIN:
                 agent_id, _, seconds = news.key.partition(" ")
                 if agent_id == self._agent.id:
                     await self._write(wire.drain(int(seconds)))
             case RESYNC.topic:
-                await self._still_trusted()
+                await unbroken(self._still_trusted())
                 self._snapshot_changed.set()
                 await self._tell_everything()
 
@@ -203,20 +214,25 @@ class AgentStream:
     async def _tell_approvals(self, approval_ids: list[str]) -> None:
         """The answers of those that are known here; others are still on their way in a report."""
         for approval_id in approval_ids:
-            async with self._parts.units.reading() as uow:
-                answer = await self._parts.approvals.decision_for(uow, self.instance_id, approval_id)
+            answer = await unbroken(self._decision(approval_id))
             if answer is None:
                 continue
             if isinstance(answer, DecidedAnswer):
                 self._waiting.discard(approval_id)
             await self._write(wire.answer(answer))
 
-    async def _tell_terminations(self, session_id: str = "") -> None:
+    async def _decision(self, approval_id: str) -> Answer | None:
         async with self._parts.units.reading() as uow:
-            wanted = await self._parts.sessions.terminations(uow, self.instance_id)
-        for one, reason in wanted:
+            return await self._parts.approvals.decision_for(uow, self.instance_id, approval_id)
+
+    async def _tell_terminations(self, session_id: str = "") -> None:
+        for one, reason in await unbroken(self._terminations()):
             if session_id in {"", one}:
                 await self._write(wire.terminate(one, reason))
+
+    async def _terminations(self) -> list[tuple[str, str]]:
+        async with self._parts.units.reading() as uow:
+            return await self._parts.sessions.terminations(uow, self.instance_id)
 
     async def _tell_snapshots(self) -> None:
         while True:
@@ -226,13 +242,37 @@ class AgentStream:
             await self._tell_snapshot()
 
     async def _tell_snapshot(self) -> None:
-        newest = await self._parts.snapshots.newest(self._agent.name)
+        newest = await unbroken(self._parts.snapshots.newest(self._agent.name))
         if newest.version > self._snapshot_sent:
             self._snapshot_sent = newest.version
             await self._write(wire.snapshot(newest))
 
     async def disconnected(self) -> None:
+        await unbroken(self._disconnected())
+
+    async def _disconnected(self) -> None:
         async with self._parts.units() as uow:
             row = await repository.instance(uow.session, self.instance_id)
             if row is not None:
                 await repository.disconnected(uow.session, self.instance_id, row.connected_at)
+
+
+async def unbroken(work: Coroutine[Any, Any, T]) -> T:
+    """Work with the database that is finished even when the stream ends in the middle of it."""
+    task = spawn(_outcome(work), "a transaction of an agent")
+    try:
+        value, error = await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        raise
+    if error is not None:
+        raise error
+    return cast("T", value)
+
+
+async def _outcome(work: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:
+    """An error is heard by whoever waits for the task, not in the log of tasks that died."""
+    try:
+        return await work, None
+    except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+        return None, error

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 
 import grpc
+import msgspec
 import structlog
 from assentry.v1 import link_pb2_grpc as stubs
 
@@ -25,8 +26,12 @@ from data_plane.runtime.tasks import spawn
 
 log = structlog.get_logger(__name__)
 
-_FIRST_PAUSE_SECONDS = 0.25
-_LONGEST_PAUSE_SECONDS = 15.0
+
+class Pauses(msgspec.Struct, frozen=True):
+    """Between two connections, in seconds; a random part of it is waited."""
+
+    first: float = 0.25
+    longest: float = 15.0
 
 
 class Link:
@@ -39,6 +44,7 @@ class Link:
         uploader: Uploader,
         version: str,
         recording_keys: Sequence[str],
+        pauses: Pauses | None = None,
     ) -> None:
         self._address = address
         self._identity = identity  # read anew for every connection: certificates are renewed
@@ -46,6 +52,7 @@ class Link:
         self._uploader = uploader
         self._version = version
         self._recording_keys = tuple(recording_keys)
+        self._pauses = pauses or Pauses()
         self._failures = 0
         self.state = LinkState.DISCONNECTED
         self.connected = asyncio.Event()
@@ -119,7 +126,7 @@ class Link:
             features=tuple(sorted(self._parts.policy.features)),
             snapshot_version=self._parts.policy.version,
             first_report=journal.first_report(),
-            open_sessions=tuple(self._parts.agent.open_sessions()),
+            open_sessions=journal.sessions,
             pending_approvals=self._parts.approvals.waiting,
             recording_keys=self._recording_keys,
         )
@@ -136,7 +143,7 @@ class Link:
 
     def _pause(self) -> float:
         self._failures += 1
-        longest = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(self._failures, 16))
+        longest = min(self._pauses.longest, self._pauses.first * 2 ** min(self._failures, 16))
         return random.uniform(0, longest)
 
     async def _watch_lease(self) -> None:

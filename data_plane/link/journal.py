@@ -56,6 +56,7 @@ class Journal:
         self._number = self._highest_number()
         self._durable = self._number
         self._open_approvals = {str(row[0]) for row in self._reading.execute("SELECT id FROM approvals")}
+        self._sessions: dict[str, int] = {}  # of this boot: 0, or the number of the report that closed it
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
@@ -98,6 +99,7 @@ class Journal:
             through = min(through, self._durable)
             self._changes.append(("DELETE FROM outbox WHERE number <= ?", (through,)))
             self._changes.append(("INSERT OR REPLACE INTO facts VALUES ('acknowledged', ?)", (through,)))
+            self._sessions = {one: closed for one, closed in self._sessions.items() if not 0 < closed <= through}
             self._condition.notify()
 
     def settled(self, approval_id: str) -> None:
@@ -114,6 +116,10 @@ class Journal:
                 self._changes.append(("INSERT OR IGNORE INTO approvals (id) VALUES (?)", (request.id,)))
             case messages.Consumed(approval_id):
                 self._changes.append(("UPDATE approvals SET consumed = 1 WHERE id = ?", (approval_id,)))
+            case messages.SessionOpened(session):
+                self._sessions[session.id] = 0
+            case messages.SessionClosed(session_id):
+                self._sessions[session_id] = self._number
             case messages.Cancelled(approval_id) | messages.Finished(approval_id):
                 self._forget(approval_id)
 
@@ -137,6 +143,12 @@ class Journal:
     def open_approvals(self) -> tuple[str, ...]:
         with self._condition:
             return tuple(sorted(self._open_approvals))
+
+    @property
+    def sessions(self) -> tuple[str, ...]:
+        """Those of this boot whose end the control plane has not taken yet: all others of this instance are over."""
+        with self._condition:
+            return tuple(self._sessions)
 
     def first_report(self) -> int:
         """The oldest report that is still here, or the number that the next one gets."""

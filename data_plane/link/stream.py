@@ -8,8 +8,8 @@ StreamEndedError or the call's own error; never reconnects by itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
 
 import grpc
 import msgspec
@@ -43,8 +43,6 @@ class Agent(Protocol):
     """What the link tells the rest of the agent, and asks of it."""
 
     def load(self) -> messages.Load: ...
-
-    def open_sessions(self) -> Sequence[str]: ...
 
     def snapshot_applied(self, snapshot: Snapshot) -> None: ...
 
@@ -99,9 +97,9 @@ class Stream:
         """Always raises: what ended the stream."""
         self._parts.journal.listen(self._wake(asyncio.get_running_loop()))
         work = [
-            spawn(self._receive(), "link-receive"),
-            spawn(self._send_reports(), "link-reports"),
-            spawn(self._beat(), "link-heartbeat"),
+            spawn(_ending(self._receive()), "link-receive"),
+            spawn(_ending(self._send_reports()), "link-reports"),
+            spawn(_ending(self._beat()), "link-heartbeat"),
         ]
         try:
             done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
@@ -109,9 +107,7 @@ class Stream:
             for task in work:
                 task.cancel()
             await asyncio.gather(*work, return_exceptions=True)
-        for task in done:
-            task.result()
-        raise StreamEndedError("the stream ended")
+        raise next(iter(done)).result()
 
     # ------------------------------------------------------------ out
 
@@ -199,3 +195,12 @@ class Stream:
                     await asyncio.to_thread(self._parts.snapshots.keep, signed)
                     log.info("applied a snapshot", version=snapshot.version)
                 await self._write(wire.snapshot_ack(snapshot.version))
+
+
+async def _ending(work: Coroutine[Any, Any, None]) -> Exception:
+    """What ended it: for whoever waits for the task, not for the log of tasks that failed."""
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001 - raised again by `run`
+        return error
+    return StreamEndedError("the stream ended")

@@ -12,6 +12,7 @@ import msgspec
 from assentry.v1 import link_pb2 as pb
 from google.protobuf.message import DecodeError
 
+from data_plane.gate.grants import Approver, GrantContents
 from data_plane.gate.interface import Operation, Resource, SessionFacts
 from data_plane.gate.ports import Answer, Answered, SignedGrant
 from data_plane.identifiers import ApprovalId, IdentityId, SessionId
@@ -264,6 +265,30 @@ def snapshot_contents(payload: bytes) -> SnapshotContents:
         identities=tuple(_identity(item) for item in message.identities),
         revoked_credentials=tuple(message.revoked_credentials),
         signing_keys=_keys(message.signing_keys),
+    )
+
+
+def grant_contents(payload: bytes) -> GrantContents:
+    """Raises ValueError for what is not a GrantPayload. Nothing is checked but the shape."""
+    try:
+        message = pb.GrantPayload.FromString(payload)
+    except DecodeError as error:
+        raise ValueError(str(error)) from error
+    return GrantContents(
+        deployment=message.deployment,
+        agent_instance=message.agent_instance,
+        session_id=message.session_id,
+        credential_id=message.credential_id,
+        requester_id=message.requester_id,
+        target=message.target,
+        policy_version=message.policy_version,
+        digest=message.digest,
+        approval_id=message.approval_id,
+        nonce=message.nonce,
+        not_before_ms=message.not_before_ms,
+        execute_by_ms=message.execute_by_ms,
+        scope=message.scope,
+        approvals=tuple(Approver(one.identity_id, one.name, one.at_ms, one.channel) for one in message.approvals),
     )
 
 

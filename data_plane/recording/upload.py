@@ -21,7 +21,8 @@ from data_plane.runtime.tasks import spawn
 log = structlog.get_logger(__name__)
 
 _AT_ONCE = 2
-_PAUSE_SECONDS = 1.0
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 60.0
 
 
 class UploadInterruptedError(Exception):
@@ -55,6 +56,7 @@ class Uploader:
         self._shelf = shelf
         self._broken = broken
         self._given_up: set[str] = set()
+        self._failures: dict[str, int] = {}
         self._waiting: dict[str, None] = {}  # in order, each once
         self._busy: set[str] = set()
         self._some = asyncio.Event()
@@ -113,8 +115,11 @@ class Uploader:
             self._broken(session_id, str(error))
         except UploadInterruptedError as error:
             log.info("an upload was interrupted", session=session_id, reason=str(error))
-            await asyncio.sleep(_PAUSE_SECONDS)
-            self._add(session_id)
+            failures = self._failures[session_id] = self._failures.get(session_id, 0) + 1
+            pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(failures, 16))
+            self._loop.call_later(pause, self._add, session_id)
+        else:
+            self._failures.pop(session_id, None)
 
     async def _upload(self, uploads: Uploads, item: Spooled) -> None:
         async with uploads.open() as upload:
