@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-_PLAIN = [("Content-Type", "text/plain; charset=utf-8")]
+_PLAIN = ("Content-Type", "text/plain; charset=utf-8")
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -65,11 +65,11 @@ class MetricsServer:
                 page: Iterable[bytes] = self._metrics(environ, start_response)
                 return page
             case "/healthz":
-                start_response("200 OK", _PLAIN)
+                start_response("200 OK", [_PLAIN])
                 return [b"ok\n"]
             case "/readyz":
                 reason = self._unready()
-                start_response("503 Service Unavailable" if reason else "200 OK", _PLAIN)
+                start_response("503 Service Unavailable" if reason else "200 OK", [_PLAIN])
                 return [f"{reason or 'ready'}\n".encode()]
-        start_response("404 Not Found", _PLAIN)
+        start_response("404 Not Found", [_PLAIN])
         return [b"try /healthz, /readyz or /metrics\n"]
