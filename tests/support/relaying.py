@@ -26,9 +26,10 @@ from data_plane.gate.interface import (
 )
 from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
 from data_plane.policy.model import TargetSpec
-from data_plane.protocols.interface import Endpoint
+from data_plane.protocols.interface import Endpoint, Process
 from data_plane.protocols.postgres.cancellation import CancelRegistry, NoSiblings
 from data_plane.protocols.postgres.core.ports import Output
+from data_plane.protocols.postgres.service import PostgresService
 from data_plane.protocols.postgres.session import MakeCore, Opening
 from data_plane.runtime.clock import SystemClock
 from data_plane.runtime.listener import Listener
@@ -174,7 +175,7 @@ class RelayCore:
 
 
 class Relay:
-    """A running endpoint; `cores` are those of its sessions in order."""
+    """A running endpoint; `cores` are those of its sessions in order. With a `folder` it has the real core instead."""
 
     def __init__(self, spec: TargetSpec, username: str, password: str, **settings) -> None:
         self.admission = FakeAdmission(spec)
@@ -193,7 +194,10 @@ class Relay:
             tls=lambda: tls,
             tls_required=settings.pop("tls_required", False),
         )
-        self.listener = Listener(self.serve, tls=lambda: tls, **settings)
+        folder = settings.pop("folder", None)
+        self.service = PostgresService(Process(folder, "worker-0")) if folder else None
+        serve = self.service.serving(self.endpoint) if self.service else self.serve
+        self.listener = Listener(serve, tls=lambda: tls, **settings)
 
     async def serve(self, accepted) -> None:
         await Opening(accepted, self.endpoint, self.cancels, self.prepare).serve()

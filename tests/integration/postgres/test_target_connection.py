@@ -47,6 +47,11 @@ async def opening(server: PostgresServer, user: str, **named: str) -> Opened | F
     return await open_target(spec, credential, named.pop("database", "postgres"), named)
 
 
+async def closed(opened: Opened) -> None:
+    opened.connection.abort()
+    assert await opened.connection.receive() == b""
+
+
 @pytest.mark.parametrize("mode", ["disable", "require", "verify-ca", "verify-full"])
 @pytest.mark.parametrize("user", ["wire_scram", "wire_md5", "wire_password", "wire_trust"])
 async def test_each_method_opens_in_each_tls_mode(methods: PostgresServer, user: str, mode: str) -> None:
@@ -57,7 +62,7 @@ async def test_each_method_opens_in_each_tls_mode(methods: PostgresServer, user:
     assert opened.ready.state == {"search_path": '"$user", public', "role": "none", "user": user}
     assert opened.ready.key is not None
     assert opened.ready.rest == b""
-    opened.connection.close()
+    await closed(opened)
 
 
 async def test_scram_is_bound_to_the_channel(methods: PostgresServer) -> None:
@@ -65,7 +70,7 @@ async def test_scram_is_bound_to_the_channel(methods: PostgresServer) -> None:
     seen: list[bytes] = []
     opened = await opening(methods, "wire_scram")
     assert isinstance(opened, Opened)
-    opened.connection.close()
+    await closed(opened)
     from data_plane.protocols.postgres import scram
 
     original = scram.Scram.first
@@ -78,7 +83,7 @@ async def test_scram_is_bound_to_the_channel(methods: PostgresServer) -> None:
         patch.setattr(scram.Scram, "first", first)
         opened = await opening(methods, "wire_scram")
     assert isinstance(opened, Opened)
-    opened.connection.close()
+    await closed(opened)
     assert seen[0].startswith(b"p=tls-server-end-point,,")
 
 
@@ -109,25 +114,27 @@ async def test_a_certificate_for_another_name_is_refused_by_verify_full_only(met
     )
     opened = await opening(methods, "wire_scram", address=address, mode="verify-ca")
     assert isinstance(opened, Opened)
-    opened.connection.close()
+    await closed(opened)
 
 
 async def test_a_target_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     from data_plane.protocols.postgres import target_connection
 
     monkeypatch.setattr(target_connection, "CONNECT_SECONDS", 0.1)
-    server = await asyncio.start_server(lambda _r, _w: None, "127.0.0.1", 0)
+    given_up = asyncio.Event()
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+        given_up.set()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     spec = TargetSpec("postgres", "test", "agent", f"127.0.0.1:{port}", "", TargetTls("require"))
     credential = TargetCredential("app", Secret("secret"))
     assert await open_target(spec, credential, "postgres", {}) == Failed("08001", "the target cannot be reached")
+    await given_up.wait()
     server.close()
-
-
-async def test_the_unix_socket_of_a_target_works(methods: PostgresServer) -> None:
-    opened = await opening(methods, "wire_scram", address=f"{methods.folder}:{methods.port}", mode="disable")
-    assert isinstance(opened, Opened)
-    opened.connection.close()
 
 
 async def test_settings_reach_the_target(methods: PostgresServer) -> None:
@@ -135,7 +142,7 @@ async def test_settings_reach_the_target(methods: PostgresServer) -> None:
     assert isinstance(opened, Opened)
     assert opened.ready.state["search_path"] == "pg_catalog"
     assert opened.ready.parameters["application_name"] == "wire"
-    opened.connection.close()
+    await closed(opened)
 
 
 def test_addresses_are_read() -> None:
@@ -156,5 +163,5 @@ async def test_catalogue_readers_and_sessions_are_told_apart(methods: PostgresSe
     connection = await asyncpg.connect(methods.url())
     found = await connection.fetchval("select pid from pg_stat_activity where application_name = 'told-apart'")
     await connection.close()
-    opened.connection.close()
+    await closed(opened)
     assert found == opened.ready.key.process_id

@@ -171,7 +171,6 @@ async def test_a_client_that_does_not_read_is_not_buffered_without_bound(postgre
         connection.pgconn.flush()
         await until(lambda: driver.target.paused)
         assert driver.client.transport.get_write_buffer_size() < 2 * 1024 * 1024
-        os.close(os.dup(connection.fileno()))
         connection.pgconn.finish()
         await until(lambda: relay.sessions.count == 0)
 
@@ -258,7 +257,27 @@ async def test_ctrl_c_in_psql_cancels_the_statement(postgres: PostgresServer) ->
         assert b"57014" in err
 
 
-async def test_a_cancel_over_tls_works_with_protocol_3_2(postgres: PostgresServer, tmp_path: Path) -> None:
+@pytest.mark.parametrize("version", ["3.0", "3.2"])
+async def test_libpq_cancels_with_either_protocol_version(
+    postgres: PostgresServer, tmp_path: Path, version: str
+) -> None:
+    tls, *_ = certificates(tmp_path)
+    newest = {"max_protocol_version": version} if psycopg.pq.version() >= 180000 else {}
+    async with through(postgres, tls=tls) as relay:
+        async with await psycopg.AsyncConnection.connect(
+            dsn(relay), autocommit=True, sslmode="require", **newest
+        ) as connection:
+            query = asyncio.ensure_future(connection.execute("select pg_sleep(60)"))
+            await until_running(postgres, "")
+            await connection.cancel_safe(timeout=5)
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                await query
+            if newest:
+                keys = [len(secret) for entries in relay.cancels._by_process.values() for secret, _ in entries]
+                assert keys == [4 if version == "3.0" else 32]
+
+
+async def test_a_cancel_over_tls_works(postgres: PostgresServer, tmp_path: Path) -> None:
     tls, *_ = certificates(tmp_path)
     async with through(postgres, tls=tls) as relay:
         connection = await asyncpg.connect(dsn(relay), ssl="require")
@@ -286,7 +305,7 @@ async def test_cancels_do_not_hit_the_next_statement(postgres: PostgresServer) -
             for _ in range(20):
                 running_ = asyncio.ensure_future(connection.execute("select pg_sleep(60)"))
                 await asyncio.sleep(0.02)
-                await connection.cancel_safe() if hasattr(connection, "cancel_safe") else connection.cancel()
+                await connection.cancel_safe()
                 with pytest.raises(psycopg.errors.QueryCanceled):
                     await running_
                 assert await (await connection.execute("select 1")).fetchone() == (1,)
