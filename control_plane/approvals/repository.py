@@ -45,13 +45,17 @@ async def code_is_taken(session: AsyncSession, short_code: str) -> bool:
     return (await session.exec(statement)).first() is not None
 
 
-async def votes(session: AsyncSession, approval_id: str) -> list[VoteRow]:
+async def votes_of(session: AsyncSession, approval_ids: Sequence[str]) -> dict[str, list[VoteRow]]:
+    """By request, in the order in which they were given; requests without votes are left out."""
     statement = (
         select(VoteRow)
-        .where(col(VoteRow.approval_id) == approval_id)
+        .where(col(VoteRow.approval_id).in_(approval_ids))
         .order_by(col(VoteRow.at_ms), col(VoteRow.identity_id))
     )
-    return list((await session.exec(statement)).all())
+    votes: dict[str, list[VoteRow]] = {}
+    for vote in (await session.exec(statement)).all():
+        votes.setdefault(vote.approval_id, []).append(vote)
+    return votes
 
 
 async def grant(session: AsyncSession, approval_id: str) -> GrantRow | None:

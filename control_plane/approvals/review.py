@@ -26,7 +26,7 @@ from control_plane.approvals.domain import (
     rule,
 )
 from control_plane.approvals.grants import Granted, GrantIssuer
-from control_plane.approvals.standing import Judged, Standing
+from control_plane.approvals.standing import Judged, Seen, Standing
 from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
 from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.access import Permission, Principal
@@ -89,7 +89,7 @@ class ReviewService:
             row = await repository.by_code(uow.session, reference.upper())
         if row is None or not _may_see(principal, row):
             return None
-        return await self._view(uow, principal, row)
+        return (await self._views(uow, principal, [row]))[0]
 
     async def listed(
         self, uow: UnitOfWork, principal: Principal, mode: Mode, paging: Paging
@@ -101,20 +101,16 @@ class ReviewService:
         after = _after(paging)
         while len(found) <= paging.limit:
             rows = await repository.newest(uow.session, wanted, after, _CHUNK)
-            views = [await self._view(uow, principal, row) for row in rows]
+            views = await self._views(uow, principal, rows)
             found += [view for view in views if mode is not Mode.MINE or view.may_decide]
             if len(rows) < _CHUNK:
                 break
             after = (rows[-1].requested_at_ms, rows[-1].id)
         return paging.page(found, lambda view: (view.row.requested_at_ms, view.row.id))
 
-    async def _view(self, uow: UnitOfWork, principal: Principal, row: ApprovalRow) -> View:
-        judged = await self._standing.judged(uow, row, principal.identity)
-        request, people = judged.request, judged.people
-        person = people.get(principal.identity)
-        barred = entitlement(request, person, people) if person and request.chain.stages else Ineligible.NOT_REVIEWER
-        counted = progress(request.chain, request.parties, request.votes, people)
-        return View(row, shown.decode(row.shown), judged.votes, counted, barred)
+    async def _views(self, uow: UnitOfWork, principal: Principal, rows: Sequence[ApprovalRow]) -> list[View]:
+        seen = await self._standing.seen(uow, rows, principal.identity)
+        return [_view(row, one, principal.identity) for row, one in zip(rows, seen, strict=True)]
 
     # -------------------------------------------------------------- deciding
 
@@ -169,6 +165,14 @@ class ReviewService:
         )
         approvers = [vote.name for vote in counted.counted]
         move(uow, row, Event.SATISFIED, principal.actor, data={"nonce": issued.nonce.hex(), "approvers": approvers})
+
+
+def _view(row: ApprovalRow, seen: Seen, viewer: str) -> View:
+    request, people = seen.request, seen.people
+    person = people.get(viewer)
+    barred = entitlement(request, person, people) if person and request.chain.stages else Ineligible.NOT_REVIEWER
+    counted = progress(request.chain, request.parties, request.votes, people)
+    return View(row, shown.decode(row.shown), seen.votes, counted, barred)
 
 
 def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int) -> Ruling:

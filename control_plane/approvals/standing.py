@@ -7,18 +7,23 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from control_plane.approvals import repository
-from control_plane.approvals.domain import Parties, Person, Request, State, progress, unanswerable
+from control_plane.approvals.domain import Person, Request, State, progress, unanswerable
 from control_plane.approvals.ports import People, Rulebook, Subject
 from control_plane.approvals.tables import ApprovalRow, VoteRow
 from control_plane.kit.unit_of_work import UnitOfWork
 
 
-class Judged(msgspec.Struct, frozen=True):
-    """A request with everything that deciding needs, as it is at this moment."""
+class Seen(msgspec.Struct, frozen=True):
+    """A request and its people, as they are at this moment."""
 
     request: Request
     votes: Sequence[VoteRow]
     people: Mapping[str, Person]  # those who have decided, and whoever else was asked for
+
+
+class Judged(Seen, frozen=True):
+    """With everything that deciding needs."""
+
     fault: str  # why it no longer stands; empty: it does
 
 
@@ -28,14 +33,20 @@ class Standing:
         self._rulebook = rulebook
 
     async def judged(self, uow: UnitOfWork, row: ApprovalRow, *others: str) -> Judged:
-        votes = await repository.votes(uow.session, row.id)
-        subject = await self._people.subject(uow, row.requester_id)
-        owners = [subject.owner_id] if subject and subject.owner_id else []
-        request = repository.request_of(row, votes, repository.parties_of(row, owners))
-        asked = sorted({*(vote.identity_id for vote in votes), *others})
-        people = {person.id: person for person in await self._people.people(uow, asked)}
-        fault = await self._fault(uow, row, subject)
-        return Judged(request, votes, people, fault)
+        (seen,) = await self.seen(uow, [row], *others)
+        fault = await self._fault(uow, row, await self._people.subject(uow, row.requester_id))
+        return Judged(seen.request, seen.votes, seen.people, fault)
+
+    async def seen(self, uow: UnitOfWork, rows: Sequence[ApprovalRow], *others: str) -> list[Seen]:
+        """Many at once, with few questions to the database: for lists."""
+        votes = await repository.votes_of(uow.session, [row.id for row in rows])
+        asked = {vote.identity_id for given in votes.values() for vote in given}.union(others)
+        people = {person.id: person for person in await self._people.people(uow, sorted(asked))}
+        owners: dict[str, list[str]] = {}
+        for requester_id in {row.requester_id for row in rows}:
+            subject = await self._people.subject(uow, requester_id)
+            owners[requester_id] = [subject.owner_id] if subject and subject.owner_id else []
+        return [_seen(row, votes.get(row.id, []), people, owners[row.requester_id]) for row in rows]
 
     async def _fault(self, uow: UnitOfWork, row: ApprovalRow, subject: Subject | None) -> str:
         if subject is None or not subject.enabled:
@@ -54,8 +65,9 @@ class Standing:
         if request.state is State.APPROVED:
             now = progress(request.chain, request.parties, request.votes, judged.people)
             return "" if now.satisfied else "somebody who approved it may no longer approve it"
-        return await self._nobody_left(uow, request.parties, request)
-
-    async def _nobody_left(self, uow: UnitOfWork, parties: Parties, request: Request) -> str:
         groups = sorted({group for stage in request.chain.stages for group in stage.groups})
-        return unanswerable(request.chain, parties, await self._people.people_in(uow, groups)) or ""
+        return unanswerable(request.chain, request.parties, await self._people.people_in(uow, groups)) or ""
+
+
+def _seen(row: ApprovalRow, votes: Sequence[VoteRow], people: Mapping[str, Person], owners: Sequence[str]) -> Seen:
+    return Seen(repository.request_of(row, votes, repository.parties_of(row, owners)), votes, people)
