@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from control_plane.assembly import ControlPlane
 from control_plane.documents.resources import document_schemas
 from control_plane.kit.access import open_to_all
-from control_plane.kit.errors import Problem, install_error_handlers
+from control_plane.kit.errors import Problem, install_error_handlers, problems
 from control_plane.kit.http import Limits, RequestLog
 from control_plane.kit.wiring import provide
 from control_plane.web import pages
@@ -94,5 +94,15 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer", "description": "a CLI session or a service-account key"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": app.state.control_plane.cookies.name},
     }
+    for operation in (one for path in described["paths"].values() for one in path.values()):
+        _common_answers(operation)
     described["security"] = [{"bearer": []}, {"cookie": []}]
     return described
+
+
+def _common_answers(operation: dict[str, Any]) -> None:
+    """What any request may get, whatever its endpoint says."""
+    repeatable = any(parameter["name"] == "idempotency-key" for parameter in operation.get("parameters", ()))
+    statuses = (400, 413, 503, *((409,) if repeatable else ()))
+    for status, answer in problems(*statuses).items():
+        operation["responses"].setdefault(str(status), answer)

@@ -41,7 +41,12 @@ async def list_entries(
     return Page(items=[AuditEntryOut.of(entry) for entry in entries], next_cursor=cursor)
 
 
-@router.get("/export", summary="Everything from one entry on, as NDJSON, signed", response_class=StreamingResponse)
+@router.get(
+    "/export",
+    summary="Everything from one entry on, as NDJSON, signed",
+    response_class=StreamingResponse,
+    responses={200: {"content": {"application/x-ndjson": {}}}, **problems(404)},
+)
 async def export(
     auditor: Auditor, service: Service, first_sequence: Annotated[int, Query(ge=1, le=2**62)] = 1
 ) -> StreamingResponse:

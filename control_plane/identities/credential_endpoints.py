@@ -36,7 +36,12 @@ Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
 IdPath = Annotated[str, Path(pattern="^[a-z]{3}_[a-z2-7]{20}$", examples=["crd_3xk2cqz7q5n4h6mjv2ab"])]
 
 
-@router.post("/tokens", status_code=201, summary="A short-lived token for oneself: the password at the target")
+@router.post(
+    "/tokens",
+    status_code=201,
+    summary="A short-lived token for oneself: the password at the target",
+    responses=problems(409),
+)
 async def create_token(
     requester: Requester, body: TokenIn, service: Service, units: UnitsOfWork, idempotency: IdempotencyKey
 ) -> TokenOut:
@@ -101,7 +106,7 @@ async def list_keys(
     return Page(items=[ServiceAccountKeyOut.of(row, owner) for row, owner in rows], next_cursor=cursor)
 
 
-@router.post("/service-account-keys", status_code=201, summary="A new key for a machine", responses=problems(404))
+@router.post("/service-account-keys", status_code=201, summary="A new key for a machine", responses=problems(404, 409))
 async def create_key(
     admin: Admin, body: ServiceAccountKeyIn, service: Service, units: UnitsOfWork, idempotency: IdempotencyKey
 ) -> NewServiceAccountKeyOut:
