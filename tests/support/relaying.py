@@ -17,7 +17,6 @@ from data_plane.gate.interface import (
     Denied,
     Effect,
     Held,
-    Operation,
     Pending,
     Permit,
     Requester,

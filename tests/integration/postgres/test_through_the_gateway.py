@@ -34,8 +34,16 @@ async def started(port: int, sql: str, *, password: str = TOKEN, **parameters: s
     wanted = {"host": "127.0.0.1", "port": str(port), "user": "robot", "dbname": "postgres"} | parameters
     conninfo = " ".join(f"{name}='{value}'" for name, value in wanted.items())
     return await asyncio.create_subprocess_exec(
-        "psql", "-XAt", "-v", "VERBOSITY=verbose", conninfo, "-c", sql,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env={**os.environ, "PGPASSWORD": password},
+        "psql",
+        "-XAt",
+        "-v",
+        "VERBOSITY=verbose",
+        conninfo,
+        "-c",
+        sql,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PGPASSWORD": password},
     )
 
 
@@ -263,18 +271,18 @@ async def test_libpq_cancels_with_either_protocol_version(
 ) -> None:
     tls, *_ = certificates(tmp_path)
     newest = {"max_protocol_version": version} if psycopg.pq.version() >= 180000 else {}
-    async with through(postgres, tls=tls) as relay:
-        async with await psycopg.AsyncConnection.connect(
-            dsn(relay), autocommit=True, sslmode="require", **newest
-        ) as connection:
-            query = asyncio.ensure_future(connection.execute("select pg_sleep(60)"))
-            await until_running(postgres, "")
-            await connection.cancel_safe(timeout=5)
-            with pytest.raises(psycopg.errors.QueryCanceled):
-                await query
-            if newest:
-                keys = [len(secret) for entries in relay.cancels._by_process.values() for secret, _ in entries]
-                assert keys == [4 if version == "3.0" else 32]
+    async with (
+        through(postgres, tls=tls) as relay,
+        await psycopg.AsyncConnection.connect(dsn(relay), autocommit=True, sslmode="require", **newest) as connection,
+    ):
+        query = asyncio.ensure_future(connection.execute("select pg_sleep(60)"))
+        await until_running(postgres, "")
+        await connection.cancel_safe(timeout=5)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            await query
+        if newest:
+            keys = [len(secret) for entries in relay.cancels._by_process.values() for secret, _ in entries]
+            assert keys == [4 if version == "3.0" else 32]
 
 
 async def test_a_cancel_over_tls_works(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -319,7 +327,9 @@ async def test_the_death_of_the_backend_reaches_the_client(postgres: PostgresSer
         process = await started(relay.port, "select pg_sleep(60)", application_name="dies")
         await until_running(postgres, "dies")
         connection = await asyncpg.connect(postgres.url())
-        await connection.execute("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dies'")
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'dies'"
+        )
         await connection.close()
         _, err = await process.communicate()
         assert b"57P01" in err

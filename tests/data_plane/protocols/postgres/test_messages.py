@@ -50,8 +50,14 @@ def test_error_fields_round_trip(fields: dict[str, str]) -> None:
 
 
 COLUMNS = st.builds(
-    a.Column, NAMES, st.integers(0, 2**32 - 1), st.integers(-(2**15), 2**15 - 1), st.integers(0, 2**32 - 1),
-    st.integers(-(2**15), 2**15 - 1), st.integers(-(2**31), 2**31 - 1), st.sampled_from([0, 1]),
+    a.Column,
+    NAMES,
+    st.integers(0, 2**32 - 1),
+    st.integers(-(2**15), 2**15 - 1),
+    st.integers(0, 2**32 - 1),
+    st.integers(-(2**15), 2**15 - 1),
+    st.integers(-(2**31), 2**31 - 1),
+    st.sampled_from([0, 1]),
 )
 
 
@@ -98,9 +104,23 @@ def test_a_cancel_key_does_not_show_its_secret() -> None:
 
 
 DECODERS = [
-    m.decode_query, m.decode_parse, m.decode_bind, m.decode_named, m.decode_execute, m.decode_string, a.decode_notice,
-    a.decode_row_description, a.decode_data_row, a.decode_parameter_description, a.decode_parameter_status, a.decode_key,
-    a.decode_copy_response, a.decode_negotiation, a.decode_notification, a.decode_mechanisms, a.decode_ready_for_query,
+    m.decode_query,
+    m.decode_parse,
+    m.decode_bind,
+    m.decode_named,
+    m.decode_execute,
+    m.decode_string,
+    a.decode_notice,
+    a.decode_row_description,
+    a.decode_data_row,
+    a.decode_parameter_description,
+    a.decode_parameter_status,
+    a.decode_key,
+    a.decode_copy_response,
+    a.decode_negotiation,
+    a.decode_notification,
+    a.decode_mechanisms,
+    a.decode_ready_for_query,
     a.decode_authentication,
 ]
 
@@ -118,9 +138,7 @@ def test_a_decoder_gives_a_value_or_blames_the_peer(decode, payload: bytes) -> N
             decode(payload + b"\0")
 
 
-@pytest.mark.parametrize(
-    "payload", [b"", b"select 1", b"select 1\0\0", b"select\0 1\0", b"\0x"]
-)
+@pytest.mark.parametrize("payload", [b"", b"select 1", b"select 1\0\0", b"select\0 1\0", b"\0x"])
 def test_a_query_is_one_string(payload: bytes) -> None:
     with pytest.raises(RemoteProtocolError):
         m.decode_query(payload)
@@ -173,7 +191,16 @@ def test_a_malformed_header_is_reported_behind_the_frames_before_it(whole: bool)
 
 @pytest.mark.parametrize(
     "header",
-    [b"Q\0\0\0\0", b"Q\0\0\0\3", b"Q\xff\xff\xff\xff", b"S\0\0\0\5", b"X\0\0\0\5", b"p\0\0\0\5", b"Z\0\0\0\5", b"\0\0\0\0\4"],
+    [
+        b"Q\0\0\0\0",
+        b"Q\0\0\0\3",
+        b"Q\xff\xff\xff\xff",
+        b"S\0\0\0\5",
+        b"X\0\0\0\5",
+        b"p\0\0\0\5",
+        b"Z\0\0\0\5",
+        b"\0\0\0\0\4",
+    ],
 )
 def test_wrong_lengths_and_types_from_a_client_are_refused_at_once(header: bytes) -> None:
     with pytest.raises(RemoteProtocolError):

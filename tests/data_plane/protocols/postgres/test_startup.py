@@ -29,7 +29,9 @@ def asked(version: int = PROTOCOL_3_0, negotiation: Negotiation | None = None, r
 
 
 def whole(data: bytes, **named) -> list[startup.Step | None]:
-    return [StartupCore(offers_tls=named.get("offers_tls", True), secured=named.get("secured", False)).client_sent(data)]
+    return [
+        StartupCore(offers_tls=named.get("offers_tls", True), secured=named.get("secured", False)).client_sent(data)
+    ]
 
 
 def byte_by_byte(data: bytes, **named) -> list[startup.Step | None]:
@@ -66,7 +68,9 @@ def test_bytes_behind_the_startup_message_are_handed_on() -> None:
 @pytest.mark.parametrize("request_", [SSL_REQUEST, GSS_REQUEST])
 @pytest.mark.parametrize("offers_tls", [True, False])
 @pytest.mark.parametrize("behind", [b"\0", startup_packet()])
-def test_bytes_behind_a_request_for_encryption_end_the_connection(request_: bytes, offers_tls: bool, behind: bytes) -> None:
+def test_bytes_behind_a_request_for_encryption_end_the_connection(
+    request_: bytes, offers_tls: bool, behind: bytes
+) -> None:
     (step,) = whole(request_ + behind, offers_tls=offers_tls)
     assert isinstance(step, Refused)
 
@@ -167,7 +171,8 @@ def test_settings_are_allowed_ones_or_refused(parameters: dict[str, str]) -> Non
 
 @given(
     st.lists(
-        st.sampled_from([SSL_REQUEST, GSS_REQUEST, startup_packet(), b"\0", b"\xff", b"\x16\x03"]) | st.binary(max_size=40),
+        st.sampled_from([SSL_REQUEST, GSS_REQUEST, startup_packet(), b"\0", b"\xff", b"\x16\x03"])
+        | st.binary(max_size=40),
         max_size=6,
     ),
     st.booleans(),

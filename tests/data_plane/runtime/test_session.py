@@ -1,0 +1,65 @@
+"""The registry of open sessions: ending one, some, and all."""
+
+from __future__ import annotations
+
+import asyncio
+
+from data_plane.gate.interface import Requester, SessionFacts, TargetFacts
+from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
+from data_plane.runtime.session import Sessions
+
+
+class Handle:
+    def __init__(self, sessions: Sessions, name: str, *, held: bool = False, stubborn: bool = False) -> None:
+        self.facts = SessionFacts(
+            SessionId(name), TargetFacts(TargetName("t"), "postgres", "test", {}),
+            Requester(IdentityId(f"of-{name}"), name, "machine", ()), CredentialId("c"), "local", "",
+        )  # fmt: skip
+        self.held = held
+        self.ended: list[tuple[str, str]] = []
+        self._sessions, self._stubborn = sessions, stubborn
+        sessions.add(self)
+
+    def end(self, reason: str, message: str) -> None:
+        self.ended.append((reason, message))
+        if not self._stubborn:
+            self._sessions.remove(self)
+
+
+async def test_one_session_is_ended_by_its_id() -> None:
+    sessions = Sessions()
+    one, other = Handle(sessions, "one"), Handle(sessions, "other", held=True)
+    assert (sessions.count, sessions.held_count) == (2, 1)
+    assert sessions.terminate(SessionId("one"), "killed", "an admin ended it")
+    assert not sessions.terminate(SessionId("one"), "killed", "again")
+    assert (one.ended, other.ended) == ([("killed", "an admin ended it")], [])
+
+
+async def test_sessions_of_an_identity_are_ended() -> None:
+    sessions = Sessions()
+    one, other = Handle(sessions, "one"), Handle(sessions, "other")
+    assert sessions.terminate_where(lambda facts: facts.requester.id == "of-one", "revoked", "m") == 1
+    assert (len(one.ended), len(other.ended), sessions.count) == (1, 0, 1)
+
+
+async def test_a_full_registry_says_so() -> None:
+    sessions = Sessions(most=1)
+    assert not sessions.full
+    Handle(sessions, "one")
+    assert sessions.full
+
+
+async def test_a_drain_waits_for_sessions_that_end_by_themselves() -> None:
+    sessions = Sessions()
+    one = Handle(sessions, "one")
+    asyncio.get_running_loop().call_soon(sessions.remove, one)
+    await sessions.drain(5)
+    assert one.ended == []
+
+
+async def test_a_drain_ends_those_that_stay() -> None:
+    sessions = Sessions()
+    one = Handle(sessions, "one")
+    await sessions.drain(0.01)
+    assert one.ended[0][0] == "drained"
+    assert sessions.count == 0
