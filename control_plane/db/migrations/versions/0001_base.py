@@ -28,7 +28,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    raise NotImplementedError("this is the first revision: there is nothing before it")
+    raise RuntimeError("this is the first revision: there is nothing before it")
 
 
 def _kit() -> None:
