@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -32,6 +32,15 @@ class Api:
             headers["Authorization"] = f"Bearer {profile.token}"
         self._url = profile.url
         self._http = httpx.Client(base_url=profile.url, headers=headers, timeout=timeout)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._http.close()
 
     def get(self, path: str, **query: Any) -> Any:
         return self._call("GET", path, params={name: value for name, value in query.items() if value is not None})

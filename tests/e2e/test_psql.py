@@ -104,15 +104,7 @@ def test_a_bad_token_is_refused_like_a_bad_password(stack: Stack) -> None:
 def test_a_session_is_replayed_with_what_was_asked_decided_and_answered(stack: Stack) -> None:
     done = stack.psql("shop", "SELECT name, email FROM customers WHERE id = 1", PGAPPNAME="replayed")
     assert done.returncode == 0
-
-    def recorded() -> list[dict[str, object]] | None:
-        for session in stack.sessions():
-            if session["application_name"] == "replayed" and not session["open"]:
-                page = stack.timeline(session["id"])
-                return page["events"] if page["status"] == "complete" else None
-        return None
-
-    events = eventually(recorded, "the recording")
+    events = stack.recorded("replayed")
     kinds = [event["kind"] for event in events]
     assert kinds[0] == "opened"
     assert kinds[-1] == "closed"

@@ -12,7 +12,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from control_plane.cli.client import Api
+from control_plane.cli.client import Api, ApiError
 from control_plane.cli.config import client_environment
 from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane
 from tests.support.postgres import PostgresServer
@@ -22,7 +22,7 @@ REQUESTER, REVIEWER = "bot", "rosa"
 API = "assentry.dev/v1"
 
 
-def document(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+def document(kind: str, name: str, /, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec}
 
 
@@ -133,8 +133,23 @@ class Stack:
     def sessions(self, **query: Any) -> list[dict[str, Any]]:
         return list(self.reviewer.pages("/v1/sessions", 100, **query))
 
-    def timeline(self, session_id: str) -> dict[str, Any]:
-        return dict(self.reviewer.get(f"/v1/sessions/{session_id}/timeline"))
+    def recorded(self, application: str) -> list[dict[str, Any]]:
+        """The replay of the newest session of this application, once it is closed and has arrived whole."""
+
+        def complete() -> Any:
+            found = [one for one in self.sessions() if one["application_name"] == application and not one["open"]]
+            page = self._timeline(found[0]["id"]) if found else None
+            return page["events"] if page and page["status"] == "complete" else None
+
+        return list(eventually(complete, f"the recording of {application}"))
+
+    def _timeline(self, session_id: str) -> Any:
+        try:
+            return self.reviewer.get(f"/v1/sessions/{session_id}/timeline")
+        except ApiError as error:
+            if error.status != 404:
+                raise
+            return None  # nothing of it has arrived yet
 
 
 def eventually(ask: Callable[[], Any], what: str, seconds: float = 20) -> Any:
@@ -163,4 +178,7 @@ def running_stack(
         control.apply([*PEOPLE, *documents])
         agent = LocalAgent(control, folder / "agent", accounts, **agent_settings)
         stack.callback(agent.stop)
-        yield Stack(folder, control, agent, server)
+        running = Stack(folder, control, agent, server)
+        stack.callback(running.reviewer.close)
+        stack.callback(running.admin.close)
+        yield running

@@ -105,20 +105,24 @@ class LocalControlPlane:
     def sign_in(self, name: str = "admin", password: str = "") -> Profile:
         """A session as the command line has one."""
         body = {"name": name, "password": password or self.admin_password, "channel": "cli"}
-        opened = Api(Profile(self.url)).post("/v1/session", body)
-        return Profile(self.url, opened["token"])
+        with Api(Profile(self.url)) as nobody:
+            return Profile(self.url, nobody.post("/v1/session", body)["token"])
 
     def give_password(self, name: str) -> str:
         """A new password for a person, made up by the control plane."""
-        return str(Api(self.sign_in()).post(f"/v1/identities/{name}/password", {})["password"])
+        with Api(self.sign_in()) as admin:
+            return str(admin.post(f"/v1/identities/{name}/password", {})["password"])
 
     def machine_token(self, machine: str, targets: Sequence[str] = ("*",)) -> str:
         """A short-lived token of a machine, by way of a service-account key as a machine gets one."""
-        key = Api(self.sign_in()).post("/v1/service-account-keys", {"identity": machine, "ttl_days": 1})["key"]
-        return str(Api(Profile(self.url, key)).post("/v1/tokens", {"targets": list(targets)})["token"])
+        with Api(self.sign_in()) as admin:
+            key = admin.post("/v1/service-account-keys", {"identity": machine, "ttl_days": 1})["key"]
+        with Api(Profile(self.url, key)) as itself:
+            return str(itself.post("/v1/tokens", {"targets": list(targets)})["token"])
 
     def apply(self, documents: Sequence[Mapping[str, Any]]) -> Any:
-        return Api(self.sign_in()).post("/v1/documents/apply", {"documents": list(documents), "prune": False})
+        with Api(self.sign_in()) as admin:
+            return admin.post("/v1/documents/apply", {"documents": list(documents), "prune": False})
 
 
 class LocalAgent:
@@ -132,7 +136,8 @@ class LocalAgent:
         self.ports = {target: free_port() for target in endpoints}
         self.metrics_port = free_port()
         name = settings.pop("name", "demo")
-        joining = Api(control.sign_in()).post("/v1/join-tokens", {"agent": name})
+        with Api(control.sign_in()) as admin:
+            joining = admin.post("/v1/join-tokens", {"agent": name})
         self._write("join-token", joining["token"])
         self._write("ca.pem", joining["ca"])
         self.config = {

@@ -10,12 +10,13 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
 from control_plane.audit.verification import verify
 from control_plane.cli.audit import public_keys
-from control_plane.cli.client import Api
+from control_plane.cli.client import Api, ApiError
 from control_plane.cli.config import Profile, client_environment
 from control_plane.cli.demo import postgres, shop
 from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane
@@ -109,10 +110,9 @@ class Story:
     def _replay(self) -> None:
         def recorded() -> Any:
             for session in self._api.pages("/v1/sessions", 10):
-                if session["held"] and session["allowed"] is not None and not session["open"]:
-                    page = self._api.get(f"/v1/sessions/{session['id']}/timeline")
-                    if page["status"] == "complete" and "DELETE 1" in json.dumps(page["events"]):
-                        return page["events"]
+                page = self._timeline(session["id"]) if session["held"] and not session["open"] else None
+                if page and page["status"] == "complete" and "DELETE 1" in json.dumps(page["events"]):
+                    return page["events"]
             return None
 
         events = eventually(recorded, "the recording of the approved DELETE arriving")
@@ -120,6 +120,14 @@ class Story:
         expect({"opened", "input", "decision", "hold", "approval", "completed", "closed"} <= kinds, "a replay", kinds)
         expect("ada@example.com" not in json.dumps(events), "no protected value in a recording")
         self._tell(f"the session was replayed: {len(events)} events, from opened to closed")
+
+    def _timeline(self, session_id: str) -> Any:
+        try:
+            return self._api.get(f"/v1/sessions/{session_id}/timeline")
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None  # nothing of it has arrived yet
 
     def _audit(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
