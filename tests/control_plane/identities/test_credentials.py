@@ -104,6 +104,13 @@ async def test_an_expired_key_is_nobody(machine: httpx.AsyncClient, clock: Manua
     assert (await machine.get("/v1/session")).status_code == 401
 
 
+async def test_the_key_of_a_machine_whose_owner_is_disabled_is_nobodys(admin, machine, person):
+    await person("root", "admin")
+    assert (await machine.get("/v1/session")).status_code == 200
+    await admin.patch("/v1/identities/admin", json={"disabled": True}, headers={"if-match": "*"})
+    assert (await machine.get("/v1/session")).status_code == 401
+
+
 async def test_revoking_a_key_revokes_what_was_made_with_it(admin, machine, control_plane: ControlPlane):
     credential = (await machine.post("/v1/tokens", json={})).json()["credential_id"]
     key = (await admin.get("/v1/service-account-keys")).json()["items"][0]
