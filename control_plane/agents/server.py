@@ -7,6 +7,7 @@ anew by the CA when two thirds of its life have passed, without a restart.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Final
@@ -17,13 +18,15 @@ from assentry.v1 import link_pb2_grpc as stubs
 
 from control_plane.agents.authority import CertificateAuthority
 from control_plane.agents.servicer import EnrolmentServicer, LinkServicer
+from control_plane.agents.stream import finished
 from control_plane.kit.clock import Clock
 
 _log = structlog.get_logger(__name__)
 
 _LIFE: Final = timedelta(days=30)
 _MOST_BYTES: Final = 128 * 1024 * 1024  # an operation travels complete
-_GRACE_SECONDS: Final = 1.0
+_GRACE_SECONDS: Final = 0.2  # streams never end by themselves
+_FINISH_SECONDS: Final = 10.0
 _OPTIONS: Final = (
     ("grpc.so_reuseport", 0),  # a port that is taken is an error
     ("grpc.max_receive_message_length", _MOST_BYTES),
@@ -73,9 +76,10 @@ class GrpcServer:
         _log.info("listening for agents", link_port=self.link_port, enrolment_port=self.enrolment_port)
 
     async def stop(self) -> None:
-        """Streams end; agents come back, here or to another replica."""
-        for server in self._servers:
-            await server.stop(_GRACE_SECONDS)
+        """Streams end; agents come back, here or to another replica. The database is not in use when it returns."""
+        await asyncio.gather(*(server.stop(_GRACE_SECONDS) for server in self._servers))
+        async with asyncio.timeout(_FINISH_SECONDS):
+            await finished()
 
 
 def enrolment_address_beside(link_address: str) -> str:

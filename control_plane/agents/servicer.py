@@ -18,7 +18,7 @@ from assentry.v1 import link_pb2_grpc as stubs
 from cryptography import x509
 
 from control_plane.agents import repository, wire
-from control_plane.agents.domain import Agent, NotEnrolled
+from control_plane.agents.domain import Agent, Certificates, Enrolled, NotEnrolled
 from control_plane.agents.errors import End, StreamEndedError
 from control_plane.agents.ports import Recordings
 from control_plane.agents.service import AgentService
@@ -52,10 +52,7 @@ class EnrolmentServicer(stubs.EnrolmentServicer):
 
     async def Enrol(self, request: pb.EnrolRequest, context: Context) -> pb.EnrolResponse:  # noqa: N802 - gRPC's name
         try:
-            async with self._units() as uow:
-                done = await self._agents.enrol(
-                    uow, request.join_token, request.agent_name, request.client_csr, request.listener_csr
-                )
+            done = await unbroken(self._enrolled(request))
         except CertificateRequestError as error:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         except UnavailableError as error:
@@ -63,6 +60,12 @@ class EnrolmentServicer(stubs.EnrolmentServicer):
         if isinstance(done, NotEnrolled):
             await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "the join token is not valid")
         return wire.enrolled(done, self._keys.public_keys(), self._deployment)
+
+    async def _enrolled(self, request: pb.EnrolRequest) -> Enrolled | NotEnrolled:
+        async with self._units() as uow:
+            return await self._agents.enrol(
+                uow, request.join_token, request.agent_name, request.client_csr, request.listener_csr
+            )
 
 
 class LinkServicer(stubs.LinkServicer):
@@ -111,11 +114,14 @@ class LinkServicer(stubs.LinkServicer):
     async def Renew(self, request: pb.RenewRequest, context: Context) -> pb.RenewResponse:  # noqa: N802 - gRPC's name
         agent, _ = await self._caller(context)
         try:
-            async with self._parts.units() as uow:
-                done = await self._parts.agents.renew(uow, agent, request.client_csr, request.listener_csr)
+            done = await unbroken(self._renewed(agent, request))
         except CertificateRequestError as error:
             await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, str(error))
         return wire.renewed(done)
+
+    async def _renewed(self, agent: Agent, request: pb.RenewRequest) -> Certificates:
+        async with self._parts.units() as uow:
+            return await self._parts.agents.renew(uow, agent, request.client_csr, request.listener_csr)
 
     async def UploadRecording(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[pb.RecordingUpload], context: Context

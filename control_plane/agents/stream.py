@@ -257,9 +257,14 @@ class AgentStream:
                 await repository.disconnected(uow.session, self.instance_id, row.connected_at)
 
 
+_transactions: set[asyncio.Task[Any]] = set()
+
+
 async def unbroken(work: Coroutine[Any, Any, T]) -> T:
     """Work with the database that is finished even when the stream ends in the middle of it."""
     task = spawn(_outcome(work), "a transaction of an agent")
+    _transactions.add(task)
+    task.add_done_callback(_transactions.discard)
     try:
         value, error = await asyncio.shield(task)
     except asyncio.CancelledError:
@@ -268,6 +273,13 @@ async def unbroken(work: Coroutine[Any, Any, T]) -> T:
     if error is not None:
         raise error
     return cast("T", value)
+
+
+async def finished() -> None:
+    """Returns when no such work is left: before the database is closed."""
+    while _transactions:
+        await asyncio.wait(set(_transactions))
+        await asyncio.sleep(0)  # whoever waited for it may have more to finish
 
 
 async def _outcome(work: Coroutine[Any, Any, T]) -> tuple[T | None, Exception | None]:

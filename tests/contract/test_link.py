@@ -1,0 +1,434 @@
+"""The stream between an agent and the control plane: snapshots, approvals, lease, and what survives a cut."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from control_plane.agents import repository
+from control_plane.agents.stream import Timing
+from control_plane.approvals.domain import Ruling
+from control_plane.kit.unit_of_work import SYSTEM
+from control_plane.sessions import service as sessions
+from data_plane.gate.interface import Code
+from data_plane.gate.ports import Answer
+from data_plane.link import messages, wire
+from data_plane.link.identity import Identity
+from data_plane.link.messages import LinkState
+from data_plane.link.nonces import SpentNonces
+from data_plane.policy import signatures
+from data_plane.policy.snapshot import SignedSnapshot
+from tests.contract.stack import (
+    AGENT,
+    SYSTEM_CLOCK,
+    ControlSide,
+    CuttingProxy,
+    RunningAgent,
+    changed,
+    control_side,
+    policy_document,
+    running_agent,
+    target_document,
+)
+
+# ---------------------------------------------------------------- snapshots
+
+
+async def test_a_snapshot_reaches_the_agent_when_documents_change(control: ControlSide, agent: RunningAgent) -> None:
+    version = await control.publish(target_document("orders"), target_document("other", "elsewhere"))
+    await agent.until(lambda: agent.policy.version == version)
+    assert agent.policy.current is not None
+    assert list(agent.policy.current.targets) == ["orders"]
+
+    async def acknowledged() -> int:
+        async with control.world.units.reading() as uow:
+            row = await repository.instance(uow.session, agent.journal.instance_id)
+            return row.snapshot_version if row else 0
+
+    async with asyncio.timeout(5):
+        while await acknowledged() != version:
+            await asyncio.sleep(0.01)
+
+
+async def test_many_changes_at_once_are_few_snapshots(control: ControlSide, agent: RunningAgent) -> None:
+    before = len(agent.side.snapshots)
+    async with control.world.units() as uow:
+        for _ in range(50):
+            last = await uow.snapshot_changed()
+    await agent.until(lambda: agent.policy.version == last)
+    assert len(agent.side.snapshots) - before <= 2
+
+
+async def test_a_snapshot_that_was_tampered_with_is_refused_and_the_last_good_one_stays(
+    control: ControlSide, agent: RunningAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = await control.publish(policy_document("p", "reads"))
+    await agent.until(lambda: agent.policy.version == good)
+    genuine = control.feature.snapshots._signed
+    monkeypatch.setattr(
+        control.feature.snapshots,
+        "_signed",
+        lambda contents: _tampered(genuine(contents)),
+    )
+    await control.publish(policy_document("p", "everything"))
+    async with asyncio.timeout(5):
+        while not (refused := await control.world.audited("agent.snapshot-refused")):
+            await asyncio.sleep(0.01)
+    assert "signature" in refused[0].data
+    assert agent.policy.version == good
+    assert agent.link.reachable
+
+
+def _tampered(signed):
+    return changed(signed, payload=signed.payload.replace(b"everything", b"everythink"))
+
+
+async def test_an_agent_starts_from_its_disk_while_the_control_plane_is_away(
+    control: ControlSide, identity: Identity, tmp_path: Path
+) -> None:
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        version = await control.publish(target_document("orders"))
+        await agent.until(lambda: agent.policy.version == version)
+        await agent.until(lambda: agent.parts.snapshots.load() is not None)
+    await control.feature.server.stop()
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        assert agent.policy.version == version
+        assert agent.lease.valid
+        assert 0 < agent.lease.seconds_left <= 60
+        assert not agent.link.reachable
+
+
+async def test_a_snapshot_on_disk_that_was_changed_is_not_believed(
+    control: ControlSide, identity: Identity, tmp_path: Path
+) -> None:
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        await control.publish(target_document("orders"))
+        await agent.until(lambda: agent.policy.current is not None and agent.policy.current.targets)
+        await agent.until(lambda: b"orders" in (tmp_path / "agent" / "snapshot").read_bytes())
+    await control.feature.server.stop()
+    file = tmp_path / "agent" / "snapshot"
+    file.write_bytes(file.read_bytes().replace(b"orders", b"0rders"))
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        assert agent.policy.current is None
+
+
+# ---------------------------------------------------------------- approvals
+
+
+async def test_a_hold_is_asked_and_the_decision_comes_at_once(control: ControlSide, agent: RunningAgent) -> None:
+    approval = agent.ask(agent.open_session(), "DELETE FROM orders WHERE id = 1041")
+    pending = await asyncio.wait_for(agent.pendings.get(), 5)
+    assert pending.approval_id == approval
+    assert pending.url.endswith(approval)
+    assert pending.rules == ("production/writes",)
+    view = await control.world.view(approval)
+    assert json.loads(view.row.shown)["operation"]["text"] == "DELETE FROM orders WHERE id = 1041"
+    assert isinstance(await control.world.approve("ada", approval), Ruling)
+    answered = await asyncio.wait_for(agent.answers.get(), 5)
+    assert answered.answer is Answer.APPROVED
+    grant = answered.grant
+    assert grant is not None
+    keys = agent.policy.keys
+    assert signatures.refusal(keys, grant.key_id, signatures.GRANT, grant.payload, grant.signature) == ""
+    contents = wire.grant_contents(grant.payload)
+    assert (contents.approval_id, contents.agent_instance) == (approval, agent.journal.instance_id)
+    assert [one.name for one in contents.approvals] == ["ada"]
+
+
+async def test_a_denial_carries_the_reason_of_the_person(control: ControlSide, agent: RunningAgent) -> None:
+    approval = agent.ask(agent.open_session())
+    await asyncio.wait_for(agent.pendings.get(), 5)
+    await control.world.deny("ada", approval, "not on a Friday")
+    answered = await asyncio.wait_for(agent.answers.get(), 5)
+    assert (answered.answer, answered.reason) == (Answer.DENIED, "not on a Friday")
+
+
+async def test_the_decision_is_pushed_well_within_fifty_milliseconds(control: ControlSide, agent: RunningAgent) -> None:
+    facts = agent.open_session()
+    taken = []
+    for number in range(60):
+        approval = agent.ask(facts, f"DELETE FROM orders WHERE id = {number}")
+        await asyncio.wait_for(agent.pendings.get(), 5)
+        view = await control.world.view(approval)
+        decided_at = 0.0
+
+        async def approve(approval=approval, shown=view.row.shown_digest) -> None:
+            nonlocal decided_at
+            await control.world.approve("ada", approval, shown=shown)
+            decided_at = time.perf_counter()
+
+        task = asyncio.ensure_future(approve())
+        answered = await asyncio.wait_for(agent.answers.get(), 5)
+        heard_at = time.perf_counter()
+        await task
+        assert answered.answer is Answer.APPROVED
+        taken.append(max(0.0, heard_at - decided_at))
+    taken.sort()
+    assert taken[int(len(taken) * 0.99)] < 0.05, taken[-5:]
+
+
+async def test_a_request_while_the_control_plane_is_away_is_unavailable_at_once(
+    control: ControlSide, agent: RunningAgent
+) -> None:
+    facts = agent.open_session()
+    await control.feature.server.stop()
+    await agent.until(lambda: not agent.link.reachable)
+    agent.ask(facts)
+    answered = await asyncio.wait_for(agent.answers.get(), 0.5)
+    assert answered.answer is Answer.UNAVAILABLE
+    assert Code.UNAVAILABLE != Code.DENIED
+
+
+@pytest.mark.parametrize("decided", ["before", "after"])
+async def test_a_hold_survives_a_restart_of_the_control_plane(
+    control: ControlSide, agent: RunningAgent, decided: str
+) -> None:
+    approval = agent.ask(agent.open_session())
+    await asyncio.wait_for(agent.pendings.get(), 5)
+    await control.feature.server.stop()
+    if decided == "before":
+        await control.world.approve("ada", approval)
+    await control.replaced()
+    await agent.until(lambda: agent.link.reachable)
+    if decided == "after":
+        await control.world.approve("ada", approval)
+    answered = await asyncio.wait_for(agent.answers.get(), 5)
+    assert answered.answer is Answer.APPROVED
+    assert await control.world.audited_kinds("approval.requested") == ["approval.requested"]
+
+
+async def test_a_cancelled_hold_is_cancelled_in_the_control_plane(control: ControlSide, agent: RunningAgent) -> None:
+    approval = agent.ask(agent.open_session())
+    await asyncio.wait_for(agent.pendings.get(), 5)
+    agent.approvals.cancel(approval, "client-cancelled")
+    await agent.acknowledged()
+    assert await control.world.state(approval) == "cancelled"
+
+
+async def test_a_grant_that_was_spent_before_a_crash_has_an_unknown_outcome(
+    control: ControlSide, identity: Identity, tmp_path: Path
+) -> None:
+    """Invariant 6: never a second run, and the audit says that nobody can tell."""
+    folder = tmp_path / "agent"
+    async with running_agent(folder, identity, control.link_address) as agent:
+        await agent.until(lambda: agent.link.reachable)
+        approval = agent.ask(agent.open_session())
+        await asyncio.wait_for(agent.pendings.get(), 5)
+        await control.world.approve("ada", approval)
+        answered = await asyncio.wait_for(agent.answers.get(), 5)
+        assert answered.grant is not None
+        nonce = wire.grant_contents(answered.grant.payload).nonce
+        nonces = SpentNonces(folder / "nonces.db", SYSTEM_CLOCK)
+        assert await nonces.spend(nonce, approval)
+        nonces.close()
+    async with running_agent(folder, identity, control.link_address) as agent:
+        await agent.until(lambda: agent.link.reachable)
+        await agent.acknowledged()
+        assert await control.world.state(approval) == "outcome-unknown"
+
+
+# ---------------------------------------------------------------- lease, termination, disabling
+
+
+async def test_sessions_end_when_the_lease_ends(tmp_path: Path) -> None:
+    timing = Timing(lease_seconds=1, heartbeat_seconds=1)
+    async with control_side(tmp_path, timing) as control:
+        identity = await control.enrol()
+        async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+            await agent.until(lambda: agent.link.reachable)
+            agent.ask(agent.open_session())
+            await asyncio.wait_for(agent.pendings.get(), 5)
+            await control.feature.server.stop()
+            await agent.until(lambda: agent.side.lease_ends)
+            assert agent.side.lease_ends[0] == "lease-ended"
+            assert not agent.lease.valid
+            answered = await asyncio.wait_for(agent.answers.get(), 5)
+            assert answered.answer is Answer.UNAVAILABLE
+
+
+async def test_the_lease_goes_on_while_heartbeats_are_answered(tmp_path: Path) -> None:
+    timing = Timing(lease_seconds=3, heartbeat_seconds=1)
+    async with control_side(tmp_path, timing) as control:
+        identity = await control.enrol()
+        async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+            await agent.until(lambda: agent.link.reachable)
+            first = agent.lease._until
+            await agent.until(lambda: agent.lease._until > first)
+            assert agent.side.lease_ends == []
+
+
+async def test_a_session_that_an_admin_ends_is_ended_at_once(control: ControlSide, agent: RunningAgent) -> None:
+    """Invariant 7."""
+    facts = agent.open_session()
+    await agent.acknowledged()
+    started = time.perf_counter()
+    async with control.world.units() as uow:
+        await control.world.sessions.terminate(uow, facts.id, SYSTEM, "enough")
+    await agent.until(lambda: agent.side.terminated)
+    assert time.perf_counter() - started < 1
+    assert agent.side.terminated == [(facts.id, "enough")]
+
+
+async def test_a_termination_that_came_while_the_agent_was_away_is_told_at_hello(
+    control: ControlSide, agent: RunningAgent
+) -> None:
+    facts = agent.open_session()
+    await agent.acknowledged()
+    await control.feature.server.stop()
+    async with control.world.units() as uow:
+        await control.world.sessions.terminate(uow, facts.id, SYSTEM, "enough")
+    await control.replaced()
+    await agent.until(lambda: agent.side.terminated)
+
+
+async def test_a_disabled_agent_is_refused_for_good_and_its_sessions_end(
+    control: ControlSide, agent: RunningAgent
+) -> None:
+    """Invariant 7."""
+    agent.ask(agent.open_session())
+    await asyncio.wait_for(agent.pendings.get(), 5)
+    started = time.perf_counter()
+    async with control.world.units() as uow:
+        await control.feature.service.set_disabled(uow, SYSTEM, AGENT, disabled=True)
+    await agent.until(lambda: agent.link.state is LinkState.REFUSED)
+    assert time.perf_counter() - started < 1
+    assert agent.side.lease_ends == ["agent-disabled"]
+    assert not agent.lease.valid
+    assert (await agent.answers.get()).answer is Answer.UNAVAILABLE
+    await asyncio.wait_for(agent.task, 5)
+
+
+async def test_a_drain_reaches_the_agent(control: ControlSide, agent: RunningAgent) -> None:
+    async with control.world.units() as uow:
+        await control.feature.service.drain(uow, SYSTEM, AGENT, 30)
+    await agent.until(lambda: agent.side.drained == [30])
+
+
+async def test_a_stream_ends_with_its_certificate(tmp_path: Path) -> None:
+    async with control_side(tmp_path, life=timedelta(seconds=30)) as control:
+        identity = await control.enrol()
+        async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+            await agent.until(lambda: agent.link.reachable)
+            control.world.clock.advance(31)
+            await agent.until(lambda: not agent.link.reachable)
+
+
+# ---------------------------------------------------------------- nothing lost, nothing repeated
+
+
+async def test_sessions_of_an_agent_that_restarted_are_closed(
+    control: ControlSide, identity: Identity, tmp_path: Path
+) -> None:
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        facts = agent.open_session()
+        await agent.acknowledged()
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        mine = agent.open_session()
+        await agent.acknowledged()
+        async with control.world.units.reading() as uow:
+            old, new = await sessions.find(uow, facts.id), await sessions.find(uow, mine.id)
+        assert old is not None
+        assert new is not None
+        assert (old.close_reason, new.closed_at_ms) == ("agent-restarted", None)
+
+
+async def test_a_stream_cut_at_every_message_loses_and_repeats_nothing(
+    control: ControlSide, identity: Identity, tmp_path: Path
+) -> None:
+    """Reports arrive once each and in order, whatever piece of data is the last to get through."""
+    cuts = 45
+
+    def after(number: int) -> int | None:
+        return number if number < cuts else None  # handshake, Hello, Welcome, snapshot, batches, acknowledgements…
+
+    sent = 0
+    async with (
+        CuttingProxy(control.feature.server.link_port, after) as proxy,
+        running_agent(tmp_path / "agent", identity, proxy.address) as agent,
+    ):
+        async with asyncio.timeout(60):
+            while proxy.connections <= cuts:
+                agent.journal.append(messages.Notice("numbered", str(sent)))
+                sent += 1
+                await asyncio.sleep(0.01)
+        await agent.acknowledged()
+        assert proxy.cuts >= cuts - 5
+    rows = await control.world.audited("agent.notice")
+    assert [json.loads(row.data)["text"] for row in rows] == [str(number) for number in range(sent)]
+
+
+async def test_a_hold_asked_over_a_bad_line_is_asked_once_and_answered(
+    control: ControlSide, identity: Identity, tmp_path: Path
+) -> None:
+    port = control.feature.server.link_port
+    async with (
+        CuttingProxy(port, lambda number: 14 + number % 9 if number < 20 else None) as proxy,
+        running_agent(tmp_path / "agent", identity, proxy.address) as agent,
+    ):
+        await agent.until(lambda: agent.link.reachable)
+        approval = agent.ask(agent.open_session())
+        await asyncio.wait_for(agent.pendings.get(), 20)
+        await control.world.approve("ada", approval)
+        answered = await asyncio.wait_for(agent.answers.get(), 20)
+        assert answered.answer is Answer.APPROVED
+        assert agent.answers.empty()
+    assert await control.world.audited_kinds("approval.requested") == ["approval.requested"]
+
+
+async def test_a_report_that_cannot_be_taken_holds_up_none_that_follow(
+    control: ControlSide, agent: RunningAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_) -> None:
+        raise ValueError("cannot be taken")
+
+    monkeypatch.setattr(control.world.sessions, "refused", broken)
+    agent.journal.refused("orders", "bad token", "127.0.0.1:1", "")
+    agent.journal.append(messages.Notice("after", "it"))
+    await agent.acknowledged()
+    kinds = [row.kind for row in await control.world.audited("agent.")]
+    assert kinds[-2:] == ["agent.report-rejected", "agent.notice"]
+
+
+async def test_a_state_directory_that_is_an_old_copy_is_not_served(
+    control: ControlSide, identity: Identity, tmp_path: Path
+) -> None:
+    """Its numbers were used for other reports: they would be dropped without a word."""
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        await agent.until(lambda: agent.link.reachable)
+    shutil.copytree(tmp_path / "agent", tmp_path / "copy")
+    async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
+        agent.journal.append(messages.Notice("newer", "report"))
+        await agent.acknowledged()
+    async with running_agent(tmp_path / "copy", identity, control.link_address) as agent:
+        await asyncio.sleep(0.3)
+        assert not agent.link.connected.is_set()
+
+
+async def test_two_agents_of_one_name_do_not_mix(control: ControlSide, tmp_path: Path) -> None:
+    first, second = await control.enrol(), await control.enrol()
+    async with (
+        running_agent(tmp_path / "one", first, control.link_address) as one,
+        running_agent(tmp_path / "two", second, control.link_address) as two,
+    ):
+        await one.until(lambda: one.link.reachable and two.link.reachable)
+        approval = one.ask(one.open_session())
+        other = two.ask(two.open_session(), "DELETE FROM customers")
+        await asyncio.wait_for(one.pendings.get(), 5)
+        await asyncio.wait_for(two.pendings.get(), 5)
+        await control.world.approve("ada", approval)
+        assert (await asyncio.wait_for(one.answers.get(), 5)).answer is Answer.APPROVED
+        assert two.answers.empty()
+        await control.world.deny("ada", other)
+        assert (await asyncio.wait_for(two.answers.get(), 5)).answer is Answer.DENIED
+
+
+def test_a_snapshot_that_is_no_snapshot_is_a_value_error() -> None:
+    with pytest.raises(ValueError):
+        wire.snapshot_contents(b"\xff\xff\xff")
+    assert SignedSnapshot(b"", b"", "")

@@ -1,0 +1,240 @@
+"""The durable journal: numbers, what survives a crash, and what is open."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from assentry.v1 import link_pb2 as pb
+
+from data_plane.gate.interface import Requester, SessionFacts, TargetFacts
+from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, SessionId, TargetName
+from data_plane.link import messages
+from data_plane.link.journal import Journal
+from data_plane.link.nonces import SpentNonces
+from data_plane.recording.interface import RecordingError
+from data_plane.runtime.clock import SystemClock
+
+CLOCK = SystemClock()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "journal.db"
+
+
+@pytest.fixture
+def journal(file: Path) -> Iterator[Journal]:
+    journal = Journal(file, CLOCK)
+    yield journal
+    journal.close()
+
+
+def notice(text: str) -> messages.Notice:
+    return messages.Notice("test", text)
+
+
+def facts(session_id: str) -> SessionFacts:
+    return SessionFacts(
+        SessionId(session_id),
+        TargetFacts(TargetName("orders"), "postgres", "production", {}),
+        Requester(IdentityId("idn_1"), "bot", "machine", ()),
+        CredentialId("crd_1"),
+        "127.0.0.1:1",
+        "psql",
+    )
+
+
+def reports(journal: Journal, after: int = 0) -> list[pb.Report]:
+    return [pb.Report.FromString(body) for _, body in journal.read(after, 10_000, 1 << 30)]
+
+
+def test_numbers_rise_by_one_also_when_many_threads_report(journal: Journal) -> None:
+    def work() -> None:
+        for _ in range(100):
+            journal.append(notice("x"))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert journal.flush(5)
+    assert [report.number for report in reports(journal)] == list(range(1, 401))
+
+
+def test_what_is_not_on_disk_is_not_sent(journal: Journal, file: Path) -> None:
+    """A number that was told and then forgotten would be given to another report."""
+    blocker = sqlite3.connect(file, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    journal.append(notice("waits"))
+    assert not journal.flush(0.2)
+    assert journal.durable == 0
+    assert journal.read(0, 10, 1 << 20) == []
+    blocker.execute("COMMIT")
+    blocker.close()
+    assert journal.flush(5)
+    assert journal.durable == 1
+
+
+def test_a_restart_goes_on_with_the_next_number_even_when_all_were_acknowledged(file: Path) -> None:
+    first = Journal(file, CLOCK)
+    for _ in range(3):
+        first.append(notice("x"))
+    first.flush(5)
+    first.acknowledge(3)
+    first.close()
+    second = Journal(file, CLOCK)
+    assert second.first_report() == 4
+    assert second.append(notice("y")) == 4
+    assert second.instance_id == first.instance_id
+    assert second.boot_id != first.boot_id
+    second.close()
+
+
+def test_acknowledged_reports_go_and_the_others_stay(journal: Journal) -> None:
+    for number in range(5):
+        journal.append(notice(str(number)))
+    journal.flush(5)
+    journal.acknowledge(3)
+    journal.flush(5)
+    assert [report.number for report in reports(journal)] == [4, 5]
+    assert journal.first_report() == 4
+
+
+def test_an_acknowledgement_of_more_than_was_sent_forgets_nothing_that_comes(journal: Journal) -> None:
+    journal.append(notice("x"))
+    journal.flush(5)
+    journal.acknowledge(1_000_000)
+    journal.append(notice("y"))
+    journal.flush(5)
+    assert [report.notice.text for report in reports(journal)] == ["y"]
+
+
+def test_one_report_is_read_however_large_and_then_batches_are_bounded(journal: Journal) -> None:
+    for _ in range(3):
+        journal.append(notice("x" * 1000))
+    journal.flush(5)
+    assert len(journal.read(0, 10, 10)) == 1
+    assert len(journal.read(0, 10, 2500)) == 2
+    assert len(journal.read(0, 2, 1 << 20)) == 2
+
+
+def test_a_disk_that_refuses_stops_decisions_and_keeps_the_rest_for_later(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+    journal.listen(told.set)
+    whole = journal._commit
+
+    def full(changes) -> bool:
+        journal._failed("database or disk is full")
+        return False
+
+    monkeypatch.setattr(journal, "_commit", full)
+    monkeypatch.setattr("data_plane.link.journal._RETRY_SECONDS", 0.01)
+    journal.append(notice("kept"))
+    assert told.wait(5)
+    assert "full" in journal.failure
+    with pytest.raises(RecordingError, match="full"):
+        journal.decisions("ses_1", 1, 1, b"")
+    monkeypatch.setattr(journal, "_commit", whole)
+    assert journal.flush(5)
+    assert [report.notice.text for report in reports(journal)] == ["kept"]
+    assert journal.failure == ""
+    journal.decisions("ses_1", 1, 1, b"")
+
+
+def test_sessions_stand_until_the_control_plane_has_taken_their_end(journal: Journal) -> None:
+    journal.opened(facts("ses_1"), 1)
+    journal.opened(facts("ses_2"), 1)
+    journal.closed("ses_1", "client-closed", 3, b"")
+    journal.flush(5)
+    assert set(journal.sessions) == {"ses_1", "ses_2"}
+    journal.acknowledge(2)
+    assert set(journal.sessions) == {"ses_1", "ses_2"}
+    journal.acknowledge(3)
+    assert set(journal.sessions) == {"ses_2"}
+
+
+async def test_what_was_open_at_a_crash_is_told_by_what_became_of_it(tmp_path: Path) -> None:
+    """Invariant 6: a spent nonce means that the outcome is unknown; an unspent one, that nothing ran."""
+    from tests.contract.stack import approval_request
+
+    nonces = SpentNonces(tmp_path / "nonces.db", CLOCK)
+    before = Journal(tmp_path / "journal.db", CLOCK)
+    asked = [approval_request(facts("ses_1")) for _ in range(4)]
+    for request in asked:
+        before.append(messages.Requested(request, 0))
+    waiting, spent, reported, done = (request.id for request in asked)
+    await nonces.spend(b"s" * 16, spent)
+    await nonces.spend(b"r" * 16, reported)
+    before.append(messages.Consumed(reported, b"r" * 16))
+    before.append(messages.Finished(done, "done"))
+    before.flush(5)
+    last = before.durable
+    before.close()
+    after = Journal(tmp_path / "journal.db", CLOCK)
+    after.recover(nonces)
+    after.flush(5)
+    told = {(one.WhichOneof("report"), _approval(one)) for one in reports(after, last)}
+    assert told == {
+        ("approval_cancelled", waiting),
+        ("grant_consumed", spent),
+        ("operation_finished", spent),
+        ("operation_finished", reported),
+    }
+    outcomes = {one.operation_finished.outcome for one in reports(after, last) if one.HasField("operation_finished")}
+    assert outcomes == {"outcome-unknown"}
+    assert after.open_approvals == ()
+    after.close()
+    nonces.close()
+
+
+def _approval(report: pb.Report) -> str:
+    return getattr(report, report.WhichOneof("report")).approval_id
+
+
+async def test_a_nonce_is_spent_once_over_two_journals_and_a_restart(tmp_path: Path) -> None:
+    """Invariant 6."""
+    one, two = (SpentNonces(tmp_path / "nonces.db", CLOCK) for _ in range(2))
+    nonces = [bytes([number]) * 16 for number in range(40)]
+    spent = await asyncio.gather(
+        *(journal.spend(nonce, ApprovalId("apr_1")) for nonce in nonces for journal in (one, two, one))
+    )
+    assert spent.count(True) == len(nonces)
+    one.close()
+    two.close()
+    again = SpentNonces(tmp_path / "nonces.db", CLOCK)
+    assert not await again.spend(nonces[0], ApprovalId("apr_2"))
+    again.close()
+
+
+async def test_a_nonce_is_spent_once_over_processes(tmp_path: Path) -> None:
+    """Invariant 6: the workers of one agent share the file."""
+    import sys
+
+    script = (
+        "import asyncio, pathlib, sys\n"
+        "from data_plane.link.nonces import SpentNonces\n"
+        "from data_plane.runtime.clock import SystemClock\n"
+        "async def main():\n"
+        "    nonces = SpentNonces(pathlib.Path(sys.argv[1]), SystemClock())\n"
+        "    sys.stdin.read(1)\n"
+        "    won = [n for n in range(100) if await nonces.spend(bytes([n]) * 16, 'apr_1')]\n"
+        "    sys.stdout.write(str(len(won)))\n"
+        "asyncio.run(main())\n"
+    )
+    file = str(tmp_path / "nonces.db")
+    workers = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", script, file, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        for _ in range(2)
+    ]
+    won = await asyncio.gather(*(worker.communicate(b"g") for worker in workers))
+    assert sum(int(out) for out, _ in won) == 100
