@@ -144,9 +144,11 @@ def shape(reported: ReportedOperation) -> str:
 
 
 def _facts(text: str) -> dict[str, Any]:
-    """Facts that are not an object are shown as what they are."""
+    """Those of the only statement, or of each by its number. What is neither is shown as what it is."""
     try:
-        facts = msgspec.json.decode(text)
+        facts = msgspec.json.decode(text, type=list[dict[str, Any]])
     except msgspec.DecodeError:
         return {"not readable": text}
-    return facts if isinstance(facts, dict) else {"not readable": text}
+    if len(facts) == 1:
+        return facts[0]
+    return {f"{number}. {name}": value for number, one in enumerate(facts, 1) for name, value in one.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,22 @@ def _instant(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S} UTC" if value else ""
 
 
+def _telling(facts: Mapping[str, Any]) -> str:
+    """The facts that say something; a WHERE that is missing does."""
+    kept = {name: value for name, value in facts.items() if value not in (False, "", [], -1, None)}
+    if any(facts.get(name) in {"UPDATE", "DELETE"} for name in facts if name.endswith("command")):
+        kept.update({name: value for name, value in facts.items() if name.endswith("has_where")})
+    return "; ".join(
+        f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}" for name, value in kept.items()
+    )
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["instant"] = _instant
+    environment.filters["telling"] = _telling
     return environment
 
 
