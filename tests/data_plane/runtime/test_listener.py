@@ -50,7 +50,7 @@ async def test_a_handshake_has_a_deadline_and_a_settled_session_has_none() -> No
         await accepted.connection.receive()
 
     async with listening(serve, handshake_seconds=0.1) as listener:
-        reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+        _reader, writer = await asyncio.open_connection("127.0.0.1", listener.port)
         other_reader, other_writer = await asyncio.open_connection("127.0.0.1", listener.port)
         writer.write(b"settle")
         assert await until_gone(other_reader) == b""

@@ -258,7 +258,7 @@ async def test_a_target_that_is_away_is_08001() -> None:
 
 async def test_ctrl_c_in_psql_cancels_the_statement(postgres: PostgresServer) -> None:
     async with through(postgres) as relay:
-        process = await started(relay.port, "select pg_sleep(60)", application_name="ctrl-c")
+        process = await started(relay.port, "select pg_sleep(20)", application_name="ctrl-c")
         await until_running(postgres, "ctrl-c")
         process.send_signal(signal.SIGINT)
         _, err = await process.communicate()
@@ -271,18 +271,18 @@ async def test_libpq_cancels_with_either_protocol_version(
 ) -> None:
     tls, *_ = certificates(tmp_path)
     newest = {"max_protocol_version": version} if psycopg.pq.version() >= 180000 else {}
-    async with (
-        through(postgres, tls=tls) as relay,
-        await psycopg.AsyncConnection.connect(dsn(relay), autocommit=True, sslmode="require", **newest) as connection,
-    ):
-        query = asyncio.ensure_future(connection.execute("select pg_sleep(60)"))
-        await until_running(postgres, "")
+    async with through(postgres, tls=tls) as relay:
+        wanted = newest | {"sslmode": "require", "application_name": f"libpq-{version}"}
+        connection = await psycopg.AsyncConnection.connect(dsn(relay), autocommit=True, **wanted)
+        query = asyncio.ensure_future(connection.execute("select pg_sleep(20)"))
+        await until_running(postgres, f"libpq-{version}")
         await connection.cancel_safe(timeout=5)
         with pytest.raises(psycopg.errors.QueryCanceled):
             await query
         if newest:
             keys = [len(secret) for entries in relay.cancels._by_process.values() for secret, _ in entries]
             assert keys == [4 if version == "3.0" else 32]
+        await connection.close()
 
 
 async def test_a_cancel_over_tls_works(postgres: PostgresServer, tmp_path: Path) -> None:
@@ -290,7 +290,7 @@ async def test_a_cancel_over_tls_works(postgres: PostgresServer, tmp_path: Path)
     async with through(postgres, tls=tls) as relay:
         connection = await asyncpg.connect(dsn(relay), ssl="require")
         with pytest.raises(TimeoutError):
-            await connection.fetch("select pg_sleep(60)", timeout=0.2)
+            await connection.fetch("select pg_sleep(20)", timeout=0.2)
         assert await connection.fetchval("select 1") == 1
         await connection.close()
 
@@ -309,14 +309,15 @@ async def test_a_cancel_that_the_core_takes_does_not_reach_the_target(postgres: 
 
 async def test_cancels_do_not_hit_the_next_statement(postgres: PostgresServer) -> None:
     async with through(postgres) as relay:
-        async with await psycopg.AsyncConnection.connect(dsn(relay), autocommit=True) as connection:
-            for _ in range(20):
-                running_ = asyncio.ensure_future(connection.execute("select pg_sleep(60)"))
-                await asyncio.sleep(0.02)
-                await connection.cancel_safe()
-                with pytest.raises(psycopg.errors.QueryCanceled):
-                    await running_
-                assert await (await connection.execute("select 1")).fetchone() == (1,)
+        connection = await psycopg.AsyncConnection.connect(dsn(relay), autocommit=True)
+        for _ in range(20):
+            query = asyncio.ensure_future(connection.execute("select pg_sleep(20)"))
+            await asyncio.sleep(0.02)
+            await connection.cancel_safe()
+            with pytest.raises(psycopg.errors.QueryCanceled):
+                await query
+            assert await (await connection.execute("select 1")).fetchone() == (1,)
+        await connection.close()
 
 
 # ------------------------------------------------------------------ ends
@@ -324,7 +325,7 @@ async def test_cancels_do_not_hit_the_next_statement(postgres: PostgresServer) -
 
 async def test_the_death_of_the_backend_reaches_the_client(postgres: PostgresServer) -> None:
     async with through(postgres) as relay:
-        process = await started(relay.port, "select pg_sleep(60)", application_name="dies")
+        process = await started(relay.port, "select pg_sleep(20)", application_name="dies")
         await until_running(postgres, "dies")
         connection = await asyncpg.connect(postgres.url())
         await connection.execute(
