@@ -24,7 +24,7 @@ from data_plane.gate.interface import (
     TargetFacts,
 )
 from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
-from data_plane.policy.model import TargetSpec
+from data_plane.policy.model import MaskSpec, TargetSpec
 from data_plane.protocols.interface import Endpoint, Process
 from data_plane.protocols.postgres.cancellation import CancelRegistry, NoSiblings
 from data_plane.protocols.postgres.core.ports import Output
@@ -81,8 +81,9 @@ class FakeRecorder:
 class FakeAdmission:
     """Admits TOKEN and every verified certificate."""
 
-    def __init__(self, spec: TargetSpec) -> None:
+    def __init__(self, spec: TargetSpec, masks: Mapping[str, MaskSpec]) -> None:
         self.spec = spec
+        self.masks = masks
         self.seen: list[tuple] = []
         self.admitted: list[admission.Admitted] = []
         self.expires_at = time.time() + 3600
@@ -106,7 +107,7 @@ class FakeAdmission:
             facts=facts,
             gate=FakeGate(),
             recorder=FakeRecorder(),
-            masks=(),
+            masks=tuple(self.masks),
             target=self.spec,
             row_limit=100,
             expires_at=self.expires_at,
@@ -174,10 +175,12 @@ class RelayCore:
 
 
 class Relay:
-    """A running endpoint; `cores` are those of its sessions in order. With a `folder` it has the real core instead."""
+    """A running endpoint; `cores` are those of its sessions in order. With a `folder` it has the real core instead,
+    and `masks` hold for every session."""
 
     def __init__(self, spec: TargetSpec, username: str, password: str, **settings) -> None:
-        self.admission = FakeAdmission(spec)
+        self.masks: Mapping[str, MaskSpec] = settings.pop("masks", {})
+        self.admission = FakeAdmission(spec, self.masks)
         self.sessions = Sessions(**settings.pop("sessions", {}))
         self.cancels = CancelRegistry(settings.pop("siblings", NoSiblings()))
         self.cores: list[RelayCore] = []
@@ -188,7 +191,7 @@ class Relay:
             credentials=LocalCredential(username, Secret(password)),
             sessions=self.sessions,
             clock=SystemClock(),
-            masks=dict,
+            masks=lambda: self.masks,
             mask_key=b"k" * 32,
             tls=lambda: tls,
             tls_required=settings.pop("tls_required", False),

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping
 from data_plane.credentials.ports import CredentialError
 from data_plane.gate.admission import Admitted
 from data_plane.identifiers import OperationId
+from data_plane.masking import marks
 from data_plane.policy.model import TargetSpec
 from data_plane.protocols.interface import Endpoint, Process, Serve
 from data_plane.protocols.postgres.cancellation import CancelRegistry
@@ -74,7 +75,8 @@ class _Target:
     async def prepare(self, admitted: Admitted, database: str) -> AsyncIterator[MakeCore]:
         """Implements `session.Prepare`."""
         async with self._of(admitted.target).use(database) as catalogue:
-            masking = SessionMasking(catalogue, self._endpoint.masks, admitted.masks, self._endpoint.mask_key)
+            key = marks.session_key(self._endpoint.mask_key, admitted.facts.id)
+            masking = SessionMasking(catalogue, self._endpoint.masks, admitted.masks, key)
 
             def make(output: Output, parameters: Mapping[str, str]) -> PostgresCore:
                 return SessionCore(

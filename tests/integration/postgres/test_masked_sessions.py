@@ -1,0 +1,65 @@
+"""Masked sessions of unmodified clients through the real core: what one statement can show that another one made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import pytest
+
+from data_plane.policy.model import ColumnMask, MaskSpec
+from tests.integration.postgres.test_through_the_gateway import through, until
+from tests.support.postgres import PostgresServer
+from tests.support.relaying import TOKEN, Relay
+
+SSN = "078-05-1120"
+SCHEMA = f"""
+create table customers (id int primary key, ssn text, note text);
+insert into customers values (1, '{SSN}', 'plain');
+create table orders (id int, note text);
+insert into orders values (1, 'plain');
+"""
+HASHED = {"pii": MaskSpec(columns=(ColumnMask(column="public.customers.ssn", strategy="hash"),))}
+
+
+@pytest.fixture(scope="module")
+def database(postgres: PostgresServer) -> str:
+    name = postgres.fresh_database()
+
+    async def fill() -> None:
+        connection = await asyncpg.connect(postgres.url(name))
+        await connection.execute(SCHEMA)
+        await connection.close()
+
+    asyncio.run(fill())
+    return name
+
+
+@pytest.fixture
+async def relay(postgres: PostgresServer, tmp_path: Path) -> AsyncIterator[Relay]:
+    async with through(postgres, folder=tmp_path, masks=HASHED) as running:
+        yield running
+    await until(lambda: running.sessions.count == 0)
+
+
+async def connected(relay: Relay, database: str) -> psycopg.AsyncConnection:
+    dsn = f"postgresql://robot:{TOKEN}@127.0.0.1:{relay.port}/{database}"
+    return await psycopg.AsyncConnection.connect(dsn, autocommit=True)
+
+
+async def fetched(connection: psycopg.AsyncConnection, query: str) -> list[tuple[object, ...]]:
+    return await (await connection.execute(query)).fetchall()
+
+
+async def test_hashes_are_equal_inside_a_session_and_nowhere_else(relay: Relay, database: str) -> None:
+    seen = []
+    for _ in range(2):
+        async with await connected(relay, database) as connection:
+            once, again = [await fetched(connection, "select ssn from customers") for _ in range(2)]
+            assert once == again
+            seen.append(once[0][0])
+    assert "masked:" in str(seen[0])
+    assert seen[0] != seen[1]
