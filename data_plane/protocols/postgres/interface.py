@@ -165,7 +165,10 @@ class ResultPlan(Protocol):
 
 
 class CopyPlan(Protocol):
-    """Masks COPY OUT of one statement; keeps a partial line between calls."""
+    """Masks COPY OUT of one statement; keeps a partial line between calls. `broken`: a row could not be read, so that
+    nothing follows and the session must end, for the client would take what it has for the whole."""
+
+    broken: bool
 
     def mask_data(self, data: bytes) -> bytes: ...
 

@@ -198,6 +198,8 @@ class Outcomes:
         if plan is None:
             return PASS
         rest = plan.finish()
+        if plan.broken:
+            raise RemoteProtocolError("a row of COPY that cannot be masked")
         return (encode(m.CopyData, rest) if rest else b"") + encode(m.CopyDone)
 
     # -------------------------------------------------------------- errors and the end of a unit

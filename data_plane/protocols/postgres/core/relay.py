@@ -289,11 +289,13 @@ def run_of(type_: int, data: bytes, at: int, most: int) -> tuple[int, int]:
 
 
 def mask_copy(plan: CopyPlan, messages: bytes) -> bytes:
-    """A run of CopyData messages, masked; lines may move from one to the next."""
+    """A run of CopyData messages, masked; lines may move from one to the next. Raises RemoteProtocolError."""
     at, pieces = 0, []
     while at < len(messages):
         _, length = _header(messages, at)
         if masked := plan.mask_data(messages[at + HEADER : at + 1 + length]):
             pieces.append(encode(m.CopyData, masked))
+        if plan.broken:
+            raise RemoteProtocolError("a row of COPY that cannot be masked")
         at += 1 + length
     return b"".join(pieces)

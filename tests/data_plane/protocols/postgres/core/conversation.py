@@ -144,8 +144,11 @@ class Stars:
 
 
 class StarCopy:
+    broken = False
+
     def mask_data(self, data: bytes) -> bytes:
-        return b"*\n" * data.count(b"\n")
+        self.broken = self.broken or b"unreadable" in data
+        return b"" if self.broken else b"*\n" * data.count(b"\n")
 
     def finish(self) -> bytes:
         return b""

@@ -153,6 +153,17 @@ def test_copy_out_is_masked(session: Conversation) -> None:
     assert b"alice" not in masked.recorder.outputs(1)
 
 
+def test_a_row_of_copy_that_cannot_be_masked_ends_the_session(session: Conversation) -> None:
+    """Invariant 10: the client must not take what it has for the whole."""
+    masked = Conversation(masking=FakeMasking(active=True), pieces=session.pieces)
+    masked.client(QUERY("copy t to stdout"))
+    masked.target(COPY_OUT, DATA(b"alice\n"), DATA(b"unreadable\n"))
+    assert masked.ended == "target-broke-protocol"
+    told = masked.take_client()
+    assert told[-1] == "Error 08P01 the target broke the protocol: a row of COPY that cannot be masked"
+    assert not any("alice" in message or "unreadable" in message for message in told)
+
+
 @pytest.mark.parametrize("answer", [COPY_IN, COPY_OUT, encode(m.CopyBothResponse, b"\0\0\0")])
 def test_a_copy_that_nobody_asked_for_ends_the_session(session: Conversation, answer: bytes) -> None:
     """Invariant 11: a hostile target cannot make the client send or take data."""
