@@ -1,18 +1,26 @@
 """The agent's configuration: one TOML file. The only place of the data plane that reads files and environment for it.
 
-Every mistake is told with the file and the field (for TOML syntax also the line) and what to do.
+Every mistake is told with the file and the field (for TOML syntax also the line) and what to do. File names in it are
+relative to the folder of the configuration file.
 """
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal, TypeVar
 
 import msgspec
 
 from data_plane.runtime.secret import Secret
+
+T = TypeVar("T", bound=msgspec.Struct)
+_UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
+_MOST_WORKERS: Final = 64
 
 
 class ConfigError(Exception):
@@ -79,14 +87,16 @@ def load(file: Path) -> Config:
     metrics = _address(file, "metrics", settings.metrics)
     if metrics.host not in {"127.0.0.1", "::1", "localhost"}:
         raise ConfigError(f"{file}: metrics: must be a loopback address, it is not protected")
-    if not 1 <= settings.workers <= 64:
-        raise ConfigError(f"{file}: workers: from 1 to 64")
+    if not 1 <= settings.workers <= _MOST_WORKERS:
+        raise ConfigError(f"{file}: workers: must be from 1 to {_MOST_WORKERS}")
+    if settings.enrolment:
+        _address(file, "enrolment", settings.enrolment)
     targets = settings.targets.items()
     return Config(
         settings=settings,
         file=file,
-        state=Path(settings.state),
-        enrolment=settings.enrolment or f"{link.host}:{link.port + 1}",
+        state=file.parent / settings.state,
+        enrolment=settings.enrolment or f"{settings.control_plane.rpartition(':')[0]}:{link.port + 1}",
         metrics=metrics,
         listeners={name: _address(file, f"targets.{name}.listen", target.listen) for name, target in targets},
         passwords={name: _password(file, name, target) for name, target in targets},
@@ -95,13 +105,31 @@ def load(file: Path) -> Config:
 
 def _settings(file: Path) -> Settings:
     try:
-        return msgspec.convert(tomllib.loads(file.read_text(encoding="utf-8")), Settings)
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
+    targets = tables.pop("targets", None)
+    if not isinstance(targets, dict) or not targets:
+        raise ConfigError(f"{file}: targets: write a table [targets.NAME] for at least one target")
+    known = {name: _converted(file, f"targets.{name}", TargetSettings, table) for name, table in targets.items()}
+    return msgspec.structs.replace(_converted(file, "", Settings, tables | {"targets": {}}), targets=known)
+
+
+def _converted(file: Path, table: str, shape: type[T], values: Mapping[str, object]) -> T:
+    try:
+        return msgspec.convert(values, shape)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{file}: {error}") from error
+        text, _, path = str(error).partition(" - at `$.")
+        field = ".".join(part for part in (table, path.rstrip("`")) if part)
+        unknown = _UNKNOWN.search(text)
+        if unknown is not None:
+            near = difflib.get_close_matches(unknown[1], shape.__struct_fields__, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(shape.__struct_fields__)}"
+            text = f"unknown field {unknown[1]!r}; {hint}"
+        where = f"{field}: " if field else ""
+        raise ConfigError(f"{file}: {where}{text[0].lower()}{text[1:]}") from error
 
 
 def _address(file: Path, field: str, text: str) -> Address:
@@ -124,6 +152,6 @@ def _password(file: Path, name: str, target: TargetSettings) -> Secret:
 
 def _read(file: Path, field: str, path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return (file.parent / path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: {field}: {path} cannot be read: {error.strerror}") from error

@@ -50,25 +50,10 @@ class AgentsFeature:
     ) -> None:
         self.authority = authority
         self.service = AgentService(authority, certificate_life)
-        self.snapshots = Snapshots(
-            units=units,
-            keys=keys,
-            deployment=deployment,
-            documents=documents,
-            identities=identities,
-            encoder=Encoder(),
-        )
-        parts = Parts(
-            units=units,
-            events=events,
-            agents=self.service,
-            intake=ReportIntake(approvals, sessions),
-            approvals=approvals,
-            sessions=sessions,
-            snapshots=self.snapshots,
-            keys=keys,
-            timing=timing or Timing(),
-        )
+        self.snapshots = Snapshots(units, keys, deployment, documents, identities, Encoder())
+        intake = ReportIntake(approvals, sessions)
+        timing = timing or Timing()
+        parts = Parts(units, events, self.service, intake, approvals, sessions, self.snapshots, keys, timing)
         self.server = GrpcServer(
             link_address=link_address,
             enrolment_address=enrolment_address or enrolment_address_beside(link_address),

@@ -46,7 +46,6 @@ class SnapshotEncoder(Protocol):
 class Snapshots:
     def __init__(
         self,
-        *,
         units: Units,
         keys: SigningKeys,
         deployment: str,

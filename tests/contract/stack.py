@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import msgspec
 
@@ -331,71 +331,6 @@ def policy_document(name: str, *rules: str) -> model.Policy:
 def target_document(name: str, agent: str = AGENT) -> model.Target:
     spec = model.TargetSpec(protocol="postgres", environment="production", agent=agent, address="127.0.0.1:5432")
     return model.Target(apiVersion="assentry.dev/v1", metadata=model.Metadata(name=name), spec=spec)
-
-
-class CuttingProxy:
-    """A TCP relay that cuts its n-th connection after `after(n)` pieces of data, either way; None: never."""
-
-    def __init__(self, port: int, after: Callable[[int], int | None]) -> None:
-        self._port = port
-        self._after = after
-        self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
-        self.connections = 0
-        self.cuts = 0
-        self.refusing = False
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.cut()
-        await self._server.wait_closed()
-
-    @property
-    def address(self) -> str:
-        assert self._server is not None
-        return f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
-
-    def cut(self) -> None:
-        for writer in list(self._writers):
-            writer.transport.abort()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refusing:
-            writer.transport.abort()
-            return
-        number, self.connections = self.connections, self.connections + 1
-        left = [self._after(number)]
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
-        pair = (writer, upstream_writer)
-        self._writers.update(pair)
-        await asyncio.gather(
-            self._pump(reader, upstream_writer, left, pair), self._pump(upstream_reader, writer, left, pair)
-        )
-        self._writers.difference_update(pair)
-
-    async def _pump(
-        self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
-        left: list[int | None],
-        pair: Sequence[asyncio.StreamWriter],
-    ) -> None:
-        with contextlib.suppress(OSError):
-            while data := await reader.read(65536):
-                if left[0] is not None:
-                    left[0] -= 1
-                    if left[0] < 0:
-                        self.cuts += 1
-                        break
-                writer.write(data)
-                await writer.drain()
-        for one in pair:
-            one.transport.abort()
 
 
 def changed(value: Any, **changes: Any) -> Any:

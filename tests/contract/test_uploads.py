@@ -13,7 +13,8 @@ from control_plane.recordings.domain import Status
 from data_plane.link.identity import Identity
 from data_plane.recording.shelf import Shelf
 from data_plane.recording.writer import Compressor, RecordingWriter
-from tests.contract.stack import ControlSide, CuttingProxy, RunningAgent, running_agent
+from tests.contract.cutting import CuttingProxy
+from tests.contract.stack import ControlSide, RunningAgent, running_agent
 
 
 def record(shelf: Shelf, session_id: str, segments: int, *, key: Ed25519PrivateKey | None = None) -> bytes:
