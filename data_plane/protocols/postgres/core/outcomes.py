@@ -26,7 +26,7 @@ from data_plane.protocols.postgres.core.settings import contradicts_pin
 from data_plane.protocols.postgres.core.states import Expected
 from data_plane.protocols.postgres.core.units import Concern, Ending, Unit
 from data_plane.protocols.postgres.framing import RemoteProtocolError, encode
-from data_plane.protocols.postgres.interface import CopyPlan, ResultPlan
+from data_plane.protocols.postgres.interface import CopyPlan, ResultPlan, SessionEffect, SetsParameter
 
 Kind = TypeVar("Kind")
 
@@ -35,13 +35,17 @@ _HARMLESS: Final = (Action.READ, Action.WRITE, Action.SESSION)
 _QUERY: Final = Expected.QUERY
 _BY_QUERY: Final = Ending.QUERY
 _LAST_WORDS: Final = frozenset({"FATAL", "PANIC"})
-_REPORTED: Final = frozenset(
+# Settings whose values are few, or names that exist: none can be made to hold data of a row.
+_TOLD: Final = frozenset(
     {
-        "application_name", "client_encoding", "DateStyle", "default_transaction_read_only", "in_hot_standby",
-        "integer_datetimes", "IntervalStyle", "is_superuser", "scram_iterations", "search_path", "server_encoding",
-        "server_version", "session_authorization", "standard_conforming_strings", "TimeZone",
+        "client_encoding", "DateStyle", "default_transaction_read_only", "in_hot_standby", "integer_datetimes",
+        "IntervalStyle", "is_superuser", "scram_iterations", "server_encoding", "server_version",
+        "session_authorization", "standard_conforming_strings",
     }
 )  # fmt: skip
+# Those that can be given any text. They are told when it is one that the client wrote itself.
+_TOLD_AS_WRITTEN: Final = frozenset({"application_name", "search_path", "TimeZone"})
+_MOST_WRITTEN: Final = 100
 
 
 class PinBrokenError(Exception):
@@ -58,6 +62,7 @@ class Outcomes:
         self.dying = False
         self._failed = False  # something since the last ReadyForQuery
         self._schema_changed = False
+        self._written: set[tuple[str, str]] = set()  # settings, as statements that succeeded gave them
         self._handlers = {
             m.ParseComplete: self._parsed,
             m.BindComplete: self._bound,
@@ -156,6 +161,7 @@ class Outcomes:
             for effect in meaning.effects:
                 self._context.tables.apply(effect, text, unit.masks)
                 self._context.settings.apply(effect, unit.status)
+                self._note_written(effect)
         for statement in (meaning.statement, *meaning.named):
             if statement is not None and statement.subject.action not in _HARMLESS:
                 self._schema_changed = True
@@ -243,13 +249,20 @@ class Outcomes:
         masked = self._context.masking.message(payload, unit.masks if unit else ())
         return PASS if masked == payload else encode(m.NoticeResponse, masked)
 
-    def parameter_status(self, payload: bytes) -> bytes | None:
-        """Raises PinBrokenError."""
+    def _note_written(self, effect: SessionEffect) -> None:
+        if isinstance(effect, SetsParameter) and effect.value is not None and len(self._written) < _MOST_WRITTEN:
+            self._written.add((effect.name, effect.value.casefold()))
+
+    def parameter_status(self, payload: bytes, unit: Unit | None) -> bytes | None:
+        """Where results are masked, a setting may not tell what they do not. Raises PinBrokenError."""
         name, value = decode_parameter_status(payload)
         if contradicts_pin(name, value):
             raise PinBrokenError(f"the target changed {name}")
         self._context.settings.reported(name, value)
-        return b"" if self._context.masked and name not in _REPORTED else PASS
+        if name in _TOLD or not (self._context.masked if unit is None else self.masked(unit)):
+            return PASS
+        as_written = self._context.settings.is_initial(name, value) or (name.lower(), value.casefold()) in self._written
+        return PASS if name in _TOLD_AS_WRITTEN and as_written else b""
 
 
 def _of(kind: type[Kind], concern: Concern) -> Kind:

@@ -150,7 +150,7 @@ class Relay:
         payload = self._data[at + HEADER : stop]
         unit, outcomes = self._pipeline.head, self._outcomes
         notice = type_ == m.NoticeResponse
-        replacement = outcomes.notice(payload, unit) if notice else outcomes.parameter_status(payload)
+        replacement = outcomes.notice(payload, unit) if notice else outcomes.parameter_status(payload, unit)
         if replacement is not None:
             self._replace(at, stop, replacement, unit)
 

@@ -147,6 +147,9 @@ class Settings:
     def reported(self, name: str, value: str) -> None:
         self._reported[name] = value
 
+    def is_initial(self, name: str, value: str) -> bool:
+        return self._initial.get(name) == value
+
     # -------------------------------------------------------------- what holds
 
     def value(self, name: str) -> str | None:

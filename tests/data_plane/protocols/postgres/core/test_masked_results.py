@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.answers import encode_parameter_description
+from data_plane.protocols.postgres.answers import encode_parameter_description, encode_parameter_status
 from data_plane.protocols.postgres.core import Limits
 from tests.data_plane.protocols.postgres.core.conversation import (
     BIND,
@@ -96,6 +96,27 @@ def test_error_texts_are_masked(session: Conversation) -> None:
     session.client(QUERY("select n::int from t"))
     session.target(error("22P02", "invalid input: secret"), ready())
     assert session.take_client()[0] == "Error 22P02 invalid input: masked"
+
+
+def test_a_setting_may_not_tell_what_rows_do_not(session: Conversation) -> None:
+    """Invariant 10: set_config('application_name', ssn, false) inside a function, say."""
+    session.client(QUERY("set timezone = 'europe/berlin'; select n from t"))
+    session.target(COMPLETE("SET"), DESCRIPTION, COMPLETE("SELECT 0"))
+    session.take_client()
+    free = [("application_name", "secret"), ("TimeZone", "<secret>5"), ("search_path", "secret"), ("my.own", "secret")]
+    session.target(*[encode_parameter_status(name, value) for name, value in free])
+    assert session.take_client() == []
+    allowed = [("TimeZone", "Europe/Berlin"), ("search_path", '"$user", public'), ("DateStyle", "German, DMY")]
+    session.target(*[encode_parameter_status(name, value) for name, value in allowed], ready())
+    assert session.take_client() == ["Status", "Status", "Status", "Ready I"]
+
+
+def test_a_mask_that_came_with_the_verdict_holds_for_settings_too() -> None:
+    session = Conversation()
+    session.gate.masks = ("pii",)
+    session.client(QUERY("select n from t"))
+    session.target(encode_parameter_status("application_name", "secret"), selected())
+    assert session.take_client() == ["Described", "Complete SELECT 0", "Ready I"]
 
 
 def test_masks_of_the_verdict_are_added(session: Conversation) -> None:
