@@ -142,7 +142,7 @@ class ControlPlane:
             recordings=self.recordings,
             link_address=self.settings.grpc_address,
             enrolment_address=self.settings.enrolment_address,
-            timing=Timing(lease_seconds=self.settings.lease_seconds),
+            timing=_timing(self.settings.lease_seconds),
         )
 
     # -------------------------------------------------------------- given to the application
@@ -217,6 +217,11 @@ class ControlPlane:
         file = self.settings.admin_password_file
         given = None if file is None else Secret(file.read_text(encoding="utf-8").strip())
         return await self.first_admin.make(self.settings.admin_name, given)
+
+
+def _timing(lease_seconds: int) -> Timing:
+    """Several heartbeats to a lease: one that is lost ends nothing."""
+    return Timing(lease_seconds, heartbeat_seconds=max(1, min(10, lease_seconds // 5)))
 
 
 async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
