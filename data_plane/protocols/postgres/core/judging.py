@@ -15,7 +15,7 @@ from data_plane.protocols.postgres.core import refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.units import Unit
-from data_plane.protocols.postgres.interface import CopyRefused
+from data_plane.protocols.postgres.interface import CopyRefused, CreatesTemporary, RenamesRelation
 from data_plane.recording.interface import Recorder, RecordingError
 
 PROTOCOL = "postgres"
@@ -47,6 +47,8 @@ class Judge:
     def judge_again(self, unit: Unit, number: int) -> Verdict | Refusal:
         """The same operation, once more: it was planned anew because of the first verdict's masks."""
         unit.number = number
+        if unit.barrier:
+            self._hide(unit)
         refusal = unit.refusal or self._copies_refused(unit)
         if refusal is not None:
             return self.refused(unit, refusal)
@@ -59,6 +61,14 @@ class Judge:
         except Exception:  # noqa: BLE001  # whatever goes wrong on the way to a verdict is a denial
             return self.refused(unit, refusals.NOT_JUDGED)
         return verdict
+
+    def _hide(self, unit: Unit) -> None:
+        """Tells the masking which names may be temporary relations, before anything of the unit runs."""
+        made = [effect for meaning in unit.meanings for effect in meaning.effects]
+        names = {effect.relation for effect in made if isinstance(effect, CreatesTemporary)}
+        names |= {effect.to for effect in made if isinstance(effect, RenamesRelation)}
+        if names:
+            self._context.masking.hidden(frozenset(names))
 
     def refused(self, unit: Unit, refusal: Refusal) -> Refusal:
         """Audits what the core refuses by itself."""

@@ -1,12 +1,13 @@
 """What an answer of the target means for the session: names and settings that now hold, copies that begin, errors.
 
-`Outcomes.answered` is called for every message that fits the pipeline's head, before it is passed on, and says what
-the client gets in its place. It believes the target about outcomes only, never about what was asked for: an answer
-that the statement cannot have is an error of the target.
+`Outcomes.handlers` has one for every message that fits the pipeline's head; it is called before the message is passed
+on, and says what the client gets in its place (PASS: the message itself). It believes the target about outcomes only,
+never about what was asked for: an answer that the statement cannot have is an error of the target.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from data_plane.gate.interface import Action
@@ -63,7 +64,7 @@ class Outcomes:
         self._failed = False  # something since the last ReadyForQuery
         self._schema_changed = False
         self._written: set[tuple[str, str]] = set()  # settings, as statements that succeeded gave them
-        self._handlers = {
+        self.handlers: Final[Mapping[int, Callable[[bytes, Expected, Unit], bytes | None]]] = {
             m.ParseComplete: self._parsed,
             m.BindComplete: self._bound,
             m.CloseComplete: self._closed,
@@ -79,10 +80,6 @@ class Outcomes:
             m.ErrorResponse: self._erred,
             m.ReadyForQuery: self._ready,
         }
-
-    def answered(self, type_: int, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
-        """What the client gets in place of the message; PASS: the message itself."""
-        return self._handlers[type_](payload, expected, unit)
 
     def masked(self, unit: Unit) -> bool:
         return self._context.masked or bool(unit.masks)

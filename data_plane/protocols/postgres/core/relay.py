@@ -117,7 +117,7 @@ class Relay:
         if unit is None:
             self._last_words(payload, at, stop)
             return
-        if (replacement := self._outcomes.answered(type_, payload, expected, unit)) is not None:
+        if (replacement := self._outcomes.handlers[type_](payload, expected, unit)) is not None:
             self._replace(at, stop, replacement, unit)
         if type_ == m.ErrorResponse and expected.skips:
             self._skip(unit, stop)

@@ -4,6 +4,9 @@ Settings follow the server's own rules: SET lasts when its transaction commits, 
 a savepoint undoes both. Only effects of statements that succeeded are applied, so while one is unanswered nothing else
 is judged (see `pipeline`). ParameterStatus is the target's own word; where it contradicts a pin the session ends.
 
+Temporary relations follow transactions too. That one was dropped is not followed: its name then means both, what was
+temporary and what the path gives (`catalog`).
+
 A search path that cannot be read is the path of nothing: names without a schema are then not known.
 """
 
@@ -15,9 +18,11 @@ from typing import Final
 from data_plane.protocols.postgres.interface import (
     CreatesTemporary,
     DiscardsAll,
+    DiscardsTemporary,
     EndsTransaction,
     MakesSavepoint,
     ReleasesSavepoint,
+    RenamesRelation,
     RollsBackTo,
     SearchPath,
     SessionEffect,
@@ -45,12 +50,18 @@ def _plain(value: str) -> str:
 class _Level:
     """One transaction or savepoint: what holds now, and what will hold if it commits."""
 
-    __slots__ = ("kept", "now", "savepoint")
+    __slots__ = ("kept", "now", "savepoint", "temporary")
 
-    def __init__(self, savepoint: str, now: Mapping[str, str | None], kept: Mapping[str, str | None]) -> None:
+    def __init__(
+        self, savepoint: str, now: Mapping[str, str | None], kept: Mapping[str, str | None], temporary: frozenset[str]
+    ) -> None:
         self.savepoint = savepoint
         self.now = dict(now)
         self.kept = dict(kept)
+        self.temporary = temporary
+
+    def above(self, savepoint: str) -> _Level:
+        return _Level(savepoint, self.now, self.kept, self.temporary)
 
 
 class Settings:
@@ -69,7 +80,7 @@ class Settings:
         copied = Settings.__new__(Settings)
         copied._initial, copied._reported = self._initial, self._reported  # noqa: SLF001  # its own kind
         copied._committed, copied._temporary = dict(self._committed), self._temporary  # noqa: SLF001
-        copied._levels = [_Level(level.savepoint, level.now, level.kept) for level in self._levels]  # noqa: SLF001
+        copied._levels = [level.above(level.savepoint) for level in self._levels]  # noqa: SLF001
         copied.path = self.path
         return copied
 
@@ -88,14 +99,18 @@ class Settings:
             case EndsTransaction(keeps=keeps):
                 self.transaction_ended(keeps=keeps and not tag.startswith("ROLLBACK"))
             case MakesSavepoint(savepoint=name):
-                top = self._top()
-                self._levels.append(_Level(name, top.now, top.kept))
+                self._levels.append(self._top().above(name))
             case ReleasesSavepoint(savepoint=name):
                 self._release(name)
             case RollsBackTo(savepoint=name):
                 self._roll_back_to(name)
             case CreatesTemporary(relation=relation):
-                self._temporary |= {relation.rpartition(".")[2]}
+                self._top().temporary |= {relation.rpartition(".")[2]}
+            case RenamesRelation(relation=relation, to=name):
+                if relation in self._top().temporary:
+                    self._top().temporary |= {name}
+            case DiscardsTemporary():
+                self._top().temporary = frozenset()
             case DiscardsAll():
                 self._levels, self._committed, self._temporary = [], {}, frozenset()
             case _:
@@ -106,13 +121,13 @@ class Settings:
         """Also the end of the implicit transaction around statements outside a block."""
         if self._levels:
             if keeps:
-                self._committed = self._levels[-1].kept
+                self._committed, self._temporary = self._levels[-1].kept, self._levels[-1].temporary
             self._levels = []
             self.path = self._path()
 
     def _top(self) -> _Level:
         if not self._levels:
-            self._levels.append(_Level("", self._committed, self._committed))
+            self._levels.append(_Level("", self._committed, self._committed, self._temporary))
         return self._levels[-1]
 
     def _set(self, effect: SetsParameter) -> None:
@@ -131,14 +146,13 @@ class Settings:
     def _release(self, savepoint: str) -> None:
         if place := self._find(savepoint):
             top, below = self._levels[-1], self._levels[place - 1]
-            below.now, below.kept = top.now, top.kept
+            below.now, below.kept, below.temporary = top.now, top.kept, top.temporary
             del self._levels[place:]
 
     def _roll_back_to(self, savepoint: str) -> None:
         place = self._find(savepoint)
         if place:
-            before = self._levels[place - 1]
-            self._levels[place:] = [_Level(savepoint, before.now, before.kept)]
+            self._levels[place:] = [self._levels[place - 1].above(savepoint)]
         else:
             self._levels = []
 
@@ -161,7 +175,7 @@ class Settings:
     def _path(self) -> SearchPath:
         written = self.value("search_path")
         schemas = read_path('"$user", public' if written is None else written, self._user())
-        return SearchPath(schemas, self._temporary)
+        return SearchPath(schemas, self._levels[-1].temporary if self._levels else self._temporary)
 
     def _user(self) -> str:
         role = self.value("role")
@@ -176,8 +190,8 @@ class Settings:
         state |= {name: value or "" for name, value in self._initial.items() if name in ("database", "user", "role")}
         state |= {name: value for name, value in values.items() if value is not None and name not in _WITHOUT_MEANING}
         state["search_path"] = ", ".join(self.path.schemas)
-        if self._temporary:
-            state["temporary"] = ", ".join(sorted(self._temporary))
+        if self.path.temporary:
+            state["temporary"] = ", ".join(sorted(self.path.temporary))
         return tuple(sorted(state.items()))
 
 
