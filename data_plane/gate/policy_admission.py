@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final, final
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -49,6 +50,7 @@ class PolicyAdmission:
         self._reports = reports
         self._new_session_id = new_session_id
         self._end_session = end_session
+        self._gates: WeakValueDictionary[SessionId, PolicyGate] = WeakValueDictionary()  # of the open sessions
 
     async def admit(
         self,
@@ -76,6 +78,9 @@ class PolicyAdmission:
             return "this agent has no policy"
         if facts.target.name not in snapshot.targets:
             return "the target was removed"
+        gate = self._gates.get(facts.id)  # it alone knows what policy says of this session
+        if gate is not None and (objection := gate.standing()):
+            return objection
         return identity.objection(facts.requester.id, facts.credential_id, snapshot)
 
     async def _admit(self, credential: Credential, asked: _Asked) -> Admitted | _Refusal:
@@ -145,6 +150,7 @@ class PolicyAdmission:
                 recorder.closed("refused")
                 return _Refusal(objection.code, objection.message, objection.message, facts.requester.id)
             self._reports.opened(facts, snapshot.version)
+            self._gates[facts.id] = gate
         except Exception:
             recorder.closed("refused")
             raise

@@ -123,12 +123,16 @@ class PolicyGate:
             self._renew()
         return combined([self._policy.decide(subject) for subject in subjects])
 
-    def objection(self) -> Denied | None:
-        """Why this session may do nothing at all at the moment."""
+    def standing(self) -> str:
+        """Why this session may not be any more by the snapshot in force; empty: it may."""
         if self._state.current is not self._snapshot:
             self._renew()
-        if self._objection:
-            return Denied(Code.ENDED, self._objection, hint="connect again")
+        return self._objection
+
+    def objection(self) -> Denied | None:
+        """Why this session may do nothing at all at the moment."""
+        if standing := self.standing():
+            return Denied(Code.ENDED, standing, hint="connect again")
         if not self._lease.valid:
             return Denied(Code.UNAVAILABLE, "the control plane has been out of reach for too long", hint="try later")
         return None

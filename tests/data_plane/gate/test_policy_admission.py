@@ -167,6 +167,8 @@ async def test_open_sessions_are_asked_again_when_a_snapshot_comes() -> None:
         ({"revoked_credentials": ("crd_1",)}, "revoked"),
         ({"identities": IDENTITIES[1:]}, "removed"),
         ({"targets": ()}, "target was removed"),
+        ({"rules": [*RULES, deny(match={"action": "connect"})]}, "no longer lets this session be"),
+        ({"policies": ()}, "no longer lets this session be"),
     ):
         entrance.world.apply(**changed)
         assert reason in entrance.admission.objection(admitted.facts)
