@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import shutil
 import subprocess
 import tempfile
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from control_plane.cli.client import Api, ApiError
 from control_plane.cli.config import client_environment
@@ -87,6 +90,11 @@ class Stack:
         words = [str(self.server.bin / "psql"), "-X", "-A", "-t"]
         return [*words, *(word for statement in statements for word in ("-c", statement))]
 
+    def dsn(self, name: str) -> str:
+        """For psycopg."""
+        account = f"user={REQUESTER} password={self.token} dbname={name}"
+        return f"host={HOST} port={self.port(name)} {account} sslmode=disable connect_timeout=20"
+
     # -------------------------------------------------------------- as the reviewer
 
     def pending(self, text: str) -> dict[str, Any]:
@@ -130,6 +138,19 @@ class Stack:
         if failures:
             raise failures[0]
 
+    def audited(self, kind: str, subject: str = "") -> list[dict[str, Any]]:
+        """Oldest first."""
+        return list(self.reviewer.pages("/v1/audit", 1000, kind=kind, subject=subject))[::-1]
+
+    def remove(self, kind: str, name: str) -> None:
+        """A document, whatever its version."""
+        profile = self.control.sign_in()
+        headers = {"Authorization": f"Bearer {profile.token}", "If-Match": "*"}
+        httpx.delete(f"{profile.url}/v1/{kind}/{name}", headers=headers).raise_for_status()
+
+    def approval(self, approval_id: str) -> dict[str, Any]:
+        return dict(self.reviewer.get(f"/v1/approvals/{approval_id}"))
+
     def sessions(self, **query: Any) -> list[dict[str, Any]]:
         return list(self.reviewer.pages("/v1/sessions", 100, **query))
 
@@ -167,13 +188,14 @@ def running_stack(
     server: PostgresServer,
     documents: Sequence[Mapping[str, Any]],
     accounts: Mapping[str, tuple[str, str]],
+    control_settings: Mapping[str, str] | None = None,
     **agent_settings: Any,
 ) -> Iterator[Stack]:
     """`accounts`: for each target the account that the agent uses there."""
     folder = Path(tempfile.mkdtemp(prefix="assentry-stack-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        control = LocalControlPlane(folder / "control-plane")
+        control = LocalControlPlane(folder / "control-plane", **(control_settings or {}))
         stack.callback(control.stop)
         control.apply([*PEOPLE, *documents])
         agent = LocalAgent(control, folder / "agent", accounts, **agent_settings)
@@ -182,3 +204,14 @@ def running_stack(
         stack.callback(running.reviewer.close)
         stack.callback(running.admin.close)
         yield running
+
+
+@contextmanager
+def another_agent(stack: Stack, name: str, accounts: Mapping[str, tuple[str, str]], **settings: Any) -> Iterator[Stack]:
+    """The same control plane and people with an agent of this name, which serves other targets."""
+    beside = copy.copy(stack)
+    beside.agent = LocalAgent(stack.control, stack.folder / name, accounts, name=name, **settings)
+    try:
+        yield beside
+    finally:
+        beside.agent.stop()

@@ -60,6 +60,11 @@ class Plane:
                 self.process.kill()
                 self.process.wait()
 
+    def kill(self) -> None:
+        """As a crash: nothing is told, nothing is written any more."""
+        self.process.kill()
+        self.process.wait()
+
     def _tail(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]
 
@@ -102,6 +107,9 @@ class LocalControlPlane:
     def stop(self) -> None:
         self.plane.stop()
 
+    def kill(self) -> None:
+        self.plane.kill()
+
     def sign_in(self, name: str = "admin", password: str = "") -> Profile:
         """A session as the command line has one."""
         body = {"name": name, "password": password or self.admin_password, "channel": "cli"}
@@ -134,7 +142,7 @@ class LocalAgent:
         self.state = state
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.ports = {target: free_port() for target in endpoints}
-        self.metrics_port = free_port()
+        self.metrics_port = free_port() if settings.get("workers", 1) == 1 else _port_with_free_neighbour()
         name = settings.pop("name", "demo")
         with Api(control.sign_in()) as admin:
             joining = admin.post("/v1/join-tokens", {"agent": name})
@@ -167,10 +175,14 @@ class LocalAgent:
     def start(self) -> None:
         command = [sys.executable, "-m", "data_plane", "--config", str(self.config_file)]
         self.plane = Plane("the agent", command, self.state / "log", {})
-        self.plane.wait(f"http://{HOST}:{self.metrics_port}/readyz")
+        for worker in range(self.config.get("workers", 1)):
+            self.plane.wait(f"http://{HOST}:{self.metrics_port + worker}/readyz")
 
     def stop(self) -> None:
         self.plane.stop()
+
+    def kill(self) -> None:
+        self.plane.kill()
 
 
 def _port_with_free_neighbour() -> int:
