@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 
 from data_plane.credentials.local import LocalCredential
@@ -21,6 +21,7 @@ from data_plane.gate.interface import (
     Permit,
     Requester,
     SessionFacts,
+    Subject,
     TargetFacts,
 )
 from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
@@ -48,12 +49,15 @@ class FakeHold:
 
 
 class FakeGate:
-    def __init__(self) -> None:
+    def __init__(self, rule: Callable[[Sequence[Subject]], bool]) -> None:
+        self.rule = rule
         self.closed_with: list[str] = []
         self.executions: list[tuple[str, str]] = []
         self.holds: list[FakeHold] = []
 
     def judge(self, number, subjects, raw):
+        if not self.rule(subjects):
+            return Denied(Code.POLICY, "refused by the rule of the test")
         return Allowed(Permit(raw, DECISION))
 
     def hold(self, operation, held, raw, listener):
@@ -84,6 +88,7 @@ class FakeAdmission:
     def __init__(self, spec: TargetSpec, masks: Mapping[str, MaskSpec]) -> None:
         self.spec = spec
         self.masks = masks
+        self.rule: Callable[[Sequence[Subject]], bool] = lambda _: True
         self.seen: list[tuple] = []
         self.admitted: list[admission.Admitted] = []
         self.expires_at = time.time() + 3600
@@ -105,7 +110,7 @@ class FakeAdmission:
         )
         admitted = admission.Admitted(
             facts=facts,
-            gate=FakeGate(),
+            gate=FakeGate(self.rule),
             recorder=FakeRecorder(),
             masks=tuple(self.masks),
             target=self.spec,

@@ -125,8 +125,9 @@ class Catalogue:
 
     def _resolve(self, subject: Subject, path: SearchPath) -> Subject:
         creates = any(verb.startswith("CREATE") or verb == "SELECT INTO" for verb in subject.verbs)
+        temporary = bool(subject.facts.get("temporary"))
         resources = tuple(
-            self._candidates(resource, path, creates=creates and "ddl" in resource.access)
+            self._candidates(resource, path, (creates and "ddl" in resource.access, temporary))
             if resource.kind == "relation"
             else resource
             for resource in subject.resources
@@ -139,19 +140,27 @@ class Catalogue:
             self._open.add(subject)
         return subject
 
-    def _candidates(self, resource: Resource, path: SearchPath, *, creates: bool) -> Resource:
+    def _candidates(self, resource: Resource, path: SearchPath, makes: tuple[bool, bool]) -> Resource:
+        """`makes`: whether the relation is being made, and whether it is a temporary one."""
         found: list[str] = []
         for candidate in resource.candidates:
             schema, separator, name = candidate.partition(".")
             if separator and schema == "?":
-                found += self._look_up(name, path, creates=creates)
+                found += self._look_up(name, path, makes)
             else:
                 found.append(candidate)
         return msgspec.structs.replace(resource, candidates=tuple(dict.fromkeys(found)))
 
-    def _look_up(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:
-        if name in path.temporary:
-            return [f"pg_temp.{name}"]
+    def _look_up(self, name: str, path: SearchPath, makes: tuple[bool, bool]) -> list[str]:
+        """A name that is or was a temporary relation's means that one and what the path gives: the temporary one may
+        have gone, and who drops it need not say so."""
+        creates, temporary = makes
+        if name not in path.temporary and not (creates and temporary):
+            return self._along(name, path, creates=creates)
+        others = self._along(name, path, creates=creates and not temporary)
+        return [f"pg_temp.{name}", *(other for other in others if not other.startswith("?."))]
+
+    def _along(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:
         schemas = [self.data.user if schema in (_OWN_SCHEMA, "$user") else schema for schema in path.schemas]
         searched = schemas if "pg_catalog" in schemas else ["pg_catalog", *schemas]
         home = next((schema for schema in schemas if schema in self.data.schemas), "")

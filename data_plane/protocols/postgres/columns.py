@@ -27,7 +27,7 @@ from data_plane.policy.model import Strategy
 from data_plane.protocols.postgres import cells
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_data import VIEWS
-from data_plane.protocols.postgres.exposure import exposed_outputs
+from data_plane.protocols.postgres.exposure import Reach, exposed_outputs
 from data_plane.protocols.postgres.interface import ResultPlan, Statement
 from data_plane.protocols.postgres.protection import Protection
 from data_plane.protocols.postgres.rows import BothMasks, ColumnMasks, DetectorMasks, Scanned
@@ -49,6 +49,10 @@ class SetOfMasks(msgspec.Struct, frozen=True):
     protection: Protection
     detectors: Detectors | None
     everything: bool = False
+    hidden: frozenset[str] = frozenset()  # names that may be those of temporary relations
+
+    def reach(self, statement: Statement | None) -> Reach:
+        return self.protection.reach(statement, self.hidden)
 
 
 def decode(description: bytes, formats: Sequence[int]) -> tuple[Column, ...]:
@@ -81,7 +85,7 @@ def plan(
     columns: Sequence[Column], statement: Statement | None, masks: SetOfMasks, catalogue: Catalogue, keyed: Marks
 ) -> ResultPlan | None:
     """None: no column needs a look."""
-    exposed = exposed_outputs(statement.lineage if statement else None, len(columns), masks.protection.reach(statement))
+    exposed = exposed_outputs(statement.lineage if statement else None, len(columns), masks.reach(statement))
     whole: dict[int, Replacement] = {}
     scanned: list[Scanned] = []
     for index, (column, computed_shows) in enumerate(zip(columns, exposed, strict=True)):

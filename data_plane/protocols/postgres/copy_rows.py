@@ -59,6 +59,8 @@ def _of_relation(copy: CopyStatement, masks: SetOfMasks, catalogue: Catalogue) -
         if not masks.protection:
             return None
         return CopyRefused(f"it is not known which columns {copy.relation} has", _NAME_THEM)
+    if masks.protection and copy.relation.removeprefix("?.") in masks.hidden:
+        return CopyRefused(f"{copy.relation[2:]} may be a temporary relation", _NAME_THEM)
     if len(found) > 1 and not copy.columns:
         if masks.protection and any(_guarded(relation, masks, catalogue) for relation in found):
             return CopyRefused(f"more than one schema has a relation {copy.relation}", _NAME_THEM)
@@ -100,7 +102,7 @@ def _column(name: str, found: Sequence[Relation], masks: SetOfMasks, catalogue: 
 
 
 def _of_query(statement: Statement, masks: SetOfMasks) -> Sequence[_Named] | CopyRefused | None:
-    reach = masks.protection.reach(statement)
+    reach = masks.reach(statement)
     if reach.nothing:
         return None
     lineage = statement.lineage

@@ -47,8 +47,19 @@ class DiscardsAll(msgspec.Struct, frozen=True):
     pass
 
 
+class DiscardsTemporary(msgspec.Struct, frozen=True):
+    pass
+
+
 class CreatesTemporary(msgspec.Struct, frozen=True):
     relation: str
+
+
+class RenamesRelation(msgspec.Struct, frozen=True):
+    """One whose schema was not written: it may be a temporary one."""
+
+    relation: str
+    to: str
 
 
 class EndsTransaction(msgspec.Struct, frozen=True):
@@ -78,7 +89,9 @@ SessionEffect = (
     | ClosesCursor
     | SetsParameter
     | DiscardsAll
+    | DiscardsTemporary
     | CreatesTemporary
+    | RenamesRelation
     | EndsTransaction
     | RollsBackTo
     | MakesSavepoint
@@ -153,7 +166,7 @@ class Classifier(Protocol):
 
 class SearchPath(msgspec.Struct, frozen=True):
     schemas: tuple[str, ...]
-    temporary: frozenset[str]  # relations this session made in pg_temp: they shadow every schema
+    temporary: frozenset[str]  # what this session made in pg_temp: it hides others of its name, while it is there
 
 
 class ResultPlan(Protocol):
@@ -205,6 +218,9 @@ class Masking(Protocol):
         None: the rows' origin is unknown, so computed columns are masked. Cached by its arguments."""
 
     def copy(self, statement: Statement, masks: tuple[str, ...]) -> CopyPlan | CopyRefused | None: ...
+
+    def hidden(self, names: frozenset[str]) -> None:
+        """From now on these names may mean temporary relations of the session, of which nothing is known."""
 
     def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
         """The payload of an ErrorResponse or NoticeResponse with protected values taken out; `masks` are those of the

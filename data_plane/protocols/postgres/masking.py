@@ -42,6 +42,7 @@ class SessionMasking:
         self._epoch = -1
         self._sets: dict[tuple[str, ...], SetOfMasks] = {}
         self._plans: dict[_Key, ResultPlan | None] = {}
+        self._hidden: frozenset[str] = frozenset()
 
     def result(
         self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]
@@ -64,6 +65,12 @@ class SessionMasking:
             return None
         self._forget_what_changed()
         return copy_rows.plan(statement, self._set(masks), self._catalogue, self._keyed)
+
+    def hidden(self, names: frozenset[str]) -> None:
+        if not names <= self._hidden:
+            self._hidden |= names
+            self._sets = {}
+            self._plans = {}
 
     def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
         if not masks and not self._masks:
@@ -103,4 +110,5 @@ class SessionMasking:
             protection=self._catalogue.protection(tuple(column for spec in specs for column in spec.columns)),
             detectors=Detectors(detectors, self._keyed) if detectors else None,
             everything=len(specs) < len(names),
+            hidden=self._hidden,
         )

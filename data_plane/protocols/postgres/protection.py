@@ -61,8 +61,9 @@ class Protection:
     def names(self, oid: int) -> frozenset[str]:
         return self._names.get(oid, frozenset())
 
-    def reach(self, statement: Statement | None) -> Reach:
-        """What the statement could read. None, references and what is not understood: anything."""
+    def reach(self, statement: Statement | None, hidden: frozenset[str] = frozenset()) -> Reach:
+        """What the statement could read. None, references and what is not understood: anything. So do names of
+        temporary relations (`hidden`), that hide others."""
         if not self.columns:
             return Reach()
         if statement is None or statement.references or not statement.subject.understood:
@@ -74,7 +75,7 @@ class Protection:
                     return Reach(anything=True)
                 if resource.kind == "relation":
                     found = self._by_name.relations(candidate)
-                    if not found or any(relation.temporary for relation in found):
+                    if not found or _is_hidden(candidate, hidden) or any(relation.temporary for relation in found):
                         return Reach(anything=True)
                     names.update(*(self.names(relation.oid) for relation in found))
         return Reach(frozenset(names))
@@ -105,6 +106,10 @@ class ByName:
         """Whether every function of this name came with the server and tells only what it was given."""
         name = candidate.rpartition(".")[2]
         return name in self._builtin and name not in self._user_functions and name not in REVEALING_FUNCTIONS
+
+
+def _is_hidden(candidate: str, hidden: frozenset[str]) -> bool:
+    return bool(hidden) and candidate.startswith("?.") and candidate[2:] in hidden
 
 
 def close(

@@ -9,7 +9,7 @@ from itertools import groupby
 
 from scramp import ScramClient
 
-from data_plane.protocols.postgres.interface import CopyPlan, CopyRefused, ResultPlan, Statement
+from data_plane.protocols.postgres.interface import CopyPlan, CopyRefused, CreatesTemporary, ResultPlan, Statement
 from data_plane.protocols.postgres.masking import SessionMasking
 from data_plane.protocols.postgres.statements import StatementClassifier
 from tests.support.postgres import PostgresServer
@@ -78,6 +78,8 @@ class MaskedSession:
     def query(self, text: str) -> bytes:
         """Every byte that the client gets for one Query."""
         statements = self._classifier.parse(text.encode()).statements
+        made = [e.relation for s in statements for e in s.effects if isinstance(e, CreatesTemporary)]
+        self.masking.hidden(frozenset(made))
         refused = [plan for plan in (self.masking.copy(s, ()) for s in statements) if isinstance(plan, CopyRefused)]
         if refused:
             return frame(b"E", f"C42501\0M{refused[0].message}\0\0".encode())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import asyncpg
 import psycopg
 import pytest
 
+from data_plane.gate.interface import Subject
 from data_plane.policy.model import ColumnMask, MaskSpec
 from tests.integration.postgres.test_through_the_gateway import through, until
 from tests.support.postgres import PostgresServer
@@ -63,3 +64,25 @@ async def test_hashes_are_equal_inside_a_session_and_nowhere_else(relay: Relay, 
             seen.append(once[0][0])
     assert "masked:" in str(seen[0])
     assert seen[0] != seen[1]
+
+
+async def test_a_rule_on_a_table_holds_whatever_became_of_a_temporary_one(relay: Relay, database: str) -> None:
+    """After a rollback, a drop or a commit that takes it along, the name means the real table again."""
+
+    def rule(subjects: Sequence[Subject]) -> bool:
+        read = [resource for subject in subjects for resource in subject.resources if "read" in resource.access]
+        return not any("public.customers" in resource.candidates for resource in read)
+
+    relay.admission.rule = rule
+    async with await connected(relay, database) as connection:
+        for made in (
+            "begin; create temp table customers (id int); rollback",
+            "begin; savepoint s; create temp table customers (id int); rollback to s; commit",
+            "begin; create temp table customers (id int) on commit drop; commit",
+            "create temp table customers (id int); drop table customers",
+            "create temp table customers (id int)",
+            "discard temp",
+        ):
+            await connection.execute(made)
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="rule of the test"):
+                await connection.execute("select * from customers")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from data_plane.gate.interface import Action
+from data_plane.protocols.postgres.interface import RenamesRelation
 from data_plane.protocols.postgres.statements.queries import creates
 from data_plane.protocols.postgres.statements.tree import Fields, Node, items, strings, sval
 from data_plane.protocols.postgres.statements.walker import DDL, EXECUTE, READ, WRITE, Walker
@@ -141,8 +142,11 @@ def about_object(walker: Walker, fields: Fields) -> None:
 def rename(walker: Walker, fields: Fields) -> None:
     about_object(walker, fields)
     if fields.get("renameType", "").removeprefix("OBJECT_") in RELATIONS:
-        schema = fields.get("relation", {}).get("schemaname", "")
-        walker.touch_relation({"schemaname": schema, "relname": fields.get("newname", "")}, DDL)
+        relation, new = fields.get("relation", {}), fields.get("newname", "")
+        schema = relation.get("schemaname", "")
+        walker.touch_relation({"schemaname": schema, "relname": new}, DDL)
+        if schema in ("", "pg_temp"):
+            walker.findings.effects.append(RenamesRelation(relation.get("relname", ""), new))
 
 
 def create_table(walker: Walker, fields: Fields) -> None:

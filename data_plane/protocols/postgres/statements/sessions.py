@@ -7,6 +7,7 @@ from data_plane.protocols.postgres.interface import (
     ClosesCursor,
     Deallocates,
     DiscardsAll,
+    DiscardsTemporary,
     EndsTransaction,
     MakesSavepoint,
     ReadsCursor,
@@ -69,8 +70,11 @@ def _transaction_effect(verb: str, savepoint: str) -> SessionEffect | None:
 
 
 def discard(walker: Walker, fields: Fields) -> None:
-    if fields.get("target", "DISCARD_ALL") == "DISCARD_ALL":
-        walker.findings.effects.append(DiscardsAll())
+    match fields.get("target", "DISCARD_ALL"):
+        case "DISCARD_ALL":
+            walker.findings.effects.append(DiscardsAll())
+        case "DISCARD_TEMP":
+            walker.findings.effects.append(DiscardsTemporary())
 
 
 def deallocate(walker: Walker, fields: Fields) -> None:

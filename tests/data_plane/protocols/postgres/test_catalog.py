@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.interface import SearchPath
@@ -39,10 +41,23 @@ def test_the_system_catalogue_comes_first_unless_the_path_says_otherwise() -> No
     assert names(known, subject("?.pg_class"), last) == [("public.pg_class",)]
 
 
-def test_a_temporary_relation_shadows_every_schema() -> None:
-    assert names(catalogue(), subject("?.orders"), SearchPath(("public",), frozenset({"orders"}))) == [
-        ("pg_temp.orders",)
+def test_the_name_of_a_temporary_relation_means_also_what_it_hides() -> None:
+    """It may have gone: who drops it, or lets it go with its transaction, need not say so."""
+    path = SearchPath(("public",), frozenset({"orders", "work", "fresh"}))
+    asked = subject("?.orders", "?.work", "sales.orders")
+    assert names(catalogue(), asked, path) == [
+        ("pg_temp.orders", "public.orders"),
+        ("pg_temp.work",),
+        ("sales.orders",),
     ]
+
+
+def test_a_temporary_relation_that_is_made_is_not_one_of_the_path() -> None:
+    known = catalogue()
+    made = subject("?.work", "?.orders", verb="CREATE TABLE", access="ddl")
+    made = msgspec.structs.replace(made, facts={"temporary": True})
+    assert names(known, made) == [("pg_temp.work",), ("pg_temp.orders", "public.orders")]
+    assert names(known, subject("?.work")) == [("?.work",)]
 
 
 def test_the_users_own_schema_is_the_agents() -> None:

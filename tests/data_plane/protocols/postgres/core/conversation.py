@@ -169,6 +169,9 @@ class FakeMasking:
     def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
         return payload.replace(b"secret", b"masked")
 
+    def hidden(self, names: frozenset[str]) -> None:
+        self.asked.append(("hidden", names))
+
     def carries_mark(self, data: bytes) -> bool:
         return "‹masked".encode() in data
 

@@ -8,9 +8,11 @@ from data_plane.protocols.postgres.core.settings import Settings, contradicts_pi
 from data_plane.protocols.postgres.interface import (
     CreatesTemporary,
     DiscardsAll,
+    DiscardsTemporary,
     EndsTransaction,
     MakesSavepoint,
     ReleasesSavepoint,
+    RenamesRelation,
     RollsBackTo,
     SetsParameter,
 )
@@ -77,6 +79,38 @@ def test_temporary_tables_are_part_of_the_path_until_all_is_discarded() -> None:
     assert settings.path.temporary == {"orders"}
     settings.apply(DiscardsAll(), "DISCARD ALL")
     assert settings.path.temporary == frozenset()
+
+
+MADE = CreatesTemporary("orders")
+
+
+@pytest.mark.parametrize(
+    ("effects", "temporary"),
+    [
+        ([MADE], {"orders"}),
+        ([MADE, True], {"orders"}),
+        ([MADE, False], set()),
+        ([MADE, True, CreatesTemporary("t"), False], {"orders"}),
+        ([MADE, (EndsTransaction(keeps=False), "ROLLBACK")], set()),
+        ([MADE, (EndsTransaction(keeps=True), "ROLLBACK")], set()),
+        ([MakesSavepoint("s"), MADE, RollsBackTo("s")], set()),
+        ([MakesSavepoint("s"), MADE, ReleasesSavepoint("s"), True], {"orders"}),
+        ([MADE, True, DiscardsTemporary(), True], set()),
+        ([MADE, True, DiscardsTemporary(), False], {"orders"}),
+        ([MADE, RenamesRelation("orders", "users")], {"orders", "users"}),
+        ([RenamesRelation("orders", "users")], set()),
+    ],
+)
+def test_temporary_tables_are_there_as_long_as_the_server_keeps_them(
+    effects: list[object], temporary: set[str]
+) -> None:
+    settings = Settings({})
+    for effect in effects:
+        if isinstance(effect, bool):
+            settings.transaction_ended(keeps=effect)
+        else:
+            settings.apply(*effect if isinstance(effect, tuple) else (effect, ""))
+    assert settings.path.temporary == temporary
 
 
 def test_pins() -> None:
