@@ -64,6 +64,19 @@ class _Level:
         return _Level(savepoint, self.now, self.kept, self.temporary)
 
 
+def _temporary_after(
+    effect: CreatesTemporary | RenamesRelation | DiscardsTemporary, before: frozenset[str]
+) -> frozenset[str]:
+    """A relation that was dropped stays among them: resolving then considers one name too many, never one too few."""
+    match effect:
+        case CreatesTemporary(relation=relation):
+            return before | {relation.rpartition(".")[2]}
+        case RenamesRelation(relation=relation, to=name):
+            return before | {name} if relation in before else before
+        case DiscardsTemporary():
+            return frozenset()
+
+
 class Settings:
     """`parameters`: what the target reported and answered before the session opened."""
 
@@ -104,13 +117,9 @@ class Settings:
                 self._release(name)
             case RollsBackTo(savepoint=name):
                 self._roll_back_to(name)
-            case CreatesTemporary(relation=relation):
-                self._top().temporary |= {relation.rpartition(".")[2]}
-            case RenamesRelation(relation=relation, to=name):
-                if relation in self._top().temporary:
-                    self._top().temporary |= {name}
-            case DiscardsTemporary():
-                self._top().temporary = frozenset()
+            case CreatesTemporary() | RenamesRelation() | DiscardsTemporary():
+                top = self._top()
+                top.temporary = _temporary_after(effect, top.temporary)
             case DiscardsAll():
                 self._levels, self._committed, self._temporary = [], {}, frozenset()
             case _:
