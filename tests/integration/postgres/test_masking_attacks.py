@@ -239,8 +239,10 @@ ATTACKS = [
     "select * from pg_statistic",
     "create temp table w as select ssn as a from customers; select a from w; select a || '' from w; drop table w",
     "begin; create temp table orders as select ssn as note from customers; select note || '' from orders",
-    "begin; create temp table orders as select 1 as id, 1 as customer, ssn as note, '' as mail from customers; "
-    "copy orders to stdout",
+    (
+        "begin; create temp table orders as select 1 as id, 1 as customer, ssn as note, '' as mail from customers; "
+        "copy orders to stdout"
+    ),
     "begin; create temp table orders as select ssn as note from customers; copy (select note from orders) to stdout",
     "select query from pg_stat_activity",
     "explain (analyze, verbose) select ssn from customers where ssn = (select max(ssn) from customers)",
