@@ -54,6 +54,7 @@ log = structlog.get_logger(__name__)
 
 VERSION = metadata.version("assentry")
 _NO_MASKS: Mapping[str, MaskSpec] = {}
+_SHIP_SECONDS = 5.0
 _PROTOCOL = "postgres"  # of every endpoint, until targets of others can be declared
 
 
@@ -239,9 +240,11 @@ class Worker:
         return "" if self._lease.valid else "no lease: the control plane is out of reach"
 
     async def _shipped(self) -> None:
-        """Recordings and reports that are complete leave while there is somebody to take them."""
+        """Recordings are ended, and leave with the last reports while there is somebody to take them."""
+        await asyncio.to_thread(self._spool.stop)
+        await asyncio.to_thread(self._journal.flush, _SHIP_SECONDS)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(_SHIP_SECONDS):
                 while self._stream.reachable and not (self._uploader.idle and self._acknowledged):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
 
