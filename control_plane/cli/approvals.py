@@ -12,12 +12,25 @@ from typing import Annotated, Any
 import typer
 from rich.panel import Panel
 
-from control_plane.cli.client import Api, Json
+from control_plane.cli.client import Api, Json, part
 from control_plane.cli.config import load_profile
-from control_plane.cli.output import Format, OutputOption, cell, console, errors, print_fields, print_json, print_list
+from control_plane.cli.errors import CommandError
+from control_plane.cli.output import (
+    Format,
+    OutputOption,
+    cell,
+    console,
+    print_fields,
+    print_json,
+    print_json_line,
+    print_list,
+    say,
+)
+from control_plane.cli.watching import Watch
 
 app = typer.Typer(no_args_is_help=True, help="What waits for people.")
 COLUMNS = ("short_code", "state", "requester", "target", "action", "headline", "waits_for", "requested_at")
+NEWS = ("id", *COLUMNS)
 Reference = Annotated[str, typer.Argument(help="short code or id")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="do not ask; what is shown now is what you decide on")]
 
@@ -35,7 +48,7 @@ def list_approvals(
 @app.command()
 def show(reference: Reference, output: OutputOption = Format.TABLE) -> None:
     """Show one request in full."""
-    approval = Api(load_profile()).get(f"/v1/approvals/{reference}")
+    approval = Api(load_profile()).get(f"/v1/approvals/{part(reference)}")
     if output is Format.JSON:
         print_json(approval)
     else:
@@ -60,37 +73,34 @@ def deny(
 
 
 @app.command()
-def watch() -> None:
-    """Print each request as it arrives and as it is decided, until Ctrl-C."""
-    api = Api(load_profile())
-    seen: dict[str, str] = {}
-    _print_news(api, seen)
-    with contextlib.suppress(KeyboardInterrupt), api.stream("/v1/approvals/events") as lines:
-        for line in lines:
-            if line.startswith("data:"):
-                _print_news(api, seen)
+def watch(output: OutputOption = Format.TABLE) -> None:
+    """Print each request as it arrives and whenever it changes, until Ctrl-C; as JSON: one line for each."""
+    with contextlib.suppress(KeyboardInterrupt):
+        Watch(Api(load_profile()), lambda approval: _print_news(approval, output)).run()
 
 
-def _print_news(api: Api, seen: dict[str, str]) -> None:
-    pending = {item["id"]: item for item in api.pages("/v1/approvals", 100, show="all")}
-    for over in set(seen) - set(pending):
-        approval = api.get(f"/v1/approvals/{over}")
-        console.print(f"[bold]{cell(seen.pop(over))}[/bold] {cell(approval['state'])} {cell(approval['reason'])}")
-    for item in reversed(list(pending.values())):
-        if item["id"] not in seen:
-            seen[item["id"]] = item["short_code"]
-            line = " ".join(cell(item[field]) for field in ("requester", "target", "action", "headline"))
-            console.print(f"[bold]{cell(item['short_code'])}[/bold] {line} [dim]({cell(item['waits_for'])})[/dim]")
+def _print_news(approval: Json, output: Format) -> None:
+    if output is Format.JSON:
+        print_json_line({name: approval[name] for name in NEWS})
+        return
+    line = " ".join(cell(approval[field]) for field in ("requester", "target", "action", "headline"))
+    note = approval["waits_for"] if approval["state"] == "pending" else approval.get("reason", "")
+    say(
+        f"[bold]{cell(approval['short_code'])} {cell(approval['state'])}[/bold] {line} [dim]{cell(note)}[/dim]".rstrip()
+    )
 
 
 def _decide(reference: str, verb: str, yes: bool, output: Format, **words: str) -> None:
+    if output is Format.JSON and not yes:
+        raise typer.BadParameter("needs --yes with --output json: nothing is shown to decide on")
     api = Api(load_profile())
-    approval = api.get(f"/v1/approvals/{reference}")
+    approval = api.get(f"/v1/approvals/{part(reference)}")
     if output is Format.TABLE:
         print_approval(approval)
+    if not approval["you"]["may_decide"]:
+        raise CommandError(f"{approval['short_code']} is not yours to decide: {approval['you']['why']}")
     if not yes and not typer.confirm(f"{verb.capitalize()} this operation?"):
-        errors.print("nothing decided")
-        raise typer.Exit(1)
+        raise CommandError("nothing was decided")
     body: Json = {"digest": approval["digest"], "channel": "cli", **words}
     decided = api.post(f"/v1/approvals/{approval['id']}/{verb}", body)
     print_fields(decided, ("short_code", "state", "waits_for"), output)
@@ -99,15 +109,17 @@ def _decide(reference: str, verb: str, yes: bool, output: Format, **words: str) 
 def print_approval(approval: Json) -> None:
     """Everything a reviewer is shown, complete."""
     operation, by, on = approval["operation"], approval["requested_by"], approval["on"]
-    console.print(Panel(cell(operation["text"]), title=f"{approval['short_code']} · {cell(approval['state'])}"))
+    console.print(
+        Panel.fit(cell(operation["text"]), title=f"{cell(approval['short_code'])} · {cell(approval['state'])}")
+    )
     if operation["hidden_characters"]:
-        console.print(f"[bold red]{operation['hidden_characters']} hidden characters are written out above[/bold red]")
+        say(f"[bold red]{operation['hidden_characters']} hidden characters are written out above[/bold red]")
     for parameter in operation["parameters"]:
         note = "" if parameter["decoded"] else " [dim](hex: not decoded)[/dim]"
         value = "NULL" if parameter["null"] else cell(parameter["value"])
-        console.print(f"  {cell(parameter['name'])} {cell(parameter['type'])} = {value}{note}")
+        say(f"  {cell(parameter['name'])} {cell(parameter['type'])} = {value}{note}")
     for name, value in _facts(approval, by, on).items():
-        console.print(f"[bold]{name:<14}[/bold]{cell(value)}")
+        say(f"[bold]{name:<14}[/bold]{cell(value)}")
 
 
 def _facts(approval: Json, by: Json, on: Json) -> dict[str, Any]:

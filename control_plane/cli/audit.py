@@ -13,7 +13,8 @@ from control_plane.audit.chain import Checkpoint
 from control_plane.audit.verification import Verification, verify
 from control_plane.cli.client import Api
 from control_plane.cli.config import load_profile
-from control_plane.cli.output import Format, OutputOption, cell, console, print_json, print_list
+from control_plane.cli.errors import CommandError
+from control_plane.cli.output import Format, OutputOption, cell, print_json, print_list, say
 
 app = typer.Typer(no_args_is_help=True, help="The audit log.")
 
@@ -26,14 +27,18 @@ class PublicKey(msgspec.Struct, frozen=True):
 @app.command("list")
 def list_entries(
     kind: Annotated[str, typer.Option(help="`policy.updated`, or `policy.` for all of them")] = "",
-    actor: str = "",
+    actor: Annotated[str, typer.Option(help="name or id")] = "",
     subject: str = "",
+    since: Annotated[str, typer.Option(help="2026-01-31T12:00:00Z")] = "",
+    until: Annotated[str, typer.Option(help="2026-01-31T12:00:00Z")] = "",
     limit: Annotated[int, typer.Option(min=1)] = 50,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Search the log, newest first."""
-    entries = Api(load_profile()).pages("/v1/audit", limit, kind=kind, actor=actor, subject=subject)
-    print_list(entries, ("sequence", "at", "kind", "actor", "subject"), output)
+    wanted = {"kind": kind, "actor": actor, "subject": subject, "since": since or None, "until": until or None}
+    entries = Api(load_profile()).pages("/v1/audit", limit, **wanted)
+    shown = entries if output is Format.JSON else ({**one, "actor": one["actor"]["name"]} for one in entries)
+    print_list(shown, ("sequence", "at", "kind", "actor", "subject"), output)
 
 
 @app.command()
@@ -50,7 +55,18 @@ def export(
             lines += 1
     if keys is not None:
         keys.write_bytes(msgspec.json.encode(api.get("/v1/audit/public-keys")))
-    console.print(f"{lines} lines written to {to}")
+    say(f"{lines} lines written to {cell(to)}")
+
+
+@app.command()
+def checkpoint(to: Annotated[Path | None, typer.Option("--file", "-f", help="write it here")] = None) -> None:
+    """Sign the end of the log. Kept somewhere else, it shows later that an export was cut: `verify --checkpoint`."""
+    signed = Api(load_profile()).get("/v1/audit/checkpoint")
+    if to is None:
+        print_json(signed)
+    else:
+        to.write_bytes(msgspec.json.encode(signed))
+        say(f"entry {signed['sequence']} is signed in {cell(to)}")
 
 
 @app.command("verify")
@@ -65,8 +81,8 @@ def verify_export(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Check that no entry was changed, removed, added or moved. Exit code 1 when one was."""
-    trusted = _parsed_keys(keys.read_bytes()) if keys else public_keys(Api(load_profile()))
-    seen = msgspec.json.decode(checkpoint.read_bytes(), type=Checkpoint) if checkpoint else None
+    trusted = _kept_keys(keys) if keys else public_keys(Api(load_profile()))
+    seen = _kept_checkpoint(checkpoint) if checkpoint else None
     with export_file.open("rb") as lines:
         result = verify(lines, trusted, seen)
     if output is Format.JSON:
@@ -82,12 +98,27 @@ def public_keys(api: Api) -> dict[str, bytes]:
     return _parsed_keys(msgspec.json.encode(api.get("/v1/audit/public-keys")))
 
 
+def _kept_keys(file: Path) -> dict[str, bytes]:
+    try:
+        return _parsed_keys(file.read_bytes())
+    except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+        raise CommandError(f"{file}: not the public keys that `audit export --keys` writes: {error}") from error
+
+
+def _kept_checkpoint(file: Path) -> Checkpoint:
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Checkpoint)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise CommandError(f"{file}: not a checkpoint that `audit checkpoint` writes: {error}") from error
+
+
 def _parsed_keys(raw: bytes) -> dict[str, bytes]:
     return {key.key_id: base64.b64decode(key.public_key) for key in msgspec.json.decode(raw, type=list[PublicKey])}
 
 
 def _print_result(result: Verification) -> None:
     for problem in result.problems:
-        console.print(f"[red]line {problem.line}[/red]: {cell(problem.message)}")
+        where = f"line {problem.line}" if problem.line else "the export"
+        say(f"[red]{where}[/red]: {cell(problem.message)}")
     span = f"{result.entries} entries ({result.events} events), {result.first_sequence} to {result.last_sequence}"
-    console.print(f"[green]intact[/green]: {span}" if result.intact else f"[red]NOT intact[/red]: {span}")
+    say(f"[green]intact[/green]: {span}" if result.intact else f"[red]NOT intact[/red]: {span}")

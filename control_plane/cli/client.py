@@ -5,16 +5,27 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
 from control_plane.cli.config import Profile
+from control_plane.cli.errors import CommandError
 
 Json = dict[str, Any]
+_PAGE: Final = 100
+_MOST_TOLD: Final = 5
+_FIRST: Final = "not signed in: `assentry login`, or set ASSENTRY_TOKEN to a service-account key"
+_AGAIN: Final = "the sign-in has ended or its token is not valid: `assentry login` again"
 
 
-class ApiError(Exception):
+def part(name: str) -> str:
+    """A name that a user typed, as one part of a path."""
+    return quote(name, safe="")
+
+
+class ApiError(CommandError):
     """`status` 0: the control plane could not be reached. `problem` is its problem+json, when it sent one."""
 
     def __init__(self, message: str, status: int = 0, problem: Json | None = None) -> None:
@@ -31,7 +42,11 @@ class Api:
         if profile.token:
             headers["Authorization"] = f"Bearer {profile.token}"
         self._url = profile.url
-        self._http = httpx.Client(base_url=profile.url, headers=headers, timeout=timeout)
+        self._has_token = bool(profile.token)
+        try:
+            self._http = httpx.Client(base_url=profile.url, headers=headers, timeout=timeout)
+        except httpx.InvalidURL as error:
+            raise self._unreachable(error) from error
 
     def __enter__(self) -> Self:
         return self
@@ -51,12 +66,12 @@ class Api:
     def delete(self, path: str) -> Any:
         return self._call("DELETE", path)
 
-    def pages(self, path: str, limit: int = 100, **query: Any) -> Iterator[Json]:
+    def pages(self, path: str, limit: int = _PAGE, **query: Any) -> Iterator[Json]:
         """Every item of a cursor-paginated list, up to `limit`."""
         cursor: str | None = None
         left = limit
         while left > 0:
-            page = self.get(path, cursor=cursor, limit=min(left, 100), **query)
+            page = self.get(path, cursor=cursor, limit=min(left, _PAGE), **query)
             yield from page["items"][:left]
             left -= len(page["items"])
             cursor = page.get("next_cursor")
@@ -69,31 +84,54 @@ class Api:
         timeout = httpx.Timeout(30, read=None)
         try:
             with self._http.stream("GET", path, params=query, timeout=timeout) as response:
-                if response.is_error:
+                if not response.is_success:
                     response.read()
                     raise self._refusal(response)
                 yield response.iter_lines()
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
 
     def _call(self, method: str, path: str, headers: Mapping[str, str] | None = None, **arguments: Any) -> Any:
         try:
             response = self._http.request(method, path, headers=headers, **arguments)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._unreachable(error) from error
-        if response.is_error:
+        if not response.is_success:
             raise self._refusal(response)
-        return response.json() if response.content else None
+        if not response.content:
+            return None
+        try:
+            return response.json()
+        except ValueError as error:
+            raise ApiError(f"what answers at {self._url} is no Assentry control plane; set ASSENTRY_URL") from error
 
-    def _unreachable(self, error: httpx.HTTPError) -> ApiError:
-        return ApiError(f"cannot reach the control plane at {self._url}: {error}; set ASSENTRY_URL or `assentry login`")
+    def _unreachable(self, error: Exception) -> ApiError:
+        why = str(error) or type(error).__name__
+        return ApiError(
+            f"cannot reach the control plane at {self._url}: {why}; is it running? ASSENTRY_URL names another"
+        )
 
     def _refusal(self, response: httpx.Response) -> ApiError:
-        problem: Json = {}
-        if "json" in response.headers.get("content-type", ""):
-            body = response.json()
-            problem = body if isinstance(body, dict) else {}
-        message = str(problem.get("detail") or problem.get("title") or f"HTTP {response.status_code}")
-        if response.status_code == httpx.codes.UNAUTHORIZED:
-            message += "; sign in with `assentry login`"
+        problem = _problem(response)
+        message = str(problem.get("detail") or problem.get("title") or self._unexplained(response))
+        if problem.get("errors"):
+            told = [f"{one.get('path')}: {one.get('message')}" for one in problem["errors"][:_MOST_TOLD]]
+            message = "; ".join([message.removesuffix(", see errors"), *told])
+        signs_in = response.request.method == "POST" and response.url.path.endswith("/v1/session")
+        if response.status_code == httpx.codes.UNAUTHORIZED and not signs_in:
+            message = _AGAIN if self._has_token else _FIRST
         return ApiError(message, response.status_code, problem)
+
+    def _unexplained(self, response: httpx.Response) -> str:
+        return f"{self._url} answered HTTP {response.status_code}; is it an Assentry control plane? Set ASSENTRY_URL"
+
+
+def _problem(response: httpx.Response) -> Json:
+    """Empty when the answer is something else."""
+    if "json" not in response.headers.get("content-type", ""):
+        return {}
+    try:
+        body = response.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}

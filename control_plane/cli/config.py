@@ -3,50 +3,92 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
-DEFAULT_URL = "http://127.0.0.1:8080"
+from control_plane.cli.errors import CommandError
+
+DEFAULT_URL: Final = "http://127.0.0.1:8080"
 
 
 class Profile(msgspec.Struct, frozen=True):
-    """`token` is a session token of a person or a machine; empty: not signed in."""
+    """`token` is a session token of a person or a key of a machine; empty: not signed in.
+
+    `addresses`: where the agents of targets listen, as `connect` was told last."""
 
     url: str
     token: str = ""
+    addresses: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"Profile({self.url!r}, ***)"
 
 
 def profile_path() -> Path:
     """`$ASSENTRY_PROFILE`, else `assentry/profile.json` in the user's configuration folder."""
     if named := os.environ.get("ASSENTRY_PROFILE"):
         return Path(named)
-    return Path(os.environ.get("XDG_CONFIG_HOME", "~/.config")).expanduser() / "assentry" / "profile.json"
+    return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "assentry" / "profile.json"
+
+
+def stored_profile() -> Profile:
+    """What the file says. Raises CommandError."""
+    path = profile_path()
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Profile)
+    except FileNotFoundError:
+        return Profile(DEFAULT_URL)
+    except OSError as error:
+        raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CommandError(f"{path}: not a profile ({error}): remove it and `assentry login` again") from error
 
 
 def load_profile() -> Profile:
-    """ASSENTRY_URL and ASSENTRY_TOKEN win over the file."""
-    stored = Profile(DEFAULT_URL)
-    path = profile_path()
-    if path.is_file():
-        stored = msgspec.json.decode(path.read_bytes(), type=Profile)
-    return Profile(os.environ.get("ASSENTRY_URL", stored.url), os.environ.get("ASSENTRY_TOKEN", stored.token))
+    """ASSENTRY_URL and ASSENTRY_TOKEN win over the file. Raises CommandError."""
+    stored = stored_profile()
+    url = checked_url(os.environ.get("ASSENTRY_URL") or stored.url)
+    token = (os.environ.get("ASSENTRY_TOKEN") or stored.token).strip()
+    if not (token.isascii() and token.isprintable()):
+        raise CommandError("ASSENTRY_TOKEN holds characters that no token has")
+    return Profile(url, token, stored.addresses)
+
+
+def checked_url(url: str) -> str:
+    """Without the slash at its end. Raises CommandError."""
+    if not url.startswith(("https://", "http://")):
+        raise CommandError(f"{url!r} is not the URL of a control plane: it begins with https:// or http://")
+    return url.rstrip("/")
 
 
 def save_profile(profile: Profile) -> Path:
-    """Where `load_profile` finds it again."""
+    """Where `load_profile` finds it again. Raises CommandError."""
     path = profile_path()
-    save_profile_to(path, profile)
+    try:
+        save_profile_to(path, profile)
+    except OSError as error:
+        raise CommandError(
+            f"{path}: cannot be written: {error.strerror}; ASSENTRY_PROFILE names another file"
+        ) from error
     return path
 
 
 def save_profile_to(path: Path, profile: Profile) -> None:
     """Writes the file so that only this user can read it."""
+    write_private(path, msgspec.json.encode(profile))
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """The whole file or none of it, readable by this user only; its folder is made when it is not there."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(msgspec.json.encode(profile))
-    path.chmod(0o600)
+    fresh = path.with_name(f"{path.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(content)
+    fresh.replace(path)
 
 
 def client_environment(**changes: str) -> dict[str, str]:

@@ -12,7 +12,7 @@ import typer
 
 from control_plane.cli.client import Api, ApiError, Json
 from control_plane.cli.config import load_profile
-from control_plane.cli.output import Format, OutputOption, console, errors, print_json, visible
+from control_plane.cli.output import Format, OutputOption, cell, print_json, say, visible, warn
 from control_plane.cli.yaml_documents import LoadedDocument, dump_documents, load_documents
 
 Files = Annotated[Path, typer.Option("--file", "-f", help="a YAML file, or a folder with any number of them")]
@@ -27,14 +27,14 @@ INDEXED = re.compile(r"^\$\.documents\[(\d+)\](.*)$")
 def plan(files: Files, prune: Prune = False, detailed: Detailed = False, output: OutputOption = Format.TABLE) -> None:
     """Show what applying the files would change; changes nothing."""
     changes = _send("plan", files, prune)
-    _print_changes(changes, output)
+    _print_changes(changes, output, "to {}")
     if detailed and any(change["change"] != "unchanged" for change in changes):
         raise typer.Exit(DIFFERENT)
 
 
 def apply(files: Files, prune: Prune = False, output: OutputOption = Format.TABLE) -> None:
     """Make the control plane be as the files say: all of it or nothing."""
-    _print_changes(_send("apply", files, prune), output)
+    _print_changes(_send("apply", files, prune), output, "{}d")
 
 
 def export(
@@ -49,7 +49,7 @@ def export(
         typer.echo(dump_documents(documents), nl=False)
     else:
         files.write_text(dump_documents(documents), encoding="utf-8")
-        console.print(f"{len(documents)} documents written to {files}")
+        say(f"{len(documents)} documents written to {cell(files)}")
 
 
 def _send(verb: str, files: Path, prune: bool) -> list[Json]:
@@ -61,37 +61,36 @@ def _send(verb: str, files: Path, prune: bool) -> list[Json]:
         if not error.problem.get("errors"):
             raise
         for problem in error.problem["errors"]:
-            errors.print(f"[red]error[/red] {_place(problem, loaded)}", soft_wrap=True)
+            warn(f"[red]error[/red] {cell(_place(problem, loaded))}")
         raise typer.Exit(1) from error
     return changes
 
 
 def _place(problem: Json, loaded: Sequence[LoadedDocument]) -> str:
     """file:line:column and field of a problem, or the path when it is about something that no file holds."""
-    message = visible(str(problem["message"]))
-    match = INDEXED.match(problem["path"])
+    message, path = str(problem["message"]), str(problem["path"])
+    match = INDEXED.match(path)
     if match is None or int(match[1]) >= len(loaded):
-        return f"{visible(problem['path'])}: {message}"
+        return f"{path}: {message}"
     field = match[2].lstrip(".")
     return f"{loaded[int(match[1])].place('$' + match[2])}: {field + ': ' if field else ''}{message}"
 
 
-def _print_changes(changes: Sequence[Json], output: Format) -> None:
+def _print_changes(changes: Sequence[Json], output: Format, done: str) -> None:
+    """`done` says of `create` what happens to it or happened."""
     if output is Format.JSON:
         print_json(changes)
         return
     for change in changes:
         if change["change"] == "unchanged":
             continue
-        console.print(f"{MARKS[change['change']]} {change['kind']} [bold]{change['name']}[/bold]")
+        say(f"{MARKS[change['change']]} {cell(change['kind'])} [bold]{cell(change['name'])}[/bold]")
         for difference in change["diff"]:
-            path = difference["path"].removeprefix("$.")
-            console.print(f"    {path}: {_value(difference['before'])} → {_value(difference['after'])}", markup=False)
-    counts = {kind: sum(change["change"] == kind for change in changes) for kind in (*MARKS, "unchanged")}
-    console.print(
-        ", ".join(f"{count} to {kind}" for kind, count in counts.items() if kind in MARKS and count) or "No changes."
-    )
+            path = visible(difference["path"].removeprefix("$."))
+            say(cell(f"    {path}: {_value(difference['before'])} → {_value(difference['after'])}"))
+    counts = {kind: sum(change["change"] == kind for change in changes) for kind in MARKS}
+    say(", ".join(f"{count} {done.format(kind)}" for kind, count in counts.items() if count) or "No changes.")
 
 
 def _value(value: Any) -> str:
-    return "(nothing)" if value is None else visible(json.dumps(value, ensure_ascii=False))
+    return "(nothing)" if value is None else json.dumps(value, ensure_ascii=False)

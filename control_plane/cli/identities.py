@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
+import httpx
+import msgspec
 import typer
 
-from control_plane.cli.client import Api, Json
-from control_plane.cli.config import Profile, load_profile, save_profile
-from control_plane.cli.output import Format, OutputOption, console, print_fields, print_json, print_list
+from control_plane.cli.client import Api, ApiError, Json, part
+from control_plane.cli.config import Profile, checked_url, load_profile, save_profile, stored_profile
+from control_plane.cli.output import Format, OutputOption, cell, print_fields, print_json, print_list, say, warn
 
-app = typer.Typer(no_args_is_help=True, help="People, machines and their keys.")
+app = typer.Typer(no_args_is_help=True, help="People, machines and their credentials.")
+_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
 def login(
@@ -20,19 +23,26 @@ def login(
     password_file: Annotated[Path | None, typer.Option(help="read the password here instead of asking")] = None,
 ) -> None:
     """Sign in; the session is kept in a file that only you can read."""
+    profile = Profile(checked_url(url) if url else load_profile().url, addresses=stored_profile().addresses)
+    if profile.url.startswith("http://") and httpx.URL(profile.url).host not in _THIS_MACHINE:
+        warn(f"[yellow]warning[/yellow] {cell(profile.url)} is not https: others on the way can read your password")
     password = password_file.read_text().rstrip("\n") if password_file else typer.prompt("Password", hide_input=True)
-    profile = Profile(url or load_profile().url)
     opened = Api(profile).post("/v1/session", {"name": name, "password": password, "channel": "cli"})
-    path = save_profile(Profile(profile.url, opened["token"]))
-    console.print(f"Signed in to {profile.url} as {name} until {opened['expires_at']}; kept in {path}")
+    path = save_profile(msgspec.structs.replace(profile, token=opened["token"]))
+    until = cell(opened["expires_at"])
+    say(f"Signed in to {cell(profile.url)} as {cell(name)} until {until}; kept in {cell(path)}")
 
 
 def logout() -> None:
     """End the session and forget it."""
-    profile = load_profile()
-    Api(profile).delete("/v1/session")
-    save_profile(Profile(profile.url))
-    console.print("Signed out")
+    profile = stored_profile()
+    try:
+        Api(profile).delete("/v1/session")
+    except ApiError as error:
+        if error.status != httpx.codes.UNAUTHORIZED:
+            raise
+    save_profile(msgspec.structs.replace(profile, token=""))
+    say("Signed out")
 
 
 def console_link() -> None:
@@ -43,7 +53,9 @@ def console_link() -> None:
 
 def whoami(output: OutputOption = Format.TABLE) -> None:
     """Show who is signed in, and what they may do."""
-    print_fields(Api(load_profile()).get("/v1/session"), ("name", "kind", "groups", "permissions"), output)
+    profile = load_profile()
+    who = {**Api(profile).get("/v1/session"), "control_plane": profile.url}
+    print_fields(who, ("name", "kind", "groups", "permissions", "control_plane"), output)
 
 
 def token(
@@ -85,4 +97,28 @@ def password(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Give a person a new password, made up here and shown once; ends their sign-ins."""
-    print_fields(Api(load_profile()).post(f"/v1/identities/{name}/password", {}), ("password",), output)
+    print_fields(Api(load_profile()).post(f"/v1/identities/{part(name)}/password", {}), ("password",), output)
+
+
+@app.command()
+def keys(limit: Annotated[int, typer.Option(min=1)] = 100, output: OutputOption = Format.TABLE) -> None:
+    """List the service-account keys of machines, never the keys themselves."""
+    found = Api(load_profile()).pages("/v1/service-account-keys", limit)
+    print_list(found, ("id", "identity", "description", "created_at", "expires_at", "revoked_at"), output)
+
+
+@app.command()
+def credentials(limit: Annotated[int, typer.Option(min=1)] = 100, output: OutputOption = Format.TABLE) -> None:
+    """List tokens and certificates that are still good: your own, as an admin all."""
+    found = Api(load_profile()).pages("/v1/credentials", limit)
+    print_list(found, ("id", "kind", "identity_id", "targets", "issued_at", "expires_at"), output)
+
+
+@app.command()
+def revoke(
+    credential: Annotated[str, typer.Argument(help="id of a token or certificate (crd_…) or of a key (key_…)")],
+) -> None:
+    """Revoke a credential, and for a key all that was made with it; sessions that rest on it end at once."""
+    kind = "service-account-keys" if credential.startswith("key_") else "credentials"
+    Api(load_profile()).delete(f"/v1/{kind}/{part(credential)}")
+    say(f"{cell(credential)} is revoked")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import sys
+from io import TextIOWrapper
+from typing import Annotated
 
 import typer
 
-from control_plane.cli import agents, approvals, audit, documents, identities, processes, sessions
-from control_plane.cli.client import ApiError
+from control_plane.cli import agents, approvals, audit, certificates, documents, identities, processes, sessions
 from control_plane.cli.demo.command import demo
-from control_plane.cli.output import cell, errors
-from control_plane.cli.yaml_documents import DocumentError
+from control_plane.cli.errors import CommandError
+from control_plane.cli.output import cell, end_of_output, warn
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,6 +25,7 @@ app.command()(identities.login)
 app.command()(identities.logout)
 app.command()(identities.whoami)
 app.command()(identities.token)
+app.command()(certificates.certificate)
 app.command("console")(identities.console_link)
 app.command()(processes.connect)
 app.command()(documents.plan)
@@ -38,9 +41,44 @@ app.command("control-plane", context_settings=PASSES_ON)(processes.control_plane
 app.command("agent", context_settings=PASSES_ON)(processes.agent)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"assentry {importlib.metadata.version('assentry')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    _version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="print it")] = False,
+) -> None:
+    """A human decision between automated agents and what they touch."""
+
+
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that cannot show a character shows its code
     try:
         app()
-    except (ApiError, DocumentError) as error:
-        errors.print(f"[red]error[/red] {cell(str(error))}", soft_wrap=True)
+    except CommandError as error:
+        _fail(str(error))
+    except BrokenPipeError:
+        end_of_output()
         sys.exit(1)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    finally:
+        _flush()
+
+
+def _fail(message: str) -> None:
+    warn(f"[red]error[/red] {cell(message)}")
+    sys.exit(1)
+
+
+def _flush() -> None:
+    """Here and not when the interpreter ends, where a closed pipe is a complaint on the terminal."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        end_of_output()

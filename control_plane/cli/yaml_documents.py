@@ -6,6 +6,7 @@ Duplicate keys, anchors of unknown names and documents that are not mappings are
 
 from __future__ import annotations
 
+import math
 import re
 from io import StringIO
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any
 import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import MarkedYAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from control_plane.cli.errors import CommandError
 
 STEP = re.compile(r"\.?([A-Za-z_][\w-]*)|\[(\d+)\]|\[['\"](.+?)['\"]\]")
 
 
-class DocumentError(Exception):
+class DocumentError(CommandError):
     """A file that cannot be read as documents; the message starts with file:line."""
 
 
@@ -70,16 +73,23 @@ def _load_file(file: Path) -> list[LoadedDocument]:
         mark = error.problem_mark or error.context_mark
         line = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
         raise DocumentError(f"{file}{line}: not valid YAML: {error.problem or error}") from error
+    except YAMLError as error:
+        raise DocumentError(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from error
     except UnicodeDecodeError as error:
         raise DocumentError(f"{file}: not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise DocumentError(f"{file}: cannot be read: {error.strerror}") from error
     for node in parsed:
         if not isinstance(node, CommentedMap):
             raise DocumentError(f"{file}: a document must be a mapping with apiVersion, kind, metadata and spec")
-    return [LoadedDocument(file, _plain(node), node) for node in parsed]
+    try:
+        return [LoadedDocument(file, _plain(node), node) for node in parsed]
+    except RecursionError as error:
+        raise DocumentError(f"{file}: an alias stands inside what it names") from error
 
 
 def _plain(node: Any) -> Any:
-    """ruamel's rich values as plain JSON values; anything else (dates, …) as its text."""
+    """ruamel's rich values as plain JSON values; anything else (dates, infinities, …) as its text."""
     if isinstance(node, dict):
         return {str(key): _plain(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -88,12 +98,11 @@ def _plain(node: Any) -> Any:
         return node
     if isinstance(node, int):
         return int(node)
-    return float(node) if isinstance(node, float) else str(node)
+    return float(node) if isinstance(node, float) and math.isfinite(node) else str(node)
 
 
 def dump_documents(documents: list[dict[str, Any]]) -> str:
     """Documents as one YAML text that `load_documents` reads back."""
-
     yaml = YAML()
     yaml.default_flow_style = False
     yaml.width = 120

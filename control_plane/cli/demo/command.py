@@ -21,7 +21,8 @@ from control_plane.cli.config import save_profile_to
 from control_plane.cli.demo import postgres, shop
 from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane, StartError
 from control_plane.cli.demo.story import Story, StoryError
-from control_plane.cli.output import console, errors
+from control_plane.cli.output import cell, console, warn
+from control_plane.cli.processes import require
 
 
 class Demo:
@@ -49,6 +50,7 @@ def demo(
     ] = False,
 ) -> None:
     """Start a control plane, an agent and a PostgreSQL with sample data here, and say what to try."""
+    require("fastapi", "demo")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         with _running() as running:
@@ -58,7 +60,7 @@ def demo(
                 _invite(running)
                 _wait_for_interrupt()
     except (StartError, StoryError, postgres.PostgresError) as error:
-        errors.print(f"[red]error[/red] {error}", markup=True, soft_wrap=True)
+        warn(f"[red]error[/red] {cell(str(error))}")
         raise typer.Exit(1) from error
 
 
