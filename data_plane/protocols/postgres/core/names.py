@@ -49,9 +49,10 @@ class Prepared:
 
 
 class Portal:
-    """A portal or cursor whose statement was allowed. `described`: the target has told its columns."""
+    """A portal or cursor whose statement was allowed; `approved`: by people. `described`: the target has told its
+    columns; `rowless`: that it has none."""
 
-    __slots__ = ("described", "formats", "holdable", "masks", "plan", "prepared")
+    __slots__ = ("approved", "described", "formats", "holdable", "masks", "plan", "prepared", "rowless")
 
     def __init__(
         self, prepared: Prepared, formats: Sequence[int], *, holdable: bool = False, masks: tuple[str, ...] = ()
@@ -60,7 +61,9 @@ class Portal:
         self.formats = formats
         self.holdable = holdable
         self.masks = masks
+        self.approved = False
         self.described = False
+        self.rowless = False
         self.plan: ResultPlan | None = None
 
 

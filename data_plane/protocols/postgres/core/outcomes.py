@@ -94,7 +94,7 @@ class Outcomes:
     def _bound(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
         step = unit.steps[0]
         portal = _of(Portal, step[1])
-        portal.masks = unit.masks
+        portal.masks, portal.approved = unit.masks, unit.permit is not None
         self._context.tables.portals[step[2]] = portal
         return PASS
 
@@ -122,7 +122,7 @@ class Outcomes:
         return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
 
     def _portal_described(self, portal: Portal, payload: bytes, unit: Unit) -> None:
-        portal.described = True
+        portal.described, portal.rowless = True, False
         if not self.masked(unit) and not portal.masks:
             return
         statement, masks = portal.prepared.statement, self._context.masks + unit.masks + portal.masks
@@ -135,7 +135,8 @@ class Outcomes:
 
     def _nothing_described(self, _: bytes, expected: Expected, unit: Unit) -> bytes | None:
         if expected is not Expected.DESCRIBED_PARAMETERS:
-            _of(Portal, unit.steps[0][1]).described = True
+            portal = _of(Portal, unit.steps[0][1])
+            portal.described = portal.rowless = True
         return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
 
     # -------------------------------------------------------------- the ends of statements

@@ -190,7 +190,7 @@ class Relay:
             return self._outcomes.plan
         concern = unit.steps[0][1]
         portal = concern.portal if isinstance(concern, Meaning) else None
-        if portal is None or not portal.described:
+        if portal is None or not portal.described or portal.rowless:
             raise RemoteProtocolError("rows without a description cannot be masked")
         return portal.plan
 

@@ -172,6 +172,14 @@ def test_a_copy_that_nobody_asked_for_ends_the_session(session: Conversation, an
     assert session.ended == "target-broke-protocol"
 
 
+@pytest.mark.parametrize(("text", "answer"), [("copy t to stdout", COPY_IN), ("copy t from stdin", COPY_OUT)])
+def test_a_copy_in_the_other_direction_ends_the_session(session: Conversation, text: str, answer: bytes) -> None:
+    """Invariant 11."""
+    session.client(QUERY(text))
+    session.target(answer)
+    assert session.ended == "target-broke-protocol"
+
+
 def test_two_copies_in_one_query(session: Conversation) -> None:
     session.client(QUERY("copy t from stdin; copy u from stdin; select 1"))
     for _ in range(2):

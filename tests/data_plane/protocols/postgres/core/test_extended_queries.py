@@ -158,6 +158,34 @@ def test_a_unit_that_uses_a_name_waits_until_its_new_meaning_is_certain(session:
     assert session.core.held, "x is still the DELETE"
 
 
+def test_a_unit_is_not_judged_by_a_meaning_that_is_about_to_change(session: Conversation) -> None:
+    """Invariant 1: as a SELECT it would flow, and then run as the DELETE."""
+    prepare(session, "x", "select 1")
+    session.client(CLOSE(b"S", "x"), PARSE("x", "delete from t"), SYNC)
+    session.take_target()
+    session.client(BIND("", "x"), EXECUTE(""), SYNC)
+    assert session.take_target() == []
+    session.target(CLOSED, PARSED, ready())
+    assert (session.take_target(), session.core.held) == ([], True)
+
+
+def test_a_portal_is_not_judged_by_a_meaning_that_is_about_to_change(session: Conversation) -> None:
+    """Invariant 1."""
+    prepare(session, "x", "select n from t")
+    session.client(BIND("", "x"), SYNC)
+    session.client(EXECUTE(""), SYNC)
+    assert session.take_target() == ["Bind :x", "Sync"]
+    session.target(BOUND, ready("T"))
+    assert session.take_target() == ["Execute", "Sync"]
+
+
+def test_a_masked_value_in_a_parameter_is_denied(session: Conversation) -> None:
+    """Invariant 10."""
+    session.client(PARSE("", "update t set a = $1"), BIND("", "", ["‹masked›".encode()]), EXECUTE(""), SYNC)
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client()[0] == "Error 42501 the statement carries a masked value"
+
+
 def test_sql_and_protocol_share_names_of_statements(session: Conversation) -> None:
     session.client(QUERY("prepare p as delete from t"))
     assert not session.core.held, "preparing is not running"

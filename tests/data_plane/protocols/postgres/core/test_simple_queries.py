@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from data_plane.gate.interface import Code, Denied
+from data_plane.gate.interface import Allowed, Code, Denied
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import encode_notice, encode_parameter_status
 from data_plane.protocols.postgres.core import Limits
@@ -184,6 +184,15 @@ def test_a_changed_pin_ends_the_session(session: Conversation) -> None:
 def test_a_statement_against_a_pin_is_denied(session: Conversation, text: str) -> None:
     """Invariant 13."""
     session.client(QUERY(text))
+    assert session.take_target() == ["Query assentry refused the statement that stood here"]
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client()[0].endswith("cannot be changed in this session")
+
+
+def test_a_permit_for_other_bytes_is_no_permit(session: Conversation) -> None:
+    """Invariant 2: what was judged is what is sent."""
+    session.gate.judge = lambda *_: Allowed(session.gate.permit(QUERY("select 2")))  # type: ignore[method-assign]
+    session.client(QUERY("select 1"))
     assert session.take_target() == ["Query assentry refused the statement that stood here"]
 
 
