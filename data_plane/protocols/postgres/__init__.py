@@ -15,6 +15,12 @@ in the StartupMessage that are not on the list (`startup_parameters`), another c
 standard_conforming_strings off, messages out of place, unknown message types, lengths beyond their caps. A refused
 statement is replaced by one that fails, so that the server itself keeps the state of the transaction.
 
+**Masked sessions.** What a mask protects is masked where it comes out: rows, COPY, errors, notices, reported settings.
+A statement that would store it elsewhere (`UPDATE t SET note = ssn`, CREATE TABLE AS, a view, ALTER … USING, pg_notify)
+is refused, although policy allows it, unless a rule holds it and people approve (`laundering`). So is one that carries
+a masked value back. A name that was ever that of a temporary relation means both that one and what it hides, for rules
+and for masks.
+
 **Cancelling.** Clients get keys of our own with the backend's real process id; a request ends a hold, or goes on to the
 target, and nothing else is sent until it has been delivered (`cancellation`).
 

@@ -146,6 +146,7 @@ class Statement(msgspec.Struct, frozen=True, eq=False):
     effects: tuple[SessionEffect, ...] = ()
     references: tuple[Reference, ...] = ()
     lineage: Lineage | None = None
+    stores: Lineage | None = None  # the values that it writes into relations; None: none that it has read
     copy: CopyStatement | None = None
     transaction: str = ""  # BEGIN, COMMIT, ROLLBACK, SAVEPOINT, …: the verb, for transaction control only
 
@@ -218,6 +219,9 @@ class Masking(Protocol):
         None: the rows' origin is unknown, so computed columns are masked. Cached by its arguments."""
 
     def copy(self, statement: Statement, masks: tuple[str, ...]) -> CopyPlan | CopyRefused | None: ...
+
+    def launders(self, statement: Statement, masks: tuple[str, ...]) -> bool:
+        """Whether it may store what a masked column holds, where it could be read unmasked."""
 
     def hidden(self, names: frozenset[str]) -> None:
         """From now on these names may mean temporary relations of the session, of which nothing is known."""

@@ -14,7 +14,7 @@ from data_plane.masking import marks
 from data_plane.masking.detectors import Detectors
 from data_plane.masking.marks import Marks
 from data_plane.policy.model import MaskSpec
-from data_plane.protocols.postgres import columns, copy_rows, error_text
+from data_plane.protocols.postgres import columns, copy_rows, error_text, laundering
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.columns import SetOfMasks
 from data_plane.protocols.postgres.interface import CopyPlan, CopyRefused, ResultPlan, Statement
@@ -65,6 +65,12 @@ class SessionMasking:
             return None
         self._forget_what_changed()
         return copy_rows.plan(statement, self._set(masks), self._catalogue, self._keyed)
+
+    def launders(self, statement: Statement, masks: tuple[str, ...]) -> bool:
+        if statement.stores is None or not (masks or self._masks):
+            return False
+        self._forget_what_changed()
+        return laundering.launders(statement, self._set(masks))
 
     def hidden(self, names: frozenset[str]) -> None:
         if not names <= self._hidden:

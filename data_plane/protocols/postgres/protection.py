@@ -80,6 +80,26 @@ class Protection:
                     names.update(*(self.names(relation.oid) for relation in found))
         return Reach(frozenset(names))
 
+    def read_by(self, statement: Statement, hidden: frozenset[str]) -> Reach:
+        """What the statement could take values from. What is only written gives none; what temporary relations hold was
+        judged when it was put there; one that is made is not known and holds nothing yet."""
+        if not self.columns:
+            return Reach()
+        if statement.references or not statement.subject.understood:
+            return Reach(anything=True)
+        names: set[str] = set()
+        for resource in statement.subject.resources:
+            for candidate in resource.candidates:
+                if resource.kind == "function" and not self._by_name.harmless(candidate):
+                    return Reach(anything=True)
+                if resource.kind == "relation" and resource.access != ("write",):
+                    found = self._by_name.relations(candidate)
+                    temporary = candidate.startswith("pg_temp.") or _is_hidden(candidate, hidden)
+                    if not found and "read" in resource.access and not temporary:
+                        return Reach(anything=True)
+                    names.update(*(self.names(relation.oid) for relation in found))
+        return Reach(frozenset(names))
+
 
 class ByName:
     """The catalogue by name. `?.name` finds the name in every schema: which one is meant is not known here."""

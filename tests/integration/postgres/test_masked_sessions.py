@@ -22,6 +22,7 @@ create table customers (id int primary key, ssn text, note text);
 insert into customers values (1, '{SSN}', 'plain');
 create table orders (id int, note text);
 insert into orders values (1, 'plain');
+create sequence numbers;
 """
 HASHED = {"pii": MaskSpec(columns=(ColumnMask(column="public.customers.ssn", strategy="hash"),))}
 
@@ -86,3 +87,62 @@ async def test_a_rule_on_a_table_holds_whatever_became_of_a_temporary_one(relay:
             await connection.execute(made)
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="rule of the test"):
                 await connection.execute("select * from customers")
+
+
+COPYING = [
+    "update customers set note = ssn",
+    "update customers set note = (select upper(ssn) from customers limit 1)",
+    "update orders set note = c.ssn from customers c where c.id = orders.id",
+    "insert into orders select id, ssn from customers",
+    "insert into orders select * from customers",
+    "insert into orders (note) select s from (select ssn as s from customers) q",
+    "insert into orders select (c).id, (c).ssn from customers c",
+    "insert into orders select 1, c::text from customers c",
+    "insert into orders values (1, (select ssn from customers))",
+    "insert into orders values (1, 'x') on conflict do nothing; insert into orders select 1, ssn from customers",
+    "merge into orders using customers c on c.id = orders.id when matched then update set note = c.ssn",
+    "with moved as (delete from customers returning ssn) insert into orders (note) select ssn from moved",
+    "create table copied as select ssn from customers",
+    "create temp table copied as table customers",
+    "select ssn as harmless into copied from customers",
+    "create view copied as select ssn as harmless from customers",
+    "create materialized view copied as select ssn as harmless from customers",
+    "alter table customers alter note type text using ssn",
+    "alter table customers add copied text generated always as (upper(ssn)) stored",
+    "explain analyze insert into orders select 1, ssn from customers",
+    "begin; create view orders2 as select * from orders; update customers set note = ssn; rollback",
+    "begin; alter table customers rename to c; insert into orders select 1, ssn from c; rollback",
+    "prepare p as insert into orders select 1, ssn from customers; execute p",
+    "prepare q as select ssn from customers; create table copied as execute q",
+    "select pg_notify('c', ssn) from customers",
+]
+STORING = [
+    "update customers set note = 'x' where ssn like '0%' returning ssn",
+    "update customers set note = upper(note), ssn = '1'",
+    "insert into customers (id, ssn) values (2, '1') on conflict (id) do update set ssn = excluded.ssn",
+    "insert into orders select id, note from customers",
+    "insert into orders select * from orders",
+    "delete from customers where ssn = '1'",
+    "create table copied as select id, note from customers",
+    "create temp table copied (a int); insert into copied values (1); update copied set a = a + 1",
+    "begin; create temp table customers (id int, ssn text); insert into customers values (1, '2'); rollback",
+    "create view copied as select count(*) from customers",
+    "alter table customers add copied text",
+    "create index on customers (ssn)",
+    "select nextval('numbers')",
+]
+
+
+@pytest.mark.parametrize("statement", COPYING)
+async def test_masked_values_are_not_copied(relay: Relay, database: str, statement: str) -> None:
+    async with await connected(relay, database) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="masked values may not be copied"):
+            await connection.execute(statement)
+
+
+@pytest.mark.parametrize("statement", STORING)
+async def test_what_copies_nothing_masked_is_stored(relay: Relay, database: str, statement: str) -> None:
+    async with await connected(relay, database) as connection:
+        await connection.execute("begin")
+        await connection.execute(statement)
+        await connection.execute("rollback")

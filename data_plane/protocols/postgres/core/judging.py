@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from data_plane.gate.interface import Denied, Gate, Held, Operation, SessionFacts, Verdict
+from data_plane.gate.interface import Allowed, Denied, Gate, Held, Operation, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import refusals
@@ -56,17 +56,33 @@ class Judge:
             verdict = self._gate.judge(unit.number, unit.subjects, unit.raw)
             if isinstance(verdict, Held) and unit.gentle:
                 verdict = self._gate.judge(unit.number, unit.gentle, unit.raw)
+            if isinstance(verdict, Allowed) and self._launders(unit, verdict.masks):
+                return self.refused(unit, refusals.LAUNDERED)
         except RecordingError:
             raise
         except Exception:  # noqa: BLE001  # whatever goes wrong on the way to a verdict is a denial
             return self.refused(unit, refusals.NOT_JUDGED)
         return verdict
 
+    def _launders(self, unit: Unit, masks: tuple[str, ...]) -> bool:
+        """Whether it stores masked values elsewhere. Policy alone does not allow that, only people do."""
+        if not masks and not self._context.masked:
+            return False
+        judged = [meaning for meaning in unit.meanings if meaning.portal is None or not meaning.portal.approved]
+        statements = [statement for meaning in judged for statement in (meaning.statement, *meaning.named)]
+        return any(
+            statement is not None
+            and statement.stores is not None
+            and self._context.masking.launders(statement, self._context.masks + masks)
+            for statement in statements
+        )
+
     def _hide(self, unit: Unit) -> None:
         """Tells the masking which names may be temporary relations, before anything of the unit runs."""
         made = [effect for meaning in unit.meanings for effect in meaning.effects]
         names = {effect.relation for effect in made if isinstance(effect, CreatesTemporary)}
-        names |= {effect.to for effect in made if isinstance(effect, RenamesRelation)}
+        known = names | self._context.settings.path.temporary
+        names |= {effect.to for effect in made if isinstance(effect, RenamesRelation) and effect.relation in known}
         if names:
             self._context.masking.hidden(frozenset(names))
 

@@ -77,6 +77,11 @@ MARKED: Final = Refusal(
     "the statement carries a masked value",
     "A mask stands for data that was not shown; writing it back would destroy that data. Leave the column out.",
 )
+LAUNDERED: Final = Refusal(
+    "42501",
+    "masked values may not be copied: the statement stores what it may have read from a masked column",
+    "Store other columns, each by its name instead of *; what was just made or altered may take a moment to be known.",
+)
 BATCH_TOO_LARGE: Final = Refusal(
     "54000", "too many messages, or too large, before Sync", "Send Sync more often.", code=Code.LIMIT
 )

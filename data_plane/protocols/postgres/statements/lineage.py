@@ -93,7 +93,7 @@ def union(sources: Iterable[ColumnSource]) -> ColumnSource:
 
 def lineage_of(kind: str, fields: Fields) -> Lineage | None:
     """Of a statement that gives rows; None for one that does not, or whose rows another statement explains."""
-    tracer = _Tracer()
+    tracer = Tracer()
     match kind:
         case "SelectStmt":
             outputs = tracer.query(fields)
@@ -137,7 +137,7 @@ def _calls_unknown(tree: object) -> bool:
     return False
 
 
-class _Tracer:
+class Tracer:
     """Follows one statement; what it meets on the way is kept for the whole statement, without scopes."""
 
     def __init__(self) -> None:
@@ -148,28 +148,28 @@ class _Tracer:
     # ------------------------------------------------------------------ queries
 
     def query(self, fields: Fields) -> _Outputs:
-        self._common(fields)
+        self.common(fields)
         if "larg" in fields:
             return self._by_position(self.query(fields["larg"]), self.query(fields.get("rarg", {})))
         if "valuesLists" in fields:
             rows = [[self.source(value) for value in items(row)] for row in fields["valuesLists"]]
             columns = enumerate(zip(*rows, strict=False), 1)
             return _Outputs(tuple((f"column{number}", union(column)) for number, column in columns), complete=True)
-        self._from(fields.get("fromClause", ()))
+        self.from_clause(fields.get("fromClause", ()))
         return self._targets(fields.get("targetList", ()))
 
     def change(self, kind: str, fields: Fields) -> _Outputs:
         """INSERT, UPDATE, DELETE, MERGE: what RETURNING gives back."""
-        self._common(fields)
+        self.common(fields)
         self.table(fields.get("relation", {}))
         self.aliases |= {"old", "new"}
         clause = fields.get("returningClause", {})
         for option in clause.get("options", ()):
             self.aliases.add(option.get("ReturningOption", {}).get("value", "old"))
         for field in ("fromClause", "usingClause"):
-            self._from(fields.get(field, ()))
+            self.from_clause(fields.get(field, ()))
         if kind == "MergeStmt":
-            self._from((fields.get("sourceRelation", {}),))
+            self.from_clause((fields.get("sourceRelation", {}),))
         return self._targets(clause.get("exprs", ()))
 
     def _statement(self, node: Node) -> _Outputs:
@@ -201,7 +201,7 @@ class _Tracer:
         pairs = zip(left.columns, right.columns, strict=True)
         return _Outputs(tuple((name, union((one, other))) for (name, one), (_, other) in pairs), complete=True)
 
-    def _common(self, fields: Fields) -> None:
+    def common(self, fields: Fields) -> None:
         for node in fields.get("withClause", {}).get("ctes", ()):
             expression = node.get("CommonTableExpr", {})
             self._derive(self._statement(expression.get("ctequery", {})), strings(expression.get("aliascolnames", ())))
@@ -235,7 +235,7 @@ class _Tracer:
         if "aliasname" in alias:
             self.aliases.add(alias["aliasname"])
 
-    def _from(self, nodes: Iterable[Node]) -> None:
+    def from_clause(self, nodes: Iterable[Node]) -> None:
         for node in nodes:
             for kind, fields in node.items():
                 handler = _FROM.get(kind)
@@ -250,14 +250,14 @@ class _Tracer:
         self.renamed = self.renamed or "colnames" in alias
 
     def sample(self, fields: Fields) -> None:
-        self._from((fields.get("relation", {}),))
+        self.from_clause((fields.get("relation", {}),))
 
     def join(self, fields: Fields) -> None:
         alias = fields.get("alias", {})
         self._alias(alias)
         self._alias(fields.get("join_using_alias", {}))
         self.renamed = self.renamed or "colnames" in alias
-        self._from((fields.get("larg", {}), fields.get("rarg", {})))
+        self.from_clause((fields.get("larg", {}), fields.get("rarg", {})))
 
     def sub_select(self, fields: Fields) -> None:
         alias = fields.get("alias", {})
@@ -367,19 +367,19 @@ def _wrapped(node: Node) -> Node:
     return {"JsonValueExpr": node} if "raw_expr" in node else node
 
 
-_FROM: dict[str, Callable[[_Tracer, Fields], None]] = {
-    "RangeVar": _Tracer.table,
-    "RangeTableSample": _Tracer.sample,
-    "JoinExpr": _Tracer.join,
-    "RangeSubselect": _Tracer.sub_select,
-    "RangeFunction": _Tracer.function,
-    "RangeTableFunc": _Tracer.table_expression,
-    "JsonTable": _Tracer.table_expression,
+_FROM: dict[str, Callable[[Tracer, Fields], None]] = {
+    "RangeVar": Tracer.table,
+    "RangeTableSample": Tracer.sample,
+    "JoinExpr": Tracer.join,
+    "RangeSubselect": Tracer.sub_select,
+    "RangeFunction": Tracer.function,
+    "RangeTableFunc": Tracer.table_expression,
+    "JsonTable": Tracer.table_expression,
 }
-_EXPRESSIONS: dict[str, Callable[[_Tracer, Fields], ColumnSource]] = {
-    "ColumnRef": _Tracer.column,
-    "A_Indirection": _Tracer.indirection,
-    "FuncCall": _Tracer.call,
-    "SubLink": _Tracer.sub_link,
-    "JsonArrayQueryConstructor": _Tracer.json_query,
+_EXPRESSIONS: dict[str, Callable[[Tracer, Fields], ColumnSource]] = {
+    "ColumnRef": Tracer.column,
+    "A_Indirection": Tracer.indirection,
+    "FuncCall": Tracer.call,
+    "SubLink": Tracer.sub_link,
+    "JsonArrayQueryConstructor": Tracer.json_query,
 }

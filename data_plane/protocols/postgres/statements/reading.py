@@ -14,6 +14,7 @@ from data_plane.protocols.postgres.statements.copying import copy_statement
 from data_plane.protocols.postgres.statements.findings import Findings
 from data_plane.protocols.postgres.statements.lineage import lineage_of
 from data_plane.protocols.postgres.statements.sessions import HOLD_CURSOR, select, transaction_verb
+from data_plane.protocols.postgres.statements.storing import stored_by
 from data_plane.protocols.postgres.statements.tree import Fields, Node, constant
 from data_plane.protocols.postgres.statements.walker import Walker
 
@@ -43,6 +44,7 @@ def read(node: Node) -> Reading:
         effects=tuple(findings.effects),
         references=tuple(findings.references),
         lineage=lineage_of(kind, fields),
+        stores=stored_by(kind, fields),
         copy=copy_statement(walker, fields) if kind == "CopyStmt" else None,
         transaction=transaction_verb(fields) if kind == "TransactionStmt" else "",
     )

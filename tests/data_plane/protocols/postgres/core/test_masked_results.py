@@ -14,6 +14,8 @@ from tests.data_plane.protocols.postgres.core.conversation import (
     DESCRIBE,
     DESCRIPTION,
     EXECUTE,
+    FLUSH,
+    NO_DATA,
     PARSE,
     PARSED,
     QUERY,
@@ -126,6 +128,26 @@ def test_masks_of_the_verdict_are_added(session: Conversation) -> None:
     assert session.masking.asked[0][3] == ("pii", "cards")
 
 
+def test_masks_of_a_verdict_make_us_describe_the_portals_that_it_concerns() -> None:
+    """Invariant 10: a session without masks of its own learns at the verdict that the rows need a description."""
+    session = Conversation()
+    session.gate.masks = ("cards",)
+    for _ in range(2):
+        session.client(PARSE("", "select n from t"), BIND("", ""), EXECUTE(""), SYNC)
+        assert session.take_target() == ["Parse :select n from t", "Bind :", "Describe P", "Execute", "Sync"]
+        session.target(PARSED, BOUND, DESCRIPTION, ROW([b"alice"]), COMPLETE("SELECT 1"), ready())
+        assert session.take_client() == ["Parsed", "Bound", "Row *", "Complete SELECT 1", "Ready I"]
+    assert [number for number, *_ in session.recorder.of("input")] == [1, 2]
+
+
+def test_rows_of_a_portal_that_was_said_to_have_none_end_the_session(session: Conversation) -> None:
+    """Invariants 10 and 11."""
+    session.client(PARSE("", "select n from t"), BIND("", ""), EXECUTE(""), SYNC)
+    session.target(PARSED, BOUND, NO_DATA, ROW([b"alice"]))
+    assert session.ended == "target-broke-protocol"
+    assert not any("alice" in message for message in session.take_client())
+
+
 def test_a_large_row_is_passed_on_in_pieces_when_nothing_masks_it() -> None:
     """Invariant 11: it is never kept."""
     session = Conversation(limits=Limits(recorded_bytes=10))
@@ -156,3 +178,54 @@ def test_an_end_amid_a_row_is_not_written_into_it() -> None:
     session.core.terminate("terminated", "ended by an admin")
     assert bytes(session.to_client_bytes) == before
     assert session.controls[-1] == m.TERMINATE
+
+
+STORING = "insert into t select ssn from u"
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        (QUERY(STORING),),
+        (QUERY(f"select 1; {STORING}"),),
+        (PARSE("", STORING), BIND("", ""), EXECUTE(""), SYNC),
+    ],
+)
+def test_what_copies_masked_values_is_refused_though_policy_allows_it(
+    session: Conversation, messages: tuple[bytes, ...]
+) -> None:
+    """Invariant 10."""
+    session.client(*messages)
+    assert session.permitted == b""
+    session.target(error(), ready())
+    assert session.take_client()[0].startswith("Error 42501 masked values may not be copied")
+    assert session.recorder.of("decided")[-1][1:3] == ("deny", "policy")
+
+
+def test_what_a_prepared_statement_copies_is_refused_when_it_runs(session: Conversation) -> None:
+    session.client(QUERY(f"prepare p as {STORING}"))
+    session.target(COMPLETE("PREPARE"), ready())
+    session.client(QUERY("execute p"))
+    session.target(error(), ready())
+    assert session.take_client()[2].startswith("Error 42501 masked values may not be copied")
+
+
+def test_people_may_let_masked_values_be_copied(session: Conversation) -> None:
+    held = "with d as (delete from t) " + STORING
+    session.client(QUERY(held))
+    assert session.core.held
+    session.approve()
+    assert session.take_target() == [f"Query {held}"]
+    session.target(COMPLETE("INSERT 0 1"), ready())
+    session.client(PARSE("", held), BIND("p", ""), FLUSH)
+    session.approve()
+    session.target(PARSED, BOUND)
+    session.take_target()
+    session.client(EXECUTE("p"), SYNC)
+    assert session.take_target() == ["Describe Pp", "Execute p", "Sync"], "it continues what was approved"
+
+
+def test_a_session_without_masks_may_copy() -> None:
+    session = Conversation()
+    session.client(QUERY(STORING))
+    assert session.take_target() == [f"Query {STORING}"]

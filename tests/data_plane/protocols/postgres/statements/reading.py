@@ -56,6 +56,7 @@ def _described(one: Statement) -> object:
         effects,
         one.references,
         one.lineage,
+        one.stores,
         one.copy,
         one.transaction,
     )
