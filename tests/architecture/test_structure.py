@@ -124,3 +124,9 @@ def test_nothing_is_left_for_later() -> None:
         if smells.search(line)
     ]
     assert found == []
+
+
+@pytest.mark.parametrize("number", range(1, 16))
+def test_every_invariant_of_the_design_is_named_by_a_test(number: int) -> None:
+    named = re.compile(rf"[Ii]nvariants?\b[^.\n]{{0,40}}\b{number}\b")
+    assert any(named.search(text) for name, text in sources("tests") if "architecture" not in name)

@@ -18,7 +18,7 @@ def installed_version() -> str:
     ).stdout.split()  # fmt: skip
     if not found:
         raise SourcesUnavailable("no postgresql package of the system is installed")
-    return sorted(found)[-1]
+    return max(found)
 
 
 def source_lists(folder: Path) -> list[str]:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from tests.differential import sources
 from tests.differential.runner import PsqlEndpoint, difference, run_all
 from tests.support.postgres import PostgresServer, running_postgres
@@ -25,7 +27,12 @@ AS_PG_REGRESS = (
     "timezone_abbreviations TO 'Default'",
 )  # fmt: skip
 
-DIFFERENT: dict[str, str] = {}
+DIFFERENT = {
+    "strings": "standard_conforming_strings is pinned: with it off the same text would mean something else",
+    "largeobject": r"psql's \lo_unlink, \lo_import and \lo_export are FunctionCall messages, which are refused",
+    "portals": "a cursor that a function opened was never judged, so its name is unknown",
+    "plpgsql": "the same, and standard_conforming_strings",
+}
 
 
 @contextmanager
@@ -61,6 +68,7 @@ def through(regress: Path, names: list[str], parent: Path) -> dict[str, str]:
             return run_all(running.bin / "psql", endpoint, regress, names, build_folder(parent))
 
 
+@pytest.mark.timeout(1800)
 def test_the_regression_files_give_the_same_through_the_gateway() -> None:
     regress = sources.fetch(Path(tempfile.gettempdir()) / f"assentry-regress-{os.getuid()}")
     names = sources.schedule(regress)

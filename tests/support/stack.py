@@ -70,9 +70,17 @@ class Stack:
     def environment(self, name: str, database: str = "", **more: str) -> dict[str, str]:
         """For a libpq client. The database of the target's own when none is named."""
         return client_environment(
-            PGHOST=HOST, PGPORT=str(self.port(name)), PGUSER=REQUESTER, PGPASSWORD=self.token,
-            PGDATABASE=database or name, PGSSLMODE="disable", LC_ALL="C.UTF-8", **more,
-        )  # fmt: skip
+            **{
+                "PGHOST": HOST,
+                "PGPORT": str(self.port(name)),
+                "PGUSER": REQUESTER,
+                "PGPASSWORD": self.token,
+                "PGDATABASE": database or name,
+                "PGSSLMODE": "disable",
+                "LC_ALL": "C.UTF-8",
+                **more,
+            }
+        )
 
     def psql(self, name: str, *statements: str, **more: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -148,6 +156,11 @@ class Stack:
         headers = {"Authorization": f"Bearer {profile.token}", "If-Match": "*"}
         httpx.delete(f"{profile.url}/v1/{kind}/{name}", headers=headers).raise_for_status()
 
+    def gauge(self, name: str, worker: int = 0) -> float:
+        """One of the agent's own figures."""
+        page = httpx.get(f"http://{HOST}:{self.agent.metrics_port + worker}/metrics").text
+        return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"assentry_{name} "))
+
     def approval(self, approval_id: str) -> dict[str, Any]:
         return dict(self.reviewer.get(f"/v1/approvals/{approval_id}"))
 
@@ -188,17 +201,20 @@ def running_stack(
     server: PostgresServer,
     documents: Sequence[Mapping[str, Any]],
     accounts: Mapping[str, tuple[str, str]],
+    *,
     control_settings: Mapping[str, str] | None = None,
+    dialling: Callable[[LocalControlPlane], Mapping[str, Any]] = lambda control: {},
     **agent_settings: Any,
 ) -> Iterator[Stack]:
-    """`accounts`: for each target the account that the agent uses there."""
+    """`accounts`: for each target the account that the agent uses there. `dialling`: its settings that depend on
+    where the control plane is."""
     folder = Path(tempfile.mkdtemp(prefix="assentry-stack-"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         control = LocalControlPlane(folder / "control-plane", **(control_settings or {}))
         stack.callback(control.stop)
         control.apply([*PEOPLE, *documents])
-        agent = LocalAgent(control, folder / "agent", accounts, **agent_settings)
+        agent = LocalAgent(control, folder / "agent", accounts, **{**agent_settings, **dialling(control)})
         stack.callback(agent.stop)
         running = Stack(folder, control, agent, server)
         stack.callback(running.reviewer.close)
