@@ -149,7 +149,9 @@ class Worker:
         self._parts = Parts(
             self.agent, self._approvals, self._journal, self.policy, self._snapshots, self._lease, self._clock
         )
-        self._renewal = Renewal(self._store, self._identity, self._config.settings.control_plane, self._clock)
+        self._renewal = Renewal(
+            self._store, self._identity, self._config.settings.control_plane, self._clock, lambda: self.policy.keys
+        )
         self._stream = Link(
             address=self._config.settings.control_plane,
             identity=lambda: self._renewal.identity,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+from collections.abc import Callable, Mapping
 from typing import Final
 
+import msgspec
 import structlog
 
 from data_plane.gate.ports import Clock
@@ -18,10 +20,18 @@ _LOOK_SECONDS: Final = 60.0  # also how soon a worker sees what another has rene
 
 
 class Renewal:
-    """`identity` is always the newest; the store's PEM files are replaced with it."""
+    """`identity` is always the newest; the store's PEM files are replaced with it. `keys` are the signing keys that the
+    snapshot in force names: they are pinned for the next start, so that a retired key is not needed then."""
 
-    def __init__(self, store: IdentityStore, identity: Identity, address: str, clock: Clock) -> None:
-        self._store, self.identity, self._address, self._clock = store, identity, address, clock
+    def __init__(
+        self,
+        store: IdentityStore,
+        identity: Identity,
+        address: str,
+        clock: Clock,
+        keys: Callable[[], Mapping[str, bytes]],
+    ) -> None:
+        self._store, self.identity, self._address, self._clock, self._keys = store, identity, address, clock, keys
 
     async def run(self) -> None:
         while True:
@@ -31,14 +41,31 @@ class Renewal:
     async def once(self) -> None:
         """Takes over what another worker has renewed, or renews when it is time. A failure is tried again later."""
         self._take_over()
-        if self._clock.now() < self.identity.renewal_at():
+        if not (self._due or self._keys_changed):
             return
         with self._store.lock_file.open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 return
-            await self._renew()
+            self._take_over()
+            if self._keys_changed:
+                self._pin()
+            if self._due:
+                await self._renew()
+
+    @property
+    def _due(self) -> bool:
+        return self._clock.now() >= self.identity.renewal_at()
+
+    @property
+    def _keys_changed(self) -> bool:
+        return dict(self._keys()) != dict(self.identity.signing_keys)
+
+    def _pin(self) -> None:
+        self.identity = msgspec.structs.replace(self.identity, signing_keys=dict(self._keys()))
+        self._store.keep(self.identity)
+        log.info("other signing keys are pinned from now on", keys=sorted(self.identity.signing_keys))
 
     def _take_over(self) -> None:
         kept = self._store.load()

@@ -106,7 +106,7 @@ async def test_a_snapshot_on_disk_that_was_changed_is_not_believed(
     async with running_agent(tmp_path / "agent", identity, control.link_address) as agent:
         await control.publish(target_document("orders"))
         await agent.until(lambda: agent.policy.current is not None and agent.policy.current.targets)
-        await agent.until(lambda: b"orders" in (tmp_path / "agent" / "snapshot").read_bytes())
+        await agent.until(lambda: (kept := agent.parts.snapshots.load()) and b"orders" in kept.payload)
     await control.feature.server.stop()
     file = tmp_path / "agent" / "snapshot"
     file.write_bytes(file.read_bytes().replace(b"orders", b"0rders"))

@@ -16,10 +16,11 @@ from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, Session
 from data_plane.link import messages
 from data_plane.link.journal import Journal
 from data_plane.link.nonces import SpentNonces
-from data_plane.recording.interface import RecordingError
+from data_plane.recording.interface import Decisions, RecordingError
 from data_plane.runtime.clock import SystemClock
 
 CLOCK = SystemClock()
+ONE_DECISION = Decisions("ses_1", 1, 1, 1, 1, 0, 0, b"")
 
 
 @pytest.fixture
@@ -141,12 +142,12 @@ def test_a_disk_that_refuses_stops_decisions_and_keeps_the_rest_for_later(
     assert told.wait(5)
     assert "full" in journal.failure
     with pytest.raises(RecordingError, match="full"):
-        journal.decisions("ses_1", 1, 1, b"")
+        journal.decisions(ONE_DECISION)
     monkeypatch.setattr(journal, "_commit", whole)
     assert journal.flush(5)
     assert [report.notice.text for report in reports(journal)] == ["kept"]
     assert journal.failure == ""
-    journal.decisions("ses_1", 1, 1, b"")
+    journal.decisions(ONE_DECISION)
 
 
 def test_sessions_stand_until_the_control_plane_has_taken_their_end(journal: Journal) -> None:
