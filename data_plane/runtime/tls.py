@@ -5,13 +5,18 @@ from __future__ import annotations
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 TargetMode = Literal["require", "verify-ca", "verify-full"]
+_NO_CHECK_TIME: Final = 0x200000  # OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for
 
 
 def serving(certificate: Path, key: Path, client_ca: str, alpn: Sequence[str]) -> ssl.SSLContext:
-    """For clients. Those that show a certificate must have it from `client_ca` (PEM); the others show a token."""
+    """For clients. Those that show a certificate must have it from `client_ca` (PEM); the others show a token.
+
+    Whether it is in time the admission says (`gate.identity`), so that an expired one is refused in words, and audited:
+    a handshake that fails here ends without its alert. No certificate of `client_ca` outlives it.
+    """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
@@ -20,6 +25,7 @@ def serving(certificate: Path, key: Path, client_ca: str, alpn: Sequence[str]) -
     if client_ca:
         context.load_verify_locations(cadata=client_ca)
         context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VerifyFlags(_NO_CHECK_TIME)
     return context
 
 
