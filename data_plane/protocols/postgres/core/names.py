@@ -24,7 +24,6 @@ from data_plane.protocols.postgres.interface import (
     Declares,
     DiscardsAll,
     Prepares,
-    ResultPlan,
     RunsPrepared,
     SessionEffect,
     Statement,
@@ -49,10 +48,10 @@ class Prepared:
 
 
 class Portal:
-    """A portal or cursor whose statement was allowed; `approved`: by people. `described`: the target has told its
-    columns; `rowless`: that it has none."""
+    """A portal or cursor whose statement was allowed; `approved`: by people. `description`: the payload of the
+    target's RowDescription, empty when it said that there are no rows."""
 
-    __slots__ = ("approved", "described", "formats", "holdable", "masks", "plan", "prepared", "rowless")
+    __slots__ = ("approved", "description", "formats", "holdable", "masks", "prepared")
 
     def __init__(
         self, prepared: Prepared, formats: Sequence[int], *, holdable: bool = False, masks: tuple[str, ...] = ()
@@ -62,9 +61,11 @@ class Portal:
         self.holdable = holdable
         self.masks = masks
         self.approved = False
-        self.described = False
-        self.rowless = False
-        self.plan: ResultPlan | None = None
+        self.description: bytes | None = None
+
+    @property
+    def described(self) -> bool:
+        return self.description is not None
 
 
 class Meaning:

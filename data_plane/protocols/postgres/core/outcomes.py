@@ -8,6 +8,7 @@ never about what was asked for: an answer that the statement cannot have is an e
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from typing import Final, TypeVar
 
 from data_plane.gate.interface import Action
@@ -110,33 +111,34 @@ class Outcomes:
 
     def _rows_described(self, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
         if expected is Expected.QUERY:
-            self.plan = None
-            if self.masked(unit):
-                meaning = self._meaning(unit)
-                masks = self._context.masks + unit.masks + meaning.masks
-                self.plan = self._context.masking.result(payload, (), meaning.shown, masks)
+            meaning = self._meaning(unit)
+            self.plan = self._planned(payload, (), meaning, unit.masks)
             return PASS
         if expected is Expected.DESCRIBED_PARAMETERS:
             return PASS
-        self._portal_described(_of(Portal, unit.steps[0][1]), payload, unit)
+        _of(Portal, unit.steps[0][1]).description = payload
         return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
 
-    def _portal_described(self, portal: Portal, payload: bytes, unit: Unit) -> None:
-        portal.described, portal.rowless = True, False
-        if not self.masked(unit) and not portal.masks:
-            return
-        statement, masks = portal.prepared.statement, self._context.masks + unit.masks + portal.masks
-        for meaning in unit.meanings:
-            if meaning.portal is portal:
-                statement, masks = meaning.shown, masks + meaning.masks
-        if statement is not None and statement.references and statement is portal.prepared.statement:
-            statement = None  # it names another, and nothing in this unit says which
-        portal.plan = self._context.masking.result(payload, portal.formats, statement, masks)
+    def _planned(
+        self, description: bytes | None, formats: Sequence[int], meaning: Meaning, masks: tuple[str, ...]
+    ) -> ResultPlan | None:
+        """Under the masks of the session, of the verdict and of what was judged earlier: a cursor, a suspended portal."""
+        masks = self._context.masks + masks + meaning.masks
+        if not masks and not self._context.masking.active:
+            return None
+        if not description:
+            raise RemoteProtocolError("rows without a description cannot be masked")
+        return self._context.masking.result(description, formats, meaning.shown, masks)
+
+    def execute_plan(self, unit: Unit) -> ResultPlan | None:
+        """For rows that an Execute gives, as the masks are now: they may be others than when the portal was described."""
+        meaning = _of(Meaning, unit.steps[0][1])
+        portal = _of(Portal, meaning.portal)
+        return self._planned(portal.description, portal.formats, meaning, unit.masks + portal.masks)
 
     def _nothing_described(self, _: bytes, expected: Expected, unit: Unit) -> bytes | None:
         if expected is not Expected.DESCRIBED_PARAMETERS:
-            portal = _of(Portal, unit.steps[0][1])
-            portal.described = portal.rowless = True
+            _of(Portal, unit.steps[0][1]).description = b""
         return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
 
     # -------------------------------------------------------------- the ends of statements

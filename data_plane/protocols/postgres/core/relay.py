@@ -12,13 +12,12 @@ from collections.abc import Callable
 from typing import Final
 
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.core.names import Meaning
 from data_plane.protocols.postgres.core.outcomes import Outcomes
 from data_plane.protocols.postgres.core.ports import Limits
 from data_plane.protocols.postgres.core.states import ASYNCHRONOUS, Expected
 from data_plane.protocols.postgres.core.units import Pipeline, Unit
 from data_plane.protocols.postgres.framing import HEADER, RemoteProtocolError, encode
-from data_plane.protocols.postgres.interface import CopyPlan, ResultPlan
+from data_plane.protocols.postgres.interface import CopyPlan
 from data_plane.recording.interface import Recorder
 
 _header = struct.Struct("!BI").unpack_from
@@ -177,22 +176,12 @@ class Relay:
 
     def _mask_of(self, unit: Unit) -> Callable[[bytes], bytes] | None:
         """What masks whole messages of the run that is coming; None: nothing does."""
-        if not self._outcomes.masked(unit):
-            return None
-        if self._pipeline.expected.flowing == m.CopyData:
-            copy = self._outcomes.copy_plan(unit)
+        expected, outcomes = self._pipeline.expected, self._outcomes
+        if expected.flowing == m.CopyData:
+            copy = outcomes.copy_plan(unit)
             return None if copy is None else lambda messages: mask_copy(copy, messages)
-        plan = self._plan(unit, self._pipeline.expected)
+        plan = outcomes.plan if expected is Expected.QUERY_ROWS else outcomes.execute_plan(unit)
         return None if plan is None else plan.mask_rows
-
-    def _plan(self, unit: Unit, expected: Expected) -> ResultPlan | None:
-        if expected is Expected.QUERY_ROWS:
-            return self._outcomes.plan
-        concern = unit.steps[0][1]
-        portal = concern.portal if isinstance(concern, Meaning) else None
-        if portal is None or not portal.described or portal.rowless:
-            raise RemoteProtocolError("rows without a description cannot be masked")
-        return portal.plan
 
     def _room(self, unit: Unit) -> int:
         return self._row_limit - unit.kept if unit.recorded < self._limits.recorded_bytes else 0

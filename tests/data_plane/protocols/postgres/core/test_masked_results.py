@@ -20,6 +20,7 @@ from tests.data_plane.protocols.postgres.core.conversation import (
     PARSED,
     QUERY,
     ROW,
+    SUSPENDED,
     SYNC,
     Conversation,
     FakeMasking,
@@ -229,3 +230,33 @@ def test_a_session_without_masks_may_copy() -> None:
     session = Conversation()
     session.client(QUERY(STORING))
     assert session.take_target() == [f"Query {STORING}"]
+
+
+def test_a_suspended_portal_is_masked_by_a_mask_that_comes_later() -> None:
+    """Invariant 10: another snapshot masks what was described, and begun, without a mask."""
+    session = Conversation()
+    session.client(PARSE("", "select n from t"), BIND("p", ""), DESCRIBE(b"P", "p"), EXECUTE("p", 1), FLUSH)
+    session.target(PARSED, BOUND, DESCRIPTION, ROW([b"alice"]), SUSPENDED)
+    assert session.take_client()[-2:] == ["Row alice", "Suspended"]
+    session.gate.masks = ("pii",)
+    session.client(EXECUTE("p"), SYNC)
+    session.target(ROW([b"bob"]), COMPLETE("SELECT 1"), ready())
+    assert session.take_client() == ["Row *", "Complete SELECT 1", "Ready I"]
+
+
+def test_masks_of_a_verdict_hold_for_what_continues_it() -> None:
+    """Invariant 10: the Execute that goes on, and FETCH, are judged without the rule that masked."""
+    session = Conversation()
+    session.gate.masks = ("pii",)
+    session.client(QUERY("begin; declare c cursor for select n from t"))
+    session.target(COMPLETE("BEGIN"), COMPLETE("DECLARE CURSOR"), ready("T"))
+    session.client(PARSE("", "select n from t"), BIND("p", ""), EXECUTE("p", 1), SYNC)
+    session.target(PARSED, BOUND, DESCRIPTION, ROW([b"alice"]), SUSPENDED, ready("T"))
+    session.take_client()
+    session.gate.masks = ()
+    session.client(EXECUTE("p"), SYNC)
+    session.target(ROW([b"bob"]), COMPLETE("SELECT 1"), ready("T"))
+    assert session.take_client()[0] == "Row *"
+    session.client(QUERY("fetch c"))
+    session.target(selected("eve", tag="FETCH 1", status="T"))
+    assert session.take_client()[1] == "Row *"
