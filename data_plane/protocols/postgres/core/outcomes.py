@@ -7,8 +7,7 @@ never about what was asked for: an answer that the statement cannot have is an e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from data_plane.gate.interface import Action
@@ -122,7 +121,7 @@ class Outcomes:
     def _planned(
         self, description: bytes | None, formats: Sequence[int], meaning: Meaning, masks: tuple[str, ...]
     ) -> ResultPlan | None:
-        """Under the masks of the session, of the verdict and of what was judged earlier: a cursor, a suspended portal."""
+        """Under the masks of the session, of the verdict, and of what was judged earlier: a cursor or portal."""
         masks = self._context.masks + masks + meaning.masks
         if not masks and not self._context.masking.active:
             return None
@@ -131,7 +130,7 @@ class Outcomes:
         return self._context.masking.result(description, formats, meaning.shown, masks)
 
     def execute_plan(self, unit: Unit) -> ResultPlan | None:
-        """For rows that an Execute gives, as the masks are now: they may be others than when the portal was described."""
+        """For rows that an Execute gives, as the masks are now: not as they were when the portal was described."""
         meaning = _of(Meaning, unit.steps[0][1])
         portal = _of(Portal, meaning.portal)
         return self._planned(portal.description, portal.formats, meaning, unit.masks + portal.masks)
