@@ -190,7 +190,8 @@ class HeldOperation:
             return stale
         if not in_time(verified, self._services.clock.now()):
             return Denied(Code.EXPIRED, "the approval came too late to be used")
-        return Allowed(self._gate.permit(self._raw, self._decision, self._id), self._decision.masks)
+        masks = {*self._decision.masks, *self._gate.decide(self._operation.subjects).masks}
+        return Allowed(self._gate.permit(self._raw, self._decision, self._id), tuple(sorted(masks)))
 
     def _verified(self, grant: SignedGrant) -> Verified | Rejected:
         state, snapshot = self._services.state, self._services.state.current

@@ -121,7 +121,7 @@ class PolicyGate:
         """What policy says now, without a record: a hold asks again before it lets something run."""
         if self._state.current is not self._snapshot:
             self._renew()
-        return combined([self._policy.decide(subject) for subject in subjects])
+        return combined([self._more_masks(self._policy.decide(subject)) for subject in subjects])
 
     def standing(self) -> str:
         """Why this session may not be any more by the snapshot in force; empty: it may."""

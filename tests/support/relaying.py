@@ -51,6 +51,7 @@ class FakeHold:
 class FakeGate:
     def __init__(self, rule: Callable[[Sequence[Subject]], bool]) -> None:
         self.rule = rule
+        self.masks: tuple[str, ...] = ()
         self.closed_with: list[str] = []
         self.executions: list[tuple[str, str]] = []
         self.holds: list[FakeHold] = []
@@ -58,7 +59,7 @@ class FakeGate:
     def judge(self, number, subjects, raw):
         if not self.rule(subjects):
             return Denied(Code.POLICY, "refused by the rule of the test")
-        return Allowed(Permit(raw, DECISION))
+        return Allowed(Permit(raw, DECISION), self.masks)
 
     def hold(self, operation, held, raw, listener):
         self.holds.append(FakeHold())

@@ -70,6 +70,17 @@ async def test_each_other_answer_ends_the_hold_under_its_own_name(answer: Answer
     assert "spent" not in world.logged()
 
 
+async def test_masks_that_came_while_it_waited_hold_for_what_was_approved() -> None:
+    """Invariant 10."""
+    world, listener = World(), Listener()
+    world.hold(listener)
+    world.apply([*RULES, {"name": "masked", "mask": ["pii"]}])
+    world.approve()
+    verdict = await listener.verdict()
+    assert isinstance(verdict, Allowed)
+    assert verdict.masks == ("pii",)
+
+
 @pytest.mark.parametrize("wrong", [{"digest": b"x" * 32}, {"session_id": "ses_2"}, {"scope": "window"}])
 async def test_a_grant_that_does_not_fit_runs_nothing_and_spends_nothing(wrong: dict) -> None:
     world, listener = World(), Listener()

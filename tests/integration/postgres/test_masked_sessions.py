@@ -1,5 +1,6 @@
 """Masked sessions of unmodified clients through the real core: what one statement can show that another one made."""
 
+# ruff: noqa: RUF001 - the angle quotes are the mark
 from __future__ import annotations
 
 import asyncio
@@ -146,3 +147,40 @@ async def test_what_copies_nothing_masked_is_stored(relay: Relay, database: str,
         await connection.execute("begin")
         await connection.execute(statement)
         await connection.execute("rollback")
+
+
+REDACTED = {"pii": MaskSpec(columns=(ColumnMask(column="public.customers.ssn"),))}
+
+
+async def test_an_open_session_follows_changes_of_a_mask(relay: Relay, database: str) -> None:
+    query = "select ssn, note from customers"
+    async with await connected(relay, database) as connection, connection.transaction():
+        assert "masked:" in str((await fetched(connection, query))[0][0])
+        async with connection.cursor("open") as cursor:
+            await cursor.execute(query)
+            relay.masks = REDACTED
+            assert await cursor.fetchall() == [("‹masked›", "plain")]
+        assert await fetched(connection, query) == [("‹masked›", "plain")]
+        relay.masks = {"pii": MaskSpec(columns=(ColumnMask(column="public.customers.note"),))}
+        assert await fetched(connection, query) == [(SSN, "‹masked›")]
+        relay.masks = {}
+        assert await fetched(connection, query) == [("‹masked›", "‹masked›")]
+
+
+async def test_an_open_session_follows_masks_that_are_attached_later(
+    postgres: PostgresServer, tmp_path: Path, database: str
+) -> None:
+    query = "select ssn from customers"
+    async with through(postgres, folder=tmp_path) as relay:
+        async with await connected(relay, database) as connection:
+            assert await fetched(connection, query) == [(SSN,)]
+            async with connection.transaction(), connection.cursor("open") as cursor:
+                await cursor.execute(query)
+                relay.masks = REDACTED
+                relay.admission.admitted[0].gate.masks = ("pii",)
+                assert await cursor.fetchall() == [("‹masked›",)]
+            assert await fetched(connection, query) == [("‹masked›",)]
+            assert await (await connection.execute(query, prepare=True)).fetchall() == [("‹masked›",)]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not be copied"):
+                await connection.execute("update customers set note = ssn")
+        await until(lambda: relay.sessions.count == 0)
