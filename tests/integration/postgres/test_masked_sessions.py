@@ -1,6 +1,5 @@
 """Masked sessions of unmodified clients through the real core: what one statement can show that another one made."""
 
-# ruff: noqa: RUF001 - the angle quotes are the mark
 from __future__ import annotations
 
 import asyncio
