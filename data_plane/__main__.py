@@ -58,6 +58,8 @@ async def _run(config: Config, worker: int | None) -> None:
         return
     process = Worker(config, worker or 0, store, identity)
     _on_signals(process.agent.stop)
+    if worker is not None:
+        _on_orphaned(process.agent.stop)
     await process.run()
 
 
@@ -80,6 +82,19 @@ def _on_signals(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+
+
+def _on_orphaned(stop: asyncio.Event) -> None:
+    """The process that watches this one writes nothing: when there is something to read, it is gone."""
+    loop = asyncio.get_running_loop()
+    watcher = sys.stdin.fileno()
+
+    def gone() -> None:
+        loop.remove_reader(watcher)
+        log.error("the process that watches the workers is gone; this worker drains")
+        stop.set()
+
+    loop.add_reader(watcher, gone)
 
 
 def _configure_logs(level: str) -> None:

@@ -1,6 +1,7 @@
 """Several processes for one agent: started, watched, started again when one dies, stopped together.
 
-They share the listening ports (SO_REUSEPORT), so cores scale without anything being shared on the hot path.
+They share the listening ports (SO_REUSEPORT), so cores scale without anything being shared on the hot path. A worker
+does not outlive the process that watches it: its standard input ends with that process.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Workers:
             for index, process in enumerate(running):
                 if process.poll() is not None:
                     log.error("a worker has ended and is started again", worker=index, status=process.returncode)
+                    _let_go(process)
                     await asyncio.sleep(_AGAIN_SECONDS)
                     running[index] = self._start(index)
             try:
@@ -41,7 +43,7 @@ class Workers:
         await asyncio.to_thread(self._stop, running)
 
     def _start(self, index: int) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command(index))  # noqa: S603 - our own interpreter and module
+        return subprocess.Popen(self._command(index), stdin=subprocess.PIPE)  # noqa: S603 - our own module
 
     def _stop(self, running: Sequence[subprocess.Popen[bytes]]) -> None:
         for process in running:
@@ -53,3 +55,9 @@ class Workers:
                 log.warning("a worker did not end in time and is killed", pid=process.pid)
                 process.kill()
                 process.wait()
+            _let_go(process)
+
+
+def _let_go(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()
