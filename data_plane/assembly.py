@@ -17,7 +17,7 @@ from importlib import metadata
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from data_plane.config import Config
+from data_plane.config import Config, ConfigError
 from data_plane.credentials.local import LocalCredential
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.gate.services import GateServices
@@ -26,7 +26,7 @@ from data_plane.identifiers import ApprovalId, SessionId, TargetName
 from data_plane.link import wire
 from data_plane.link.approvals import LinkApprovals
 from data_plane.link.client import Link
-from data_plane.link.files import kept_secret
+from data_plane.link.files import kept_secret, locked_directory
 from data_plane.link.identity import Identity, IdentityStore
 from data_plane.link.journal import Journal
 from data_plane.link.lease import Lease
@@ -87,6 +87,11 @@ class Worker:
     # -------------------------------------------------------------- parts
 
     def _storage(self) -> None:
+        """Two processes that write one journal would number two reports alike and repeat what has run."""
+        try:
+            self._lock = locked_directory(self._folder)
+        except BlockingIOError as error:
+            raise ConfigError(f"{self._folder}: another agent works here; give each a state of its own") from error
         self._nonces = SpentNonces(self._config.state / "nonces.db", self._clock)
         self._journal = Journal(self._folder / "journal.db", self._clock)
         self._journal.recover(self._nonces)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Callable
@@ -14,6 +15,19 @@ def private_directory(path: Path) -> Path:
     if path.stat().st_mode & 0o077:
         raise PermissionError(f"{path} is open to other users; run: chmod 700 {path}")
     return path
+
+
+def locked_directory(path: Path) -> int:
+    """Keeps every other process out until this one ends, however it ends. Raises BlockingIOError when one is in.
+
+    The number is the open file that holds the lock; to be kept, not to be used."""
+    descriptor = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def write_atomically(file: Path, content: bytes, *, durable: bool = True) -> None:
