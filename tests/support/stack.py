@@ -61,7 +61,7 @@ class Stack:
         self.folder, self.control, self.agent, self.server = folder, control, agent, server
         self.reviewer_password = control.give_password(REVIEWER)
         self.reviewer = Api(control.sign_in(REVIEWER, self.reviewer_password))
-        self.admin = Api(control.sign_in())
+        self.admin = Api(control.admin)
         self.token = control.machine_token(REQUESTER)
 
     def port(self, name: str) -> int:
@@ -152,7 +152,7 @@ class Stack:
 
     def remove(self, kind: str, name: str) -> None:
         """A document, whatever its version."""
-        profile = self.control.sign_in()
+        profile = self.control.admin
         headers = {"Authorization": f"Bearer {profile.token}", "If-Match": "*"}
         httpx.delete(f"{profile.url}/v1/{kind}/{name}", headers=headers).raise_for_status()
 

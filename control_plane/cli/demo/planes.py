@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -116,20 +117,25 @@ class LocalControlPlane:
         with Api(Profile(self.url)) as nobody:
             return Profile(self.url, nobody.post("/v1/session", body)["token"])
 
+    @cached_property
+    def admin(self) -> Profile:
+        """One sign-in for everything that an admin does here: each costs a password hash."""
+        return self.sign_in()
+
     def give_password(self, name: str) -> str:
         """A new password for a person, made up by the control plane."""
-        with Api(self.sign_in()) as admin:
+        with Api(self.admin) as admin:
             return str(admin.post(f"/v1/identities/{name}/password", {})["password"])
 
     def machine_token(self, machine: str, targets: Sequence[str] = ("*",)) -> str:
         """A short-lived token of a machine, by way of a service-account key as a machine gets one."""
-        with Api(self.sign_in()) as admin:
+        with Api(self.admin) as admin:
             key = admin.post("/v1/service-account-keys", {"identity": machine, "ttl_days": 1})["key"]
         with Api(Profile(self.url, key)) as itself:
             return str(itself.post("/v1/tokens", {"targets": list(targets)})["token"])
 
     def apply(self, documents: Sequence[Mapping[str, Any]]) -> Any:
-        with Api(self.sign_in()) as admin:
+        with Api(self.admin) as admin:
             return admin.post("/v1/documents/apply", {"documents": list(documents), "prune": False})
 
 
@@ -144,7 +150,7 @@ class LocalAgent:
         self.ports = {target: free_port() for target in endpoints}
         self.metrics_port = free_port() if settings.get("workers", 1) == 1 else _port_with_free_neighbour()
         name = settings.pop("name", "demo")
-        with Api(control.sign_in()) as admin:
+        with Api(control.admin) as admin:
             joining = admin.post("/v1/join-tokens", {"agent": name})
         self._write("join-token", joining["token"])
         self._write("ca.pem", joining["ca"])
@@ -175,6 +181,10 @@ class LocalAgent:
     def start(self) -> None:
         command = [sys.executable, "-m", "data_plane", "--config", str(self.config_file)]
         self.plane = Plane("the agent", command, self.state / "log", {})
+        self.ready()
+
+    def ready(self) -> None:
+        """Returns when every worker can serve."""
         for worker in range(self.config.get("workers", 1)):
             self.plane.wait(f"http://{HOST}:{self.metrics_port + worker}/readyz")
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.postgres import PostgresServer
+from tests.e2e.faults.valve import Valve
+from tests.support.postgres import PostgresServer, free_port, running_postgres
 from tests.support.stack import Stack, running_stack, target
 from tests.support.stack import policy as policy_document
 
@@ -47,6 +48,7 @@ RULES: tuple[Mapping[str, Any], ...] = (
     held("brief", wait="1s"),
     held("ticketed", wait="1s", then="ticket"),
 )
+MISTAKEN = "canary-that-is-not-the-password"
 BOTS = {"groups": ["bots"]}
 
 
@@ -69,8 +71,31 @@ def account(server: PostgresServer) -> tuple[str, str]:
 
 
 @pytest.fixture(scope="package")
-def calm(postgres: PostgresServer) -> Iterator[Stack]:
-    served = ("bank", "doomed")
-    wanted = [document for name in served for document in documents(postgres, name)]
-    with running_stack(postgres, wanted, dict.fromkeys(served, account(postgres))) as running:
+def frail() -> Iterator[PostgresServer]:
+    """A server that may die."""
+    with running_postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="package")
+def valve() -> Iterator[Valve]:
+    """On the link of the calm agent."""
+    with Valve() as valve:
+        yield valve
+
+
+@pytest.fixture(scope="package")
+def calm(postgres: PostgresServer, frail: PostgresServer, valve: Valve) -> Iterator[Stack]:
+    """A lease that outlasts every test. `nowhere` has no server; the password for `mistaken` is wrong."""
+    nowhere = target("nowhere", postgres, "nowhere", address=f"127.0.0.1:{free_port()}")
+    wanted = [
+        *documents(postgres, "bank"),
+        *documents(postgres, "doomed"),
+        *documents(frail, "frail"),
+        *(nowhere, policy("nowhere", READS)),
+        *(target("mistaken", postgres, "mistaken"), policy("mistaken", READS)),
+    ]
+    own = account(postgres)
+    accounts = {"bank": own, "doomed": own, "nowhere": own, "frail": account(frail), "mistaken": (own[0], MISTAKEN)}
+    with running_stack(postgres, wanted, accounts, dialling=valve.settings) as running:
         yield running

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import Self
+from typing import Any, Self
+
+from control_plane.cli.demo.planes import LocalControlPlane
 
 HOST = "127.0.0.1"
 
@@ -13,8 +15,8 @@ HOST = "127.0.0.1"
 class Valve:
     """`shut` is a network that loses everything; `cut` also ends the connections, as a router that restarts."""
 
-    def __init__(self, port: int) -> None:
-        self._to = port
+    def __init__(self) -> None:
+        self._to = 0
         self._listener = socket.create_server((HOST, 0))
         self.port = int(self._listener.getsockname()[1])
         self._open = threading.Event()
@@ -31,6 +33,11 @@ class Valve:
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         self.cut()
+
+    def settings(self, control: LocalControlPlane) -> dict[str, Any]:
+        """For an agent whose link goes through here to this control plane."""
+        self._to = control.grpc_port
+        return {"control_plane": f"{HOST}:{self.port}", "enrolment": f"{HOST}:{control.grpc_port + 1}"}
 
     def shut(self) -> None:
         self._open.clear()

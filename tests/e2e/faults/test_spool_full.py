@@ -1,0 +1,75 @@
+"""Recordings find no room: who cannot be recorded is ended and nobody new is let in, until there is room again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.e2e.faults.client import Client, connected, failure, refusal
+from tests.e2e.faults.conftest import account, documents
+from tests.e2e.faults.valve import Valve
+from tests.support.stack import Stack, another_agent, eventually
+
+ROOM = 100_000  # bytes
+NOISE = "SELECT string_agg(md5(i::text || clock_timestamp()::text), '') FROM generate_series(1, 500) i"
+READ = "SELECT amount FROM ledger WHERE id = 1"
+
+
+@pytest.fixture(scope="module")
+def outlet() -> Iterator[Valve]:
+    with Valve() as valve:
+        yield valve
+
+
+@pytest.fixture(scope="module")
+def cramped(calm: Stack, outlet: Valve) -> Iterator[Stack]:
+    calm.control.apply(documents(calm.server, "cell", agent="cramped"))
+    settings = {**outlet.settings(calm.control), "spool_bytes": ROOM}
+    with another_agent(calm, "cramped", {"cell": account(calm.server)}, **settings) as running:
+        yield running
+
+
+def filled(client: Client) -> Any:
+    """The error that ends the session, after as much as there is room for."""
+    for _ in range(100):
+        error = client.start(NOISE).exception(20)
+        if error is not None:
+            return error
+    raise AssertionError("the spool was never full")
+
+
+def test_a_full_spool_ends_sessions_cleanly_and_recovers_when_there_is_room(
+    calm: Stack, cramped: Stack, outlet: Valve
+) -> None:
+    outlet.shut()
+    with connected(calm, "bank") as elsewhere, connected(cramped, "cell", name="loud") as client:
+        error = filled(client)
+        assert "recorded" in str(error), error
+        assert client.connection.closed or failure(client.start(READ))
+        assert "cannot be recorded" in eventually(lambda: refused(cramped), "the refusal of new sessions")
+        assert cramped.gauge("spool_bytes") <= ROOM + 4096
+        assert elsewhere.ask(READ) == 0
+    outlet.open()
+    eventually(lambda: not refused(cramped), "room for new sessions", 40)
+    with connected(cramped, "cell") as client:
+        assert client.ask(READ) == 0
+    session = next(one for one in cramped.sessions() if one["application_name"] == "loud")
+    page = eventually(lambda: ended(cramped, session["id"]), "the recording")
+    assert page["status"] == "truncated"
+    assert page["events"][0]["kind"] == "opened"
+    verified = cramped.reviewer.get(f"/v1/sessions/{session['id']}/recording/verification")
+    assert verified["verified"], verified
+
+
+def refused(stack: Stack) -> str:
+    try:
+        return refusal(stack, "cell")
+    except AssertionError:
+        return ""
+
+
+def ended(stack: Stack, session_id: str) -> Any:
+    page = stack._timeline(session_id)
+    return page if page and page["status"] != "receiving" else None
