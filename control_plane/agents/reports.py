@@ -3,12 +3,14 @@
 The high-water mark of an instance and the effects of its reports are one transaction. A number that is already under
 the mark is passed over. A report whose content cannot be taken is put into the audit log and passed over too, with an
 answer when somebody waits for one: one bad report must not hold up all that follow. Trouble with the database ends
-the transaction, and the stream; the agent sends again.
+the transaction, and the stream; the agent sends again. Batches of decisions that follow one another, which is what a
+busy agent sends, are taken together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Final
 
 import structlog
@@ -70,28 +72,35 @@ class ReportIntake:
         if row is None:
             raise StreamEndedError(End.CONFUSED, "say Hello first")
         answers: list[Answer] = []
-        for numbered in batch:
-            if numbered.number <= row.reports_through:
-                continue
-            if numbered.number != row.reports_through + 1:
-                raise StreamEndedError(End.CONFUSED, f"report {row.reports_through + 1} is missing")
-            answer = await self._guarded(uow, who, row, numbered)
-            if answer is not None:
-                answers.append(answer)
-            row.reports_through = numbered.number
+        for run in _runs(_new(batch, row.reports_through)):
+            answers += await self._guarded(uow, who, row, run)
+            row.reports_through = run[-1].number
         uow.session.add(row)
         return row.reports_through, answers
 
     async def _guarded(
-        self, uow: UnitOfWork, who: Reporter, row: AgentInstanceRow, numbered: Numbered
-    ) -> Answer | None:
+        self, uow: UnitOfWork, who: Reporter, row: AgentInstanceRow, run: Sequence[Numbered]
+    ) -> list[Answer]:
+        """A run that cannot be taken as a whole is taken report by report."""
         events, news = len(uow.events), len(uow.news)
         try:
             async with uow.session.begin_nested():
-                return await self._one(uow, who, row, numbered.report)
+                answer = await self._taken(uow, who, row, run)
         except _BAD_CONTENT as error:
             del uow.events[events:], uow.news[news:]
-            return self._rejected(uow, who, numbered, error)
+            if len(run) > 1:
+                return [told for one in run for told in await self._guarded(uow, who, row, [one])]
+            answer = self._rejected(uow, who, run[0], error)
+        return [] if answer is None else [answer]
+
+    async def _taken(
+        self, uow: UnitOfWork, who: Reporter, row: AgentInstanceRow, run: Sequence[Numbered]
+    ) -> Answer | None:
+        decided = [one.report for one in run if isinstance(one.report, DecisionsReport)]
+        if not decided:
+            return await self._one(uow, who, row, run[0].report)
+        await self._sessions.decisions(uow, who, decided)
+        return None
 
     def _rejected(self, uow: UnitOfWork, who: Reporter, numbered: Numbered, error: Exception) -> Answer | None:
         kind = type(numbered.report).__name__
@@ -114,7 +123,7 @@ class ReportIntake:
                 await self._approvals.grant_consumed(uow, who.instance_id, report)
             case FinishedReport():
                 await self._approvals.finished(uow, who.instance_id, report)
-            case OpenedReport() | ClosedReport() | RefusedReport() | DecisionsReport():
+            case OpenedReport() | ClosedReport() | RefusedReport():
                 await self._of_session(uow, who, report)
             case Notice(kind, text):
                 row.notice = f"{kind}: {text}"[:1000]
@@ -125,7 +134,7 @@ class ReportIntake:
         return None
 
     async def _of_session(
-        self, uow: UnitOfWork, who: Reporter, report: OpenedReport | ClosedReport | RefusedReport | DecisionsReport
+        self, uow: UnitOfWork, who: Reporter, report: OpenedReport | ClosedReport | RefusedReport
     ) -> None:
         match report:
             case OpenedReport():
@@ -134,8 +143,6 @@ class ReportIntake:
                 await self._sessions.closed(uow, who, report)
             case RefusedReport():
                 await self._sessions.refused(uow, who, report)
-            case DecisionsReport():
-                await self._sessions.decisions(uow, who, report)
 
     # -------------------------------------------------------------- how an instance is
 
@@ -160,6 +167,24 @@ class ReportIntake:
         else:
             row.snapshot_version = version
         uow.session.add(row)
+
+
+def _new(batch: Sequence[Numbered], through: int) -> Sequence[Numbered]:
+    """Those beyond the high-water mark. Raises StreamEndedError for a gap."""
+    new = [one for one in batch if one.number > through]
+    for expected, one in enumerate(new, through + 1):
+        if one.number != expected:
+            raise StreamEndedError(End.CONFUSED, f"report {expected} is missing")
+    return new
+
+
+def _runs(batch: Sequence[Numbered]) -> Iterator[Sequence[Numbered]]:
+    """Batches of decisions that follow one another together, everything else one by one."""
+    for decisions, run in groupby(batch, lambda one: isinstance(one.report, DecisionsReport)):
+        if decisions:
+            yield list(run)
+        else:
+            yield from ([one] for one in run)
 
 
 def reporter(agent: Agent, hello: Hello) -> Reporter:

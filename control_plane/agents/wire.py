@@ -97,8 +97,20 @@ def _session_report(message: pb.Report) -> object:
             no = message.session_refused
             return sessions.RefusedReport(message.at_ms, no.target, no.reason, no.client_address, no.requester_id)
         case _:
-            batch = message.decisions
-            return sessions.DecisionsReport(batch.session_id, batch.first_operation, batch.count, batch.entries)
+            return _decisions(message.decisions)
+
+
+def _decisions(batch: pb.DecisionBatch) -> sessions.DecisionsReport:
+    return sessions.DecisionsReport(
+        session_id=batch.session_id,
+        first_operation=batch.first_operation,
+        last_operation=batch.last_operation,
+        count=batch.count,
+        allowed=batch.allowed,
+        held=batch.held,
+        denied=batch.denied,
+        entries=batch.entries,
+    )
 
 
 def _opened(at_ms: int, said: pb.SessionOpened) -> sessions.OpenedReport:

@@ -1,8 +1,9 @@
 """The hash chain of the audit log: what an entry is, its canonical bytes, its hash. Pure and light.
 
-Canonical bytes: the JSON object of the entry's fields `sequence at_ms kind actor subject data parts`, keys
+Canonical bytes: the JSON object of the entry's fields `sequence at_ms kind actor subject data sealed`, keys
 sorted, no white space, everything outside ASCII escaped (`json.dumps(sort_keys, separators=(",", ":"))`),
-numbers integers of 64 bits only. The hash of an entry:
+numbers integers of 64 bits only. `sealed` is null, or the SHA-256 in lower-case hex of the bytes that the entry
+carries beside its fields: a batch of decisions, see `sealed`. The hash of an entry:
 
     SHA-256("assentry-audit-entry-v1\\0" + hash of the entry before, 32 bytes + canonical bytes)
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -32,7 +33,7 @@ class Entry(msgspec.Struct, frozen=True):
     actor: Mapping[str, str]  # id, name, kind
     subject: str
     data: Mapping[str, Any]
-    parts: Sequence[Mapping[str, Any]] = ()  # of a batch: one for every decision
+    sealed: bytes = b""  # a batch of decisions, as the agent packed it; empty: none
 
 
 class Checkpoint(msgspec.Struct, frozen=True):
@@ -49,7 +50,8 @@ def canonical(value: object) -> bytes:
 
 
 def entry_bytes(entry: Entry) -> bytes:
-    return canonical({**msgspec.structs.asdict(entry), "parts": list(entry.parts)})
+    sealed = hashlib.sha256(entry.sealed).hexdigest() if entry.sealed else None
+    return canonical({**msgspec.structs.asdict(entry), "sealed": sealed})
 
 
 def entry_hash(previous: bytes, entry: Entry) -> bytes:

@@ -38,7 +38,7 @@ async def list_entries(
     wanted = Filter(kind, actor, subject, _instant(since, "since"), _instant(until, "until"))
     async with units.reading() as uow:
         entries, cursor = await service.entries(uow, wanted, paging)
-    return Page(items=[AuditEntryOut.of(entry) for entry in entries], next_cursor=cursor)
+    return Page(items=[AuditEntryOut.of(shown) for shown in entries], next_cursor=cursor)
 
 
 @router.get(

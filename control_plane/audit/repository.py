@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 import msgspec
-import zstandard
-from sqlalchemy import text
+from sqlalchemy import insert, text
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -48,7 +48,6 @@ async def hash_at(session: AsyncSession, sequence: int) -> str:
 
 
 def row_of(entry: Entry, entry_hash: bytes) -> AuditRow:
-    parts = zstandard.compress(canonical(list(entry.parts))) if entry.parts else None
     return AuditRow(
         sequence=entry.sequence,
         at_ms=entry.at_ms,
@@ -58,16 +57,20 @@ def row_of(entry: Entry, entry_hash: bytes) -> AuditRow:
         actor_kind=entry.actor["kind"],
         subject=entry.subject,
         data=canonical(entry.data).decode("ascii"),
-        parts=parts,
-        part_count=len(entry.parts),
+        sealed=entry.sealed or None,
         hash=entry_hash.hex(),
     )
 
 
 def entry_of(row: AuditRow) -> Entry:
-    parts = json.loads(zstandard.decompress(row.parts)) if row.parts else ()
     actor = {"id": row.actor_id, "name": row.actor_name, "kind": row.actor_kind}
-    return Entry(row.sequence, row.at_ms, row.kind, actor, row.subject, json.loads(row.data), tuple(parts))
+    return Entry(row.sequence, row.at_ms, row.kind, actor, row.subject, json.loads(row.data), row.sealed or b"")
+
+
+async def append(session: AsyncSession, rows: Sequence[AuditRow]) -> None:
+    """As one statement: a busy agent's reports bring many at a time."""
+    connection = await session.connection()
+    await connection.execute(insert(AuditRow), [row.model_dump() for row in rows])
 
 
 async def newest(session: AsyncSession, wanted: Filter, before: int | None, limit: int) -> list[AuditRow]:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from control_plane.audit.chain import Entry
+from control_plane.audit.sealed import Decision
+from control_plane.audit.service import Shown
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.keys import PublicKey
 
@@ -19,6 +20,28 @@ class ActorOut(BaseModel):
     kind: str = Field(examples=["person"])
 
 
+class DecisionOut(BaseModel):
+    """What policy said of one operation of the session that is the entry's subject."""
+
+    operation: int = Field(description="counts from 1 in the session", examples=[7])
+    at: datetime
+    effect: str = Field(examples=["deny"])
+    action: str = Field(examples=["write"])
+    rules: list[str] = Field(examples=[["production-databases/writes-without-where-never"]])
+    code: str = Field(description="why it was refused; else empty", examples=["POLICY"])
+
+    @classmethod
+    def of(cls, decision: Decision) -> DecisionOut:
+        return cls.model_construct(
+            operation=decision.operation,
+            at=from_milliseconds(decision.at_ms),
+            effect=decision.effect,
+            action=decision.action,
+            rules=list(decision.rules),
+            code=decision.code,
+        )
+
+
 class AuditEntryOut(BaseModel):
     sequence: int = Field(examples=[412])
     at: datetime
@@ -26,10 +49,12 @@ class AuditEntryOut(BaseModel):
     actor: ActorOut
     subject: str = Field(examples=["production-databases"])
     data: dict[str, Any]
-    parts: list[dict[str, Any]] = Field(description="one for every decision of a batch; else empty")
+    decisions: list[DecisionOut] = Field(description="those of a batch, in order; else empty")
+    unreadable: str = Field(description="why the batch of this entry cannot be shown; else empty", examples=[""])
 
     @classmethod
-    def of(cls, entry: Entry) -> AuditEntryOut:
+    def of(cls, shown: Shown) -> AuditEntryOut:
+        entry = shown.entry
         return cls(
             sequence=entry.sequence,
             at=from_milliseconds(entry.at_ms),
@@ -37,7 +62,8 @@ class AuditEntryOut(BaseModel):
             actor=ActorOut(**entry.actor),
             subject=entry.subject,
             data=dict(entry.data),
-            parts=[dict(part) for part in entry.parts],
+            decisions=[DecisionOut.of(decision) for decision in shown.decisions],
+            unreadable=shown.unreadable,
         )
 
 

@@ -11,8 +11,9 @@ import msgspec
 from control_plane.audit import repository
 from control_plane.audit.chain import CHECKPOINT_CONTEXT, Checkpoint, Entry, checkpoint_bytes
 from control_plane.audit.repository import Filter
+from control_plane.audit.sealed import Decision, Unreadable, opened
 from control_plane.audit.tables import AuditRow, CheckpointRow
-from control_plane.audit.verification import FORMAT, CheckpointLine, EntryLine, ExportLine, Line, Part
+from control_plane.audit.verification import FORMAT, CheckpointLine, EntryLine, ExportLine, Line
 from control_plane.kit.access import Principal
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import NotFoundError
@@ -21,7 +22,16 @@ from control_plane.kit.pagination import Paging, single_key
 from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork, Units
 
 _CHUNK = 500
+_DECISIONS_OF_A_PAGE = 10_000  # about; the page ends with the entry that reaches it
 _CHECKPOINT_SECONDS = 60.0
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """An entry as it is read: a batch opened. `unreadable`: why it cannot be; its bytes are in the export."""
+
+    entry: Entry
+    decisions: tuple[Decision, ...] = ()
+    unreadable: str = ""
 
 
 class AuditService:
@@ -30,12 +40,19 @@ class AuditService:
         self._keys = keys
         self._deployment = deployment
 
-    async def entries(self, uow: UnitOfWork, wanted: Filter, paging: Paging) -> tuple[list[Entry], str | None]:
-        """Newest first."""
+    async def entries(self, uow: UnitOfWork, wanted: Filter, paging: Paging) -> tuple[list[Shown], str | None]:
+        """Newest first. Fewer than asked for when their batches hold very many decisions."""
         before = single_key(paging, int)
         rows = await repository.newest(uow.session, wanted, before, paging.limit + 1)
-        kept, cursor = paging.page(rows, lambda row: (row.sequence,))
-        return [repository.entry_of(row) for row in kept], cursor
+        shown: list[Shown] = []
+        decisions = 0
+        for row in rows[: paging.limit]:
+            shown.append(_shown(repository.entry_of(row)))
+            decisions += len(shown[-1].decisions)
+            if decisions >= _DECISIONS_OF_A_PAGE:
+                break
+        _, cursor = Paging(len(shown)).page(rows, lambda row: (row.sequence,)) if shown else ([], None)
+        return shown, cursor
 
     async def checkpoint(self, uow: UnitOfWork) -> CheckpointLine | None:
         """Signs the end of the chain; None: the log is empty. Signing the same end again changes nothing."""
@@ -84,7 +101,7 @@ class AuditService:
                 signed = await repository.checkpoints(uow.session, after, rows[-1].sequence)
             checkpoints = {row.sequence: row for row in signed}
             for row in rows:
-                yield b"".join(_ndjson(line) for line in _entry_lines(row))
+                yield _ndjson(_entry_line(row))
                 if row.sequence in checkpoints:
                     yield _ndjson(_line_of(checkpoints[row.sequence]))
             after = rows[-1].sequence
@@ -97,14 +114,15 @@ class AuditService:
                 await self.checkpoint(uow)
 
 
-def _entry_lines(row: AuditRow) -> list[EntryLine]:
+def _shown(entry: Entry) -> Shown:
+    found = opened(entry.sealed, entry.data) if entry.sealed else ()
+    return Shown(entry, unreadable=found.reason) if isinstance(found, Unreadable) else Shown(entry, found)
+
+
+def _entry_line(row: AuditRow) -> EntryLine:
     entry = repository.entry_of(row)
     fields = {name: getattr(entry, name) for name in ("sequence", "at_ms", "kind", "actor", "subject", "data")}
-    if not entry.parts:
-        return [EntryLine(**fields, hash=row.hash)]
-    count = len(entry.parts)
-    parts = [Part(index, count, dict(part)) for index, part in enumerate(entry.parts)]
-    return [EntryLine(**fields, hash=row.hash, part=part) for part in parts]
+    return EntryLine(**fields, hash=row.hash, sealed=row.sealed)
 
 
 def _line_of(row: CheckpointRow) -> CheckpointLine:

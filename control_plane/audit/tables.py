@@ -19,8 +19,7 @@ class AuditRow(Table, table=True):
     actor_kind: str = Field(max_length=16)
     subject: str = Field(max_length=255, index=True)
     data: str = Field(sa_type=Text)  # canonical JSON
-    parts: bytes | None = Field(default=None, sa_type=LargeBinary)  # zstd of the canonical JSON of a batch's parts
-    part_count: int = 0
+    sealed: bytes | None = Field(default=None, sa_type=LargeBinary)  # a batch of decisions, as the agent packed it
     hash: str = Field(max_length=64)
 
 

@@ -26,18 +26,19 @@ class ChainedTrail:
     async def append(self, session: AsyncSession, events: Sequence[AuditEvent], at: datetime) -> None:
         await repository.lock_end(session)
         sequence, previous = await repository.end(session)
+        rows = []
         for event in events:
             sequence += 1
             entry = _entry(sequence, event, milliseconds(at))
             previous = entry_hash(previous, entry)
-            session.add(repository.row_of(entry, previous))
-        await session.flush()
+            rows.append(repository.row_of(entry, previous))
+        await repository.append(session, rows)
 
 
 def _entry(sequence: int, event: AuditEvent, at_ms: int) -> Entry:
     actor = {"id": event.actor.id, "name": _storable(event.actor.name), "kind": event.actor.kind}
-    data, parts = _encodable(event.data), _encodable(event.parts)
-    return Entry(sequence, at_ms, event.kind, actor, _storable(event.subject)[:_LONGEST_SUBJECT], data, parts)
+    subject = _storable(event.subject)[:_LONGEST_SUBJECT]
+    return Entry(sequence, at_ms, event.kind, actor, subject, _encodable(event.data), event.sealed)
 
 
 def _encodable(value: Any) -> Any:

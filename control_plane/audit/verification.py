@@ -1,9 +1,10 @@
 """Checks an exported audit log offline: no entry changed, removed, added or moved. Needs the public keys only.
 
 An export is NDJSON: an `export` line, then `entry` lines with `checkpoint` lines among them, the last line a
-checkpoint. An entry that stands for a batch is exported as one line for every part. What this cannot see: that
-an export was cut exactly at one of its checkpoints. Give the newest checkpoint that was seen elsewhere as
-`known` and that is seen too. Light on purpose: the command line uses it without the control plane's libraries.
+checkpoint. An entry that stands for a batch of decisions carries it as its agent packed it (`sealed`, base64). What
+this cannot see: that an export was cut exactly at one of its checkpoints. Give the newest checkpoint that was seen
+elsewhere as `known` and that is seen too. A batch that is as it came and yet cannot be read is the agent's doing: it is
+told apart, as `unreadable`. Light on purpose: the command line uses it without the control plane's libraries.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from control_plane.audit.chain import CHECKPOINT_CONTEXT, GENESIS, Checkpoint, Entry, checkpoint_bytes, entry_hash
+from control_plane.audit.sealed import Unreadable, opened
 
 FORMAT = "assentry-audit/1"
 _ENOUGH = 100  # problems told
@@ -29,12 +31,6 @@ class ExportLine(msgspec.Struct, frozen=True, tag_field="type", tag="export", fo
     previous_hash: str  # hex; of the entry before the first
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    index: int
-    of: int
-    data: dict[str, object]
-
-
 class EntryLine(msgspec.Struct, frozen=True, tag_field="type", tag="entry", forbid_unknown_fields=True):
     sequence: int
     at_ms: int
@@ -43,7 +39,7 @@ class EntryLine(msgspec.Struct, frozen=True, tag_field="type", tag="entry", forb
     subject: str
     data: dict[str, object]
     hash: str
-    part: Part | None = None
+    sealed: bytes | None = None  # base64 in the line
 
 
 class CheckpointLine(msgspec.Struct, frozen=True, tag_field="type", tag="checkpoint", forbid_unknown_fields=True):
@@ -69,11 +65,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 class Verification(msgspec.Struct, frozen=True):
     entries: int
-    events: int  # entries, a batch counted by its parts
+    events: int  # entries, a batch counted by its decisions
     first_sequence: int
     last_sequence: int
     checkpoint: CheckpointLine | None  # the last good one
     problems: tuple[Problem, ...]
+    unreadable: tuple[Problem, ...] = ()  # batches that are as they came, and no decisions
 
     @property
     def intact(self) -> bool:
@@ -102,7 +99,7 @@ class _Verifier:
         self._hash = GENESIS
         self._sequence = 0
         self._entries = self._events = 0
-        self._parts: list[EntryLine] = []
+        self._unreadable: list[Problem] = []
         self._checkpoint: CheckpointLine | None = None
 
     def line(self, number: int, text: str | bytes) -> None:
@@ -114,17 +111,14 @@ class _Verifier:
         if self._header is None and not isinstance(line, ExportLine):
             self._wrong(number, "the first line is not the head of an export")
             self._header = ExportLine(FORMAT, "", 1, GENESIS.hex())
-        if not isinstance(line, EntryLine):
-            self._parts_are_complete(number)
         if isinstance(line, ExportLine):
             self._head(number, line)
         elif isinstance(line, EntryLine):
-            self._entry_line(number, line)
+            self._entry(number, line)
         else:
             self._signed(number, line)
 
     def finish(self) -> Verification:
-        self._parts_are_complete(0)
         if self._header is None:
             self._wrong(0, "the export is empty")
         elif self._entries and (self._checkpoint is None or self._checkpoint.sequence != self._sequence):
@@ -134,7 +128,13 @@ class _Verifier:
             self._wrong(0, f"entries up to {self._known.sequence} were signed, this export ends at {self._sequence}")
         first = self._header.first_sequence if self._header else 0
         return Verification(
-            self._entries, self._events, first, self._sequence, self._checkpoint, tuple(self.problems[:_ENOUGH])
+            self._entries,
+            self._events,
+            first,
+            self._sequence,
+            self._checkpoint,
+            tuple(self.problems[:_ENOUGH]),
+            tuple(self._unreadable),
         )
 
     def _wrong(self, number: int, message: str) -> None:
@@ -152,35 +152,10 @@ class _Verifier:
         if line.first_sequence <= 1 and self._hash != GENESIS:
             self._wrong(number, "the first entry does not follow the beginning of the chain")
 
-    def _entry_line(self, number: int, line: EntryLine) -> None:
-        if line.part is None:
-            self._parts_are_complete(number)
-            self._entry(number, line, ())
-            return
-        if self._parts and (line.sequence != self._parts[0].sequence or line.part.index != len(self._parts)):
-            self._parts_are_complete(number)
-        elif not self._parts and line.part.index != 0:
-            self._wrong(number, f"entry {line.sequence} begins with part {line.part.index}")
-        self._parts.append(line)
-        if len(self._parts) == line.part.of:
-            parts, self._parts = self._parts, []
-            self._batch(number, parts)
-
-    def _batch(self, number: int, lines: list[EntryLine]) -> None:
-        plain = [msgspec.structs.replace(line, part=None) for line in lines]
-        if any(line != plain[0] for line in plain):
-            self._wrong(number, f"the parts of entry {plain[0].sequence} do not belong together")
-        self._entry(number, plain[0], tuple(line.part.data for line in lines if line.part is not None))
-
-    def _parts_are_complete(self, number: int) -> None:
-        if self._parts:
-            self._wrong(number, f"parts of entry {self._parts[0].sequence} are missing or out of order")
-            self._parts = []
-
-    def _entry(self, number: int, line: EntryLine, parts: tuple[dict[str, object], ...]) -> None:
+    def _entry(self, number: int, line: EntryLine) -> None:
         if line.sequence != self._sequence + 1:
             self._wrong(number, f"entry {self._sequence + 1} should stand here, not {line.sequence}")
-        entry = Entry(line.sequence, line.at_ms, line.kind, line.actor, line.subject, line.data, parts)
+        entry = Entry(line.sequence, line.at_ms, line.kind, line.actor, line.subject, line.data, line.sealed or b"")
         try:
             computed = entry_hash(self._hash, entry)
         except (TypeError, ValueError):
@@ -190,8 +165,16 @@ class _Verifier:
         self._hash = self._unhex(number, line.hash)
         self._sequence = line.sequence
         self._entries += 1
-        self._events += len(parts) or 1
+        self._events += self._events_of(number, entry)
         self._compare_with_known(number)
+
+    def _events_of(self, number: int, entry: Entry) -> int:
+        found = opened(entry.sealed, entry.data) if entry.sealed else ()
+        if isinstance(found, Unreadable):
+            if len(self._unreadable) < _ENOUGH:
+                self._unreadable.append(Problem(number, f"the batch of entry {entry.sequence}: {found.reason}"))
+            return 1
+        return len(found) or 1
 
     def _compare_with_known(self, number: int) -> None:
         known = self._known

@@ -46,13 +46,13 @@ NOBODY = Actor("", "", "nobody")  # not authenticated
 
 
 class AuditEvent(msgspec.Struct, frozen=True):
-    """What goes into the audit log. `parts`: many equal events in one, such as the decisions of a batch."""
+    """What goes into the audit log. `sealed`: a batch of decisions in one event, as the agent packed it."""
 
     kind: str  # noun.verb in the past: policy.updated, approval.approved
     actor: Actor
     subject: str  # the id or name of what it was done to
     data: Mapping[str, Json] = {}
-    parts: Sequence[Mapping[str, Json]] = ()
+    sealed: bytes = b""
 
 
 class AuditTrail(Protocol):

@@ -45,9 +45,13 @@ class RefusedReport(msgspec.Struct, frozen=True):
 
 
 class DecisionsReport(msgspec.Struct, frozen=True):
-    """DecisionBatch: `entries` is zstd over MessagePack, as it came."""
+    """DecisionBatch: `entries` as they came, sealed; the rest is what the agent tells of them."""
 
     session_id: str
     first_operation: int
+    last_operation: int
     count: int
+    allowed: int
+    held: int
+    denied: int
     entries: bytes

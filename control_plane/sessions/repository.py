@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
+from sqlalchemy import bindparam, case, update
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -18,6 +19,51 @@ class Filter(msgspec.Struct, frozen=True):
     target: str = ""
     requester: str = ""  # name or id
     of: str = ""
+
+
+class Known(msgspec.Struct, frozen=True):
+    """As much of a session as its decisions need."""
+
+    id: str
+    instance_id: str
+    target: str
+    requester_id: str
+
+
+class Decided(msgspec.Struct, frozen=True):
+    """To be added to a session's counts; `last` is its newest operation."""
+
+    session_id: str
+    allowed: int
+    held: int
+    denied: int
+    last: int
+
+
+async def known(session: AsyncSession, session_ids: Collection[str]) -> Mapping[str, Known]:
+    row = SessionRow
+    statement = select(row.id, row.instance_id, row.target, row.requester_id).where(col(row.id).in_(session_ids))
+    return {found[0]: Known(*found) for found in (await session.exec(statement)).all()}
+
+
+async def count(session: AsyncSession, decided: Sequence[Decided]) -> None:
+    """One statement for all of them. Rows that were loaded before are out of date then."""
+    connection = await session.connection()
+    await connection.execute(_COUNT, [msgspec.structs.asdict(one) for one in decided])
+
+
+_COUNT = (
+    update(SessionRow)
+    .where(col(SessionRow.id) == bindparam("session_id"))
+    .values(
+        allowed=col(SessionRow.allowed) + bindparam("allowed"),
+        held=col(SessionRow.held) + bindparam("held"),
+        denied=col(SessionRow.denied) + bindparam("denied"),
+        operations=case(
+            (col(SessionRow.operations) < bindparam("last"), bindparam("last")), else_=col(SessionRow.operations)
+        ),
+    )
+)
 
 
 async def locked(session: AsyncSession, session_id: str) -> SessionRow | None:

@@ -7,19 +7,19 @@ that is sent again changes nothing. A session that is over takes its pending hol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from control_plane.audit import sealed
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import InvalidError
 from control_plane.kit.pagination import Paging
 from control_plane.kit.unit_of_work import SYSTEM, Actor, AuditEvent, Json, UnitOfWork
-from control_plane.sessions import decisions as batches
 from control_plane.sessions import repository
 from control_plane.sessions.ports import Directory, Holds
 from control_plane.sessions.reports import ClosedReport, DecisionsReport, OpenedReport, RefusedReport, Reporter
-from control_plane.sessions.repository import Filter
+from control_plane.sessions.repository import Decided, Filter, Known
 from control_plane.sessions.tables import SessionRow
 
 TOPIC: Final = "session"  # opened, closed or changed; the key is its id
@@ -91,33 +91,35 @@ class SessionService:
         }
         uow.audit(AuditEvent("session.refused", _agent(reporter), report.target[:255], data))
 
-    async def decisions(self, uow: UnitOfWork, reporter: Reporter, report: DecisionsReport) -> None:
-        """One audit event holds the batch, a part for every decision. What cannot be read is kept by its hash."""
-        row = await self._of(uow, reporter, report.session_id)
-        if row is None:
-            return
-        try:
-            entries = batches.opened(report.entries)
-        except batches.UnreadableError as error:
-            told: dict[str, Json] = {"why": str(error), "sha256": hashlib.sha256(report.entries).hexdigest()}
-            uow.audit(_audited(row, "decisions-unreadable", _agent(reporter), told))
-            return
-        counted = batches.counts(entries)
-        row.allowed += counted["allow"]
-        row.held += counted["hold"]
-        row.denied += counted["deny"]
-        row.operations = max(row.operations, max((entry.operation for entry in entries), default=0))
-        uow.session.add(row)
-        data: dict[str, Json] = {
-            "target": row.target,
-            "requester_id": row.requester_id,
-            "first_operation": report.first_operation,
-            "count": report.count,
-            **{effect: counted[effect] for effect in sorted(counted)},
-        }
-        parts = [entry.audited() for entry in entries]
-        uow.audit(AuditEvent("operation.decided", _agent(reporter), row.id, data, parts))
-        uow.notify(TOPIC, row.id)
+    async def decisions(self, uow: UnitOfWork, reporter: Reporter, reports: Sequence[DecisionsReport]) -> None:
+        """Each batch goes into the audit log sealed, as it came; what is told of it is counted. Many at a time: the
+        cost is one of a transaction, and next to nothing for a batch."""
+        await uow.session.flush()
+        known = await repository.known(uow.session, {report.session_id for report in reports})
+        counted: list[Decided] = []
+        for report in reports:
+            session = known.get(report.session_id)
+            if session is None or session.instance_id != reporter.instance_id:
+                self._alarm(uow, reporter, "unknown-reported", report.session_id)
+            elif self._sealed(uow, reporter, session, report):
+                last = report.last_operation
+                counted.append(Decided(session.id, report.allowed, report.held, report.denied, last))
+        if counted:
+            await repository.count(uow.session, counted)
+        for session_id in dict.fromkeys(one.session_id for one in counted):
+            uow.notify(TOPIC, session_id)
+
+    def _sealed(self, uow: UnitOfWork, reporter: Reporter, session: Known, report: DecisionsReport) -> bool:
+        """False: it cannot be what it is told to be. Kept all the same, unless it is too large: then by its hash."""
+        told: dict[str, Json] = {"target": session.target, "requester_id": session.requester_id, **_counts(report)}
+        problem = sealed.implausible(report.entries, told)
+        if not problem:
+            uow.audit(AuditEvent("operation.decided", _agent(reporter), session.id, told, report.entries))
+            return True
+        told |= {"why": problem, "sha256": hashlib.sha256(report.entries).hexdigest()}
+        kept = report.entries if len(report.entries) <= sealed.LARGEST_SEALED_BYTES else b""
+        uow.audit(AuditEvent("session.decisions-unreadable", _agent(reporter), session.id, told, kept))
+        return False
 
     async def reconcile(self, uow: UnitOfWork, reporter: Reporter, open_sessions: Collection[str]) -> None:
         """At Hello: whatever else we think is open at this instance is over."""
@@ -187,6 +189,17 @@ class SessionService:
 
 def _agent(reporter: Reporter) -> Actor:
     return Actor(reporter.instance_id, reporter.agent_name, "agent")
+
+
+def _counts(report: DecisionsReport) -> dict[str, Json]:
+    return {
+        "first_operation": report.first_operation,
+        "last_operation": report.last_operation,
+        "count": report.count,
+        "allowed": report.allowed,
+        "held": report.held,
+        "denied": report.denied,
+    }
 
 
 def _audited(row: SessionRow, what: str, actor: Actor, data: dict[str, Json]) -> AuditEvent:

@@ -22,7 +22,7 @@ from data_plane.gate.ports import Clock
 from data_plane.identifiers import SessionId
 from data_plane.link import messages, wire
 from data_plane.link.nonces import SpentNonces
-from data_plane.recording.interface import RecordingError
+from data_plane.recording.interface import Decisions, RecordingError
 
 log = structlog.get_logger(__name__)
 
@@ -70,16 +70,16 @@ class Journal:
             body = wire.report(self._number, at_ms, report, self.boot_id)
             self._changes.append(("INSERT INTO outbox VALUES (?, ?)", (self._number, body)))
             self._follow(report)
-            if not isinstance(report, messages.Decisions):
+            if not isinstance(report, Decisions):
                 self._urgent = True
             self._condition.notify()
             return self._number
 
-    def decisions(self, session_id: str, first_operation: int, count: int, entries: bytes) -> None:
+    def decisions(self, batch: Decisions) -> None:
         """Implements `recording.interface.DecisionReports`."""
         if self._failure:
             raise RecordingError(f"the agent's journal cannot be written: {self._failure}")
-        self.append(messages.Decisions(session_id, first_operation, count, entries))
+        self.append(batch)
 
     def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
         """Implements `recording.interface.DecisionReports`."""

@@ -15,6 +15,7 @@ from data_plane.gate.interface import SessionFacts
 from data_plane.gate.ports import Answered, ApprovalRequest
 from data_plane.identifiers import ApprovalId, SessionId
 from data_plane.policy.snapshot import SignedSnapshot
+from data_plane.recording.interface import Decisions
 
 # ---------------------------------------------------------------- reports, agent to control plane
 
@@ -38,13 +39,6 @@ class SessionRefused(msgspec.Struct, frozen=True):
     reason: str
     client_address: str
     requester_id: str = ""
-
-
-class Decisions(msgspec.Struct, frozen=True):
-    session_id: str
-    first_operation: int
-    count: int
-    entries: bytes
 
 
 class Requested(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from data_plane.gate.ports import Answer, Answered, SignedGrant
 from data_plane.identifiers import ApprovalId, IdentityId, SessionId
 from data_plane.link import messages
 from data_plane.policy.snapshot import NamedJson, RawTarget, SignedSnapshot, SnapshotContents, SnapshotIdentity
+from data_plane.recording.interface import Decisions
 
 T = TypeVar("T")
 
@@ -53,10 +54,8 @@ def report(number: int, at_ms: int, value: messages.Report, boot_id: str) -> byt
                     target=target, reason=reason, client_address=client_address, requester_id=requester_id
                 )
             )
-        case messages.Decisions(session_id, first, count, entries):
-            message.decisions.CopyFrom(
-                pb.DecisionBatch(session_id=session_id, first_operation=first, count=count, entries=entries)
-            )
+        case Decisions():
+            message.decisions.CopyFrom(pb.DecisionBatch(**msgspec.structs.asdict(value)))
         case messages.Requested():
             message.approval_requested.CopyFrom(_requested(value))
         case _:

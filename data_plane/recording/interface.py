@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 
 class RecordingError(Exception):
     """The session can no longer be recorded and must end; `args[0]` says why."""
@@ -41,11 +43,24 @@ class Recorder(Protocol):
         """Returns when everything appended so far is on disk; awaited before a held operation runs."""
 
 
+class Decisions(msgspec.Struct, frozen=True):
+    """Some decisions of one session in order, packed: `entries` as link.proto's DecisionBatch says."""
+
+    session_id: str
+    first_operation: int
+    last_operation: int
+    count: int
+    allowed: int
+    held: int
+    denied: int
+    entries: bytes
+
+
 class DecisionReports(Protocol):
     """Where batches of decisions go on their way to the control plane. Called from the recording thread."""
 
-    def decisions(self, session_id: str, first_operation: int, count: int, entries: bytes) -> None:
-        """`entries` as DecisionBatch says; `at_ms` in them is Unix time."""
+    def decisions(self, batch: Decisions) -> None:
+        """Raises RecordingError when it cannot be kept."""
 
     def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
         """The session's recording has ended and is sealed; an empty hash: nothing could be sealed."""

@@ -4,7 +4,8 @@ What can be lost. Events reach the file within FLUSH_SECONDS of being appended, 
 most those of the last FLUSH_SECONDS, of operations that policy allowed or denied by itself; everything before is
 recovered at the next start. What people approved is synced to the disk (`durable`) before it runs, and so is each
 segment when it is sealed (at SEGMENT_BYTES, after IDLE_SECONDS without events, after AGE_SECONDS, or at the session's
-end): a loss of power loses at most the open segment.
+end): a loss of power loses at most the open segment. Decisions are also reported, for the audit log, a little later
+(see `decisions`): a killed process may leave some that are in the recording only.
 
 When nothing can be written (disk full, any error) the session's next call raises RecordingError and `on_failure` is
 called on its event loop; its recording stays valid to its last whole chunk and is ended as incomplete, at once or as
@@ -21,6 +22,7 @@ from typing import Any, final
 import structlog
 
 from data_plane.gate.ports import Clock
+from data_plane.recording.decisions import GATHER_SECONDS, GatheredDecisions
 from data_plane.recording.format import RecordingEnd
 from data_plane.recording.interface import DecisionReports, RecordingError
 from data_plane.recording.model import Opened
@@ -60,6 +62,7 @@ class Spool:
         self._sign = sign
         self._on_sealed = on_sealed
         self._compressor = Compressor()
+        self._decisions = GatheredDecisions(reports, self._compressor, clock.monotonic)
         self._queue: deque[SessionRecorder] = deque()
         self._open: set[SessionRecorder] = set()  # with an open segment
         self._unfinished: list[tuple[SessionRecorder, float]] = []  # failed, could not be ended yet; retried then
@@ -113,11 +116,15 @@ class Spool:
             self._now.clear()
             self._awake = False
             self._drain()
+            self._report(self._decisions.due())
             self._seal_what_rests()
             self._retry()
+        self._report(self._decisions.waiting())
 
     def _patience(self) -> float | None:
         """How long to sleep when nothing happens; None when nothing is open."""
+        if self._decisions:
+            return GATHER_SECONDS
         if self._unfinished:
             return _RETRY_SECONDS
         return IDLE_SECONDS / 2 if self._open else None
@@ -157,6 +164,7 @@ class Spool:
             self._append(recorder, events[start : start + _EVENTS_A_CHUNK])
         if sync:
             self._shelf.sync(recorder.writer)
+            self._decisions.report(recorder)
 
     def _append(self, recorder: SessionRecorder, events: Sequence[Any]) -> None:
         writer = recorder.writer
@@ -171,19 +179,14 @@ class Spool:
         if first:
             recorder.segment_began_at = recorder.touched_at
             self._open.add(recorder)
-        self._report(recorder, events)
+        self._decisions.add(recorder, events)
 
-    def _report(self, recorder: SessionRecorder, events: Sequence[Any]) -> None:
-        """DecisionBatch's entries: [operation number, Unix ms, effect, action, rules, code]."""
-        zero = recorder.opened.started_at_ms
-        decided = [
-            (event[2], zero + event[1], event[3], event[4], event[5], event[6])
-            for event in events
-            if event[0] == "decided"
-        ]
-        if decided:
-            entries = self._compressor.pack(decided)
-            self._reports.decisions(recorder.opened.session_id, decided[0][0], len(decided), entries)
+    def _report(self, recorders: Sequence[SessionRecorder]) -> None:
+        for recorder in recorders:
+            try:
+                self._decisions.report(recorder)
+            except Exception as error:  # noqa: BLE001
+                self._give_up(recorder, error)
 
     def _seal(self, recorder: SessionRecorder) -> None:
         self._shelf.seal(recorder.writer)
@@ -196,6 +199,7 @@ class Spool:
 
     def _end(self, recorder: SessionRecorder, reason: str, end: RecordingEnd) -> None:
         session = recorder.opened.session_id
+        self._decisions.report(recorder)
         self._shelf.end(session, end)
         recorder.over = True
         self._open.discard(recorder)

@@ -15,6 +15,7 @@ from control_plane.audit.repository import entry_of, following
 from control_plane.audit.verification import verify
 from control_plane.config import Settings
 from control_plane.kit.unit_of_work import SYSTEM, Actor, AuditEvent, Units
+from tests.control_plane.audit.batches import batch
 from tests.control_plane.conftest import QUICK, ManualClock
 
 ADA = Actor("idn_ada", "ada", "person")
@@ -131,14 +132,47 @@ async def test_an_export_from_the_middle_verifies_too(auditor: httpx.AsyncClient
 
 
 async def test_a_batch_of_decisions_is_one_row_and_many_events(auditor: httpx.AsyncClient, control_plane: ControlPlane):
-    parts = [{"operation": number, "effect": "allow"} for number in range(1000)]
-    await write(control_plane.units, AuditEvent("operations.decided", SYSTEM, "ses_1", {"count": 1000}, parts))
-    shown = (await auditor.get("/v1/audit", params={"kind": "operations.decided"})).json()["items"]
-    assert [item["parts"] for item in shown] == [parts]
+    await write(control_plane.units, batch(1000))
+    [shown] = (await auditor.get("/v1/audit", params={"kind": "operation.decided"})).json()["items"]
+    assert [decision["operation"] for decision in shown["decisions"]] == list(range(1, 1001))
+    assert shown["decisions"][0] == {
+        "operation": 1,
+        "at": "2026-03-01T12:00:00Z",
+        "effect": "allow",
+        "action": "read",
+        "rules": ["p/r"],
+        "code": "",
+    }
     keys = {key.key_id: key.raw for key in control_plane.keys.public_keys()}
     found = verify((await auditor.get("/v1/audit/export")).content.splitlines(), keys)
-    assert found.problems == ()
+    assert (found.problems, found.unreadable) == ((), ())
     assert found.events == found.entries + 999
+
+
+async def test_a_page_of_very_many_decisions_is_shorter_and_goes_on(
+    auditor: httpx.AsyncClient, control_plane: ControlPlane
+):
+    await write(control_plane.units, *(batch(4000) for _ in range(4)))
+    page = (await auditor.get("/v1/audit", params={"kind": "operation.decided"})).json()
+    assert len(page["items"]) == 3
+    query = {"kind": "operation.decided", "cursor": page["next_cursor"]}
+    rest = (await auditor.get("/v1/audit", params=query)).json()
+    assert [len(item["decisions"]) for item in rest["items"]] == [4000]
+    assert rest["next_cursor"] is None
+
+
+async def test_a_batch_that_is_not_what_was_told_is_shown_as_unreadable(
+    auditor: httpx.AsyncClient, control_plane: ControlPlane
+):
+    lie = {**batch(3).data, "allowed": 2, "denied": 1}
+    await write(control_plane.units, AuditEvent("operation.decided", SYSTEM, "ses_1", lie, batch(3).sealed))
+    [shown] = (await auditor.get("/v1/audit", params={"kind": "operation.decided"})).json()["items"]
+    assert shown["decisions"] == []
+    assert "what was told" in shown["unreadable"]
+    keys = {key.key_id: key.raw for key in control_plane.keys.public_keys()}
+    found = verify((await auditor.get("/v1/audit/export")).content.splitlines(), keys)
+    assert found.intact
+    assert "what was told" in found.unreadable[0].message
 
 
 async def test_text_that_databases_and_utf8_refuse_is_kept_readable(

@@ -21,22 +21,18 @@ from control_plane.audit.chain import (
     checkpoint_bytes,
     entry_hash,
 )
+from control_plane.audit.sealed import opened
 from control_plane.audit.verification import FORMAT, CheckpointLine, ExportLine, Line, Verification, verify
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.unit_of_work import SYSTEM, AuditEvent
+from tests.control_plane.audit.batches import batch
 
 Export = list[bytes]
 
 
 EVENTS = (
     *(AuditEvent("policy.updated", SYSTEM, f"p{number}", {"text": "ünï\u202e\0", "n": number}) for number in range(3)),
-    AuditEvent(
-        "operations.decided",
-        SYSTEM,
-        "ses_1",
-        {"count": 3},
-        [{"operation": number, "effect": "allow", "rules": ["p/r"]} for number in range(3)],
-    ),
+    batch(3),
     AuditEvent("session.closed", SYSTEM, "ses_1"),
 )
 SIGNED = (3, 5)  # sequences that a checkpoint follows
@@ -60,7 +56,7 @@ def export(signing_keys: SigningKeys) -> Export:
     for sequence, event in enumerate(EVENTS, start=1):
         entry = trail._entry(sequence, event, 1_772_366_400_000)
         previous = entry_hash(previous, entry)
-        lines += service._entry_lines(repository.row_of(entry, previous))
+        lines.append(service._entry_line(repository.row_of(entry, previous)))
         if sequence in SIGNED:
             lines.append(signed(signing_keys, Checkpoint("test", sequence, previous.hex(), 1_772_366_400_000)))
     return [service._ndjson(line).rstrip() for line in lines]
@@ -89,10 +85,11 @@ def test_an_untouched_export_is_intact(export: Export, keys: dict[str, bytes]):
     assert found.checkpoint.sequence == found.last_sequence
 
 
-def test_every_decision_is_an_event_of_its_own(export: Export):
-    lines = [json.loads(line) for line in export]
-    decisions = [line["part"]["data"]["operation"] for line in lines if line.get("kind") == "operations.decided"]
-    assert decisions == [0, 1, 2]
+def test_every_decision_can_be_read_from_the_export(export: Export):
+    line = json.loads(export[index_of(export, "operation.decided")])
+    found = opened(base64.b64decode(line["sealed"]), line["data"])
+    assert isinstance(found, tuple)
+    assert [decision.operation for decision in found] == [1, 2, 3]
 
 
 def broken(export: Export, keys: dict[str, bytes]) -> Verification:
@@ -116,10 +113,18 @@ def flip_time(export: Export) -> Export:
     return [*export[:i], changed(export[i], at_ms=0), *export[i + 1 :]]
 
 
-def flip_a_decision(export: Export) -> Export:
-    i = index_of(export, "operations.decided") + 1
-    part = {**json.loads(export[i])["part"], "data": {"operation": 1, "effect": "deny", "rules": ["p/r"]}}
-    return [*export[:i], changed(export[i], part=part), *export[i + 1 :]]
+def flip_a_byte_of_a_batch(export: Export) -> Export:
+    i = index_of(export, "operation.decided")
+    sealed = bytearray(base64.b64decode(json.loads(export[i])["sealed"]))
+    sealed[len(sealed) // 2] ^= 1
+    return [*export[:i], changed(export[i], sealed=base64.b64encode(sealed).decode()), *export[i + 1 :]]
+
+
+def put_another_batch_in_its_place(export: Export) -> Export:
+    """A well-formed one that holds what was told."""
+    i = index_of(export, "operation.decided")
+    other = base64.b64encode(batch(3, action="write").sealed).decode()
+    return [*export[:i], changed(export[i], sealed=other), *export[i + 1 :]]
 
 
 def remove_an_entry(export: Export) -> Export:
@@ -127,18 +132,23 @@ def remove_an_entry(export: Export) -> Export:
     return export[:i] + export[i + 1 :]
 
 
-def remove_a_decision(export: Export) -> Export:
-    i = index_of(export, "operations.decided") + 1
-    return export[:i] + export[i + 1 :]
+def take_a_batch_away(export: Export) -> Export:
+    i = index_of(export, "operation.decided")
+    return [*export[:i], changed(export[i], sealed=None), *export[i + 1 :]]
+
+
+def give_a_batch_to_an_entry_without(export: Export) -> Export:
+    i = index_of(export, "session.closed")
+    return [*export[:i], changed(export[i], sealed=base64.b64encode(b"x").decode()), *export[i + 1 :]]
+
+
+def change_what_was_told_of_a_batch(export: Export) -> Export:
+    i = index_of(export, "operation.decided")
+    return [*export[:i], changed(export[i], data=batch(2).data), *export[i + 1 :]]
 
 
 def reorder(export: Export) -> Export:
     i = index_of(export, "policy.updated")
-    return [*export[:i], export[i + 1], export[i], *export[i + 2 :]]
-
-
-def reorder_decisions(export: Export) -> Export:
-    i = index_of(export, "operations.decided")
     return [*export[:i], export[i + 1], export[i], *export[i + 2 :]]
 
 
@@ -181,8 +191,8 @@ def nothing(_export: Export) -> Export:
 
 
 TAMPERINGS = (
-    flip_data, flip_actor, flip_time, flip_a_decision, remove_an_entry, remove_a_decision, reorder, reorder_decisions,
-    repeat_an_entry, truncate_after_a_checkpoint, drop_the_last_checkpoint, forge_the_last_checkpoint,
+    flip_data, flip_actor, flip_time, flip_a_byte_of_a_batch, put_another_batch_in_its_place, take_a_batch_away,
+    give_a_batch_to_an_entry_without, change_what_was_told_of_a_batch, remove_an_entry, reorder, repeat_an_entry, truncate_after_a_checkpoint, drop_the_last_checkpoint, forge_the_last_checkpoint,
     cut_the_beginning, drop_the_head, two_heads, garbage, nothing,
 )  # fmt: skip
 

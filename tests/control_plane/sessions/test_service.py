@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import msgspec
 import zstandard
 
 from control_plane.audit import repository as audit
+from control_plane.audit.sealed import Decision, opened
 from control_plane.kit.events import News
 from control_plane.kit.pagination import Paging
 from control_plane.sessions.reports import ClosedReport, DecisionsReport, RefusedReport, Reporter
@@ -30,13 +32,24 @@ async def close(world: World, session_id: str = "ses_1", reporter: Reporter = RE
         await world.sessions.closed(uow, reporter, report)
 
 
-async def decide(world: World, entries: bytes, session_id: str = "ses_1") -> None:
+async def decide(world: World, *reports: DecisionsReport, reporter: Reporter = REPORTER) -> None:
     async with world.units() as uow:
-        await world.sessions.decisions(uow, REPORTER, DecisionsReport(session_id, 1, 3, entries))
+        await world.sessions.decisions(uow, reporter, reports)
 
 
-def packed(*entries: list[object]) -> bytes:
-    return zstandard.compress(msgspec.msgpack.encode(entries))
+Entry = tuple[int, int, str, str, list[str], str]  # operation, at_ms, effect, action, rules, code
+
+
+def batch(*entries: Entry, session_id: str = "ses_1") -> DecisionsReport:
+    """As an agent makes it."""
+    effects = Counter(entry[2] for entry in entries)
+    packed = zstandard.compress(msgspec.msgpack.encode(entries))
+    told = (effects["allow"], effects["hold"], effects["deny"])
+    return DecisionsReport(session_id, entries[0][0], entries[-1][0], len(entries), *told, packed)
+
+
+def allowed(operation: int) -> Entry:
+    return operation, 1000, "allow", "read", ["p/reads"], ""
 
 
 async def test_from_opened_to_closed(world: World) -> None:
@@ -69,39 +82,74 @@ async def test_another_agent_cannot_end_it(world: World) -> None:
     assert (await world.audited_kinds("session."))[-1] == "session.unknown-reported"
 
 
-async def test_every_decision_is_a_part_of_one_audit_event(world: World) -> None:
+async def test_every_decision_is_in_one_sealed_audit_event(world: World) -> None:
     """Invariant 8: who, what and by which rule, for each; the text stays in the recording."""
     await world.open_session()
-    await decide(
-        world,
-        packed(
-            [1, 1000, "allow", "read", ["p/reads"], ""],
-            [2, 1001, "deny", "ddl", ["p/never"], "POLICY"],
-            [3, 1002, "hold", "write", ["p/writes"], ""],
-        ),
+    report = batch(
+        (1, 1000, "allow", "read", ["p/reads"], ""),
+        (2, 1001, "deny", "ddl", ["p/never"], "POLICY"),
+        (3, 1002, "hold", "write", ["p/writes"], ""),
     )
-    event = (await world.audited("operation.decided"))[0]
-    assert event.part_count == 3
-    parts = audit.entry_of(event).parts
-    assert parts[1] == {
-        "operation": 2,
-        "at_ms": 1001,
-        "effect": "deny",
-        "action": "ddl",
-        "rules": ["p/never"],
-        "code": "POLICY",
-    }
+    await decide(world, report)
+    entry = audit.entry_of((await world.audited("operation.decided"))[0])
+    assert entry.sealed == report.entries
+    found = opened(entry.sealed, entry.data)
+    assert isinstance(found, tuple)
+    assert found[1] == Decision(2, 1001, "deny", "ddl", ("p/never",), "POLICY")
     row = await row_of(world)
     assert (row.allowed, row.denied, row.held, row.operations) == (1, 1, 1, 3)
 
 
-async def test_a_batch_that_cannot_be_read_is_audited_by_its_hash(world: World) -> None:
+async def test_batches_of_many_sessions_are_counted_each_for_its_own(world: World) -> None:
     await world.open_session()
-    for entries in (b"not zstd", zstandard.compress(b"\xc1"), zstandard.compress(bytes(65 << 20))):
-        await decide(world, entries)
+    await world.open_session("ses_2")
+    await decide(
+        world,
+        batch(allowed(1), allowed(2)),
+        batch(allowed(1), session_id="ses_2"),
+        batch(allowed(3)),
+        batch(allowed(1), session_id="ses_unknown"),
+    )
+    first, second = await row_of(world), await row_of(world, "ses_2")
+    assert (first.allowed, first.operations, second.allowed, second.operations) == (3, 3, 1, 1)
+    assert await world.audited_kinds("session.unknown") == ["session.unknown-reported"]
+
+
+async def test_another_agent_s_decisions_are_not_taken(world: World) -> None:
+    await world.open_session()
+    await decide(world, batch(allowed(1)), reporter=Reporter("other", "ins_other", "boot-1"))
+    assert (await row_of(world)).allowed == 0
+    assert await world.audited("operation.decided") == []
+
+
+async def test_a_session_that_closes_after_its_decisions_keeps_its_counts(world: World) -> None:
+    """In one transaction, as its reports come."""
+    await world.open_session()
+    async with world.units() as uow:
+        assert await world.sessions.listed(uow, world.principal("ada", "auditor"), Filter(), Paging())
+        await world.sessions.decisions(uow, REPORTER, [batch(allowed(1), allowed(2))])
+        await world.sessions.closed(uow, REPORTER, ClosedReport("ses_1", world.clock.ms, "client-closed", 2, b"h" * 32))
+    row = await row_of(world)
+    assert (row.allowed, row.operations, row.close_reason) == (2, 2, "client-closed")
+
+
+async def test_a_batch_that_cannot_be_what_it_is_told_to_be_is_audited_and_not_counted(world: World) -> None:
+    await world.open_session()
+    good = batch(allowed(1))
+    bomb = zstandard.compress(bytes(65 << 20))
+    await decide(
+        world,
+        msgspec.structs.replace(good, entries=b"not zstd"),
+        msgspec.structs.replace(good, entries=bomb),
+        msgspec.structs.replace(good, entries=bytes(3 << 20)),
+        msgspec.structs.replace(good, denied=7),
+        msgspec.structs.replace(good, count=0, allowed=0),
+    )
     events = await world.audited("session.decisions-unreadable")
-    assert len(events) == 3
     assert all(len(json.loads(event.data)["sha256"]) == 64 for event in events)
+    kept = [event.sealed for event in events]
+    assert kept == [b"not zstd", bomb, None, good.entries, good.entries]  # by its hash only when it is very large
+    assert (await row_of(world)).allowed == 0
 
 
 async def test_a_refused_connection_is_in_the_audit_log(world: World) -> None:

@@ -17,7 +17,7 @@ import pytest
 import zstandard
 
 from data_plane.recording import reader, spool
-from data_plane.recording.interface import RecordingError
+from data_plane.recording.interface import Decisions, RecordingError
 from data_plane.recording.model import Closed, Decided, Input, Opened, Output
 from data_plane.recording.shelf import Shelf, Spooled
 from data_plane.recording.spool import Spool
@@ -28,14 +28,16 @@ from tests.data_plane.recording.chains import KEY, OPENED, PUBLIC
 class Reports:
     def __init__(self) -> None:
         self.batches: list[tuple[str, int, int, list]] = []
+        self.told: list[Decisions] = []
         self.closings: list[tuple[str, str, int, bytes]] = []
         self.broken = False
 
-    def decisions(self, session_id: str, first_operation: int, count: int, entries: bytes) -> None:
+    def decisions(self, batch: Decisions) -> None:
         if self.broken:
             raise OSError("the journal is full")
-        unpacked = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(entries))
-        self.batches.append((session_id, first_operation, count, unpacked))
+        unpacked = msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(batch.entries))
+        self.told.append(batch)
+        self.batches.append((batch.session_id, batch.first_operation, batch.count, unpacked))
 
     def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
         self.closings.append((session_id, reason, operations, recording_hash))

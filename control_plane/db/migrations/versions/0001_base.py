@@ -152,8 +152,7 @@ def _audit() -> None:
         sa.Column("actor_kind", sa.String(16), nullable=False),
         sa.Column("subject", sa.String(255), nullable=False, index=True),
         sa.Column("data", sa.Text(), nullable=False),
-        sa.Column("parts", sa.LargeBinary()),
-        sa.Column("part_count", sa.Integer(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary()),
         sa.Column("hash", sa.String(64), nullable=False),
     )
     op.create_table(

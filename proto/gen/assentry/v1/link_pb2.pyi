@@ -543,8 +543,10 @@ Global___SessionRefused: _TypeAlias = SessionRefused  # noqa: Y015
 
 @_typing.final
 class DecisionBatch(_message.Message):
-    """Decisions of one session in order. `entries` is zstd over MessagePack, an array of
-    [operation number, at_ms, effect, action, [policy/rule…], code]; one entry each decision.
+    """Decisions of one session in order. `entries` is one zstd frame, its size in its head, over MessagePack, an array
+    of [operation number, at_ms, effect, action, [policy/rule…], code]; one entry each decision, at most 1 MiB before
+    compression. The control plane stores the bytes in its audit log as they come and opens them only to show them, so
+    the rest of the message says what is in them; a batch that holds something else is shown as unreadable.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -553,11 +555,19 @@ class DecisionBatch(_message.Message):
     FIRST_OPERATION_FIELD_NUMBER: _builtins.int
     COUNT_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    LAST_OPERATION_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    HELD_FIELD_NUMBER: _builtins.int
+    DENIED_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     first_operation: _builtins.int
     count: _builtins.int
     entries: _builtins.bytes
     """[sensitive]"""
+    last_operation: _builtins.int
+    allowed: _builtins.int
+    held: _builtins.int
+    denied: _builtins.int
     def __init__(
         self,
         *,
@@ -565,10 +575,14 @@ class DecisionBatch(_message.Message):
         first_operation: _builtins.int = ...,
         count: _builtins.int = ...,
         entries: _builtins.bytes = ...,
+        last_operation: _builtins.int = ...,
+        allowed: _builtins.int = ...,
+        held: _builtins.int = ...,
+        denied: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "entries", b"entries", "first_operation", b"first_operation", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed", b"allowed", "count", b"count", "denied", b"denied", "entries", b"entries", "first_operation", b"first_operation", "held", b"held", "last_operation", b"last_operation", "session_id", b"session_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
