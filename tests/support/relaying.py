@@ -49,7 +49,7 @@ class FakeHold:
 
 
 class FakeGate:
-    def __init__(self, rule: Callable[[Sequence[Subject]], bool]) -> None:
+    def __init__(self, rule: Callable[[Sequence[Subject]], bool] = lambda _: True) -> None:
         self.rule = rule
         self.masks: tuple[str, ...] = ()
         self.closed_with: list[str] = []
