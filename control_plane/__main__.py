@@ -33,7 +33,11 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"{_told(error)}\n")
         return 2
     configure_logs(settings.log_level)
-    return commands[arguments[0]](settings)
+    try:
+        return commands[arguments[0]](settings)
+    except OSError as error:
+        sys.stderr.write(f"the control plane cannot start: {error}\n")
+        return 1
 
 
 def serve(settings: Settings) -> int:
@@ -76,7 +80,8 @@ async def _init(settings: Settings) -> int:
 def _told(error: ValidationError) -> str:
     """Which variable, and what is wrong with it; never its value."""
     return "\n".join(
-        f"ASSENTRY_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg']}" for item in error.errors()
+        f"ASSENTRY_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg'].removeprefix('Value error, ')}"
+        for item in error.errors()
     )
 
 

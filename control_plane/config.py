@@ -10,6 +10,7 @@ import msgspec
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
 
 from control_plane.db.engine import parse_url
 
@@ -43,6 +44,16 @@ class Settings(BaseSettings):
     def _is_address(cls, value: str) -> str:
         if value:
             parse_address(value)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_database(cls, value: str) -> str:
+        if value:
+            try:
+                parse_url(value)
+            except ArgumentError as error:
+                raise ValueError("use sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME") from error
         return value
 
     @field_validator("public_url")

@@ -59,6 +59,20 @@ def join(
 
 
 @app.command()
+def tokens(limit: Annotated[int, typer.Option(min=1)] = 100, output: OutputOption = Format.TABLE) -> None:
+    """List join tokens that may still be used, never the tokens themselves."""
+    found = Api(load_profile()).pages("/v1/join-tokens", limit)
+    print_list(found, ("id", "agent", "created_by", "created_at", "expires_at"), output)
+
+
+@app.command()
+def revoke(token: Annotated[str, typer.Argument(help="id of an unused join token")]) -> None:
+    """Take back a join token that has not been used."""
+    Api(load_profile()).delete(f"/v1/join-tokens/{part(token)}")
+    say(f"{cell(token)} is revoked")
+
+
+@app.command()
 def disable(name: Name, output: OutputOption = Format.TABLE) -> None:
     """Cut an agent off: its link ends, its sessions end, its certificates are refused."""
     print_fields(Api(load_profile()).post(f"/v1/agents/{part(name)}/disable"), ("name", "disabled"), output)

@@ -1,0 +1,84 @@
+"""What `deploy/` shows can be used as it stands: the agent's file loads, the documents apply, the units are sound."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from pathlib import Path
+
+import httpx
+import pytest
+
+from control_plane.cli.yaml_documents import load_documents
+from control_plane.config import Settings
+from data_plane import config as agent_configuration
+
+DEPLOY = Path(__file__).parents[3] / "deploy"
+
+
+def test_the_agents_example_loads_with_its_files_in_place(tmp_path: Path) -> None:
+    for name in ("ca.pem", "join-token", "orders.password"):
+        (tmp_path / name).write_text(name)
+    example = (DEPLOY / "examples" / "agent.toml").read_text().replace("/etc/assentry", str(tmp_path))
+    file = tmp_path / "agent.toml"
+    file.write_text(example)
+    config = agent_configuration.load(file)
+    assert config.settings.name == "warehouse"
+    assert config.listeners["orders"].port == 15432
+    assert config.enrolment == "assentry.example.com:7444"
+    assert config.passwords["orders"].reveal() == "orders.password"
+    assert config.join_token.reveal() == "join-token"
+
+
+def test_what_the_example_says_is_the_default_is_the_default() -> None:
+    text = (DEPLOY / "examples" / "agent.toml").read_text()
+    defaults = text.split("as it is then:")[1].partition("[targets")[0]
+    fields = agent_configuration.Settings.__struct_defaults__
+    names = agent_configuration.Settings.__struct_fields__[-len(fields) :]
+    known = dict(zip(names, fields, strict=True))
+    for name, value in re.findall(r"^(\w+) = (\S+)", defaults, re.MULTILINE):
+        assert value.strip('"') == str(known[name]), name
+
+
+async def test_the_example_documents_apply_and_applying_them_again_changes_nothing(admin: httpx.AsyncClient) -> None:
+    documents = [document.content for document in load_documents(DEPLOY / "examples" / "documents")]
+    for expected in ("create", "unchanged"):
+        answer = await admin.post("/v1/documents/apply", json={"documents": documents})
+        assert answer.status_code == 200, answer.text
+        assert {change["change"] for change in answer.json()["changes"]} == {expected}
+
+
+def test_every_setting_of_the_control_plane_and_the_agent_is_in_the_readme() -> None:
+    readme = (DEPLOY / "README.md").read_text()
+    for name in Settings.model_fields:
+        assert f"`ASSENTRY_{name.upper()}`" in readme
+    example = (DEPLOY / "examples" / "agent.toml").read_text()
+    for name in (
+        *agent_configuration.Settings.__struct_fields__,
+        *agent_configuration.TargetSettings.__struct_fields__,
+    ):
+        assert name in example, name
+
+
+def test_the_example_environment_is_one_that_the_control_plane_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for line in (DEPLOY / "examples" / "control-plane.env").read_text().splitlines():
+        name, separator, value = line.removeprefix("# ").partition("=")
+        if separator and name.startswith("ASSENTRY_"):
+            monkeypatch.setenv(name, value)
+    settings = Settings()
+    assert settings.url == "https://assentry.example.com"
+    assert settings.database.get_backend_name() == "postgresql"
+
+
+@pytest.mark.parametrize("plane", ["control-plane", "agent"])
+def test_a_unit_runs_without_rights_that_it_does_not_need(plane: str) -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment,method-assign]
+    unit.read(DEPLOY / "systemd" / f"assentry-{plane}.service")
+    service = unit["Service"]
+    assert service["ExecStart"].startswith(f"/opt/assentry/bin/assentry {plane}")
+    assert service["User"] != "root"
+    assert service["CapabilityBoundingSet"] == ""
+    assert {service[name] for name in ("NoNewPrivileges", "PrivateTmp", "PrivateDevices", "ProtectHome")} == {"yes"}
+    assert service["ProtectSystem"] == "strict"
+    assert service["StateDirectoryMode"] == "0700"
