@@ -86,7 +86,7 @@ def reported_once(stack: Stack, application: str, decided: int) -> None:
     session = next(one for one in stack.sessions() if one["application_name"] == application)
     closed = eventually(lambda: stack.audited("session.closed", session["id"]), "the end of the session")
     batches = stack.audited("operation.decided", session["id"])
-    counted = Counter(part["operation"] for batch in batches for part in batch["parts"])
+    counted = Counter(decision["operation"] for batch in batches for decision in batch["decisions"])
     assert counted == dict.fromkeys(range(1, decided + 1), 1)
     assert len(stack.audited("session.opened", session["id"])) == len(closed) == 1
 
