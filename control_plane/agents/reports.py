@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
+import msgspec
 import structlog
 from sqlalchemy.exc import DataError, IntegrityError
 
@@ -38,6 +39,7 @@ _log = structlog.get_logger(__name__)
 
 _BAD_CONTENT: Final = (ProblemError, ValueError, LookupError, TypeError, IntegrityError, DataError)
 _MOST_RECORDING_KEYS: Final = 16
+_LARGEST_NUMBER: Final = 2**63 - 1
 
 
 class ReportIntake:
@@ -114,6 +116,7 @@ class ReportIntake:
         return None
 
     async def _one(self, uow: UnitOfWork, who: Reporter, row: AgentInstanceRow, report: object) -> Answer | None:
+        _check_numbers(report)
         match report:
             case RequestedReport():
                 return await self._approvals.requested(uow, who.instance_id, report)
@@ -185,6 +188,13 @@ def _runs(batch: Sequence[Numbered]) -> Iterator[Sequence[Numbered]]:
             yield list(run)
         else:
             yield from ([one] for one in run)
+
+
+def _check_numbers(report: object) -> None:
+    """The link has unsigned numbers that no database keeps."""
+    fields = msgspec.structs.astuple(report) if isinstance(report, msgspec.Struct) else ()
+    if any(isinstance(value, int) and value > _LARGEST_NUMBER for value in fields):
+        raise ValueError("a number is too large")
 
 
 def reporter(agent: Agent, hello: Hello) -> Reporter:

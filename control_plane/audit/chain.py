@@ -22,7 +22,7 @@ import msgspec
 
 GENESIS = bytes(32)
 CHECKPOINT_CONTEXT = b"assentry-audit-v1\0"
-_TOO_LARGE = 2**63
+TOO_LARGE = 2**63
 _ENTRY_CONTEXT = b"assentry-audit-entry-v1\0"
 
 
@@ -63,7 +63,7 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 
 
 def _only_exact_numbers(value: object) -> None:
-    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= _TOO_LARGE):
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) >= TOO_LARGE):
         raise TypeError("only integers of 64 bits have one text everywhere")
     if isinstance(value, Mapping):
         for inner in value.values():

@@ -16,6 +16,8 @@ from typing import Literal
 import msgspec
 import zstandard
 
+from control_plane.audit.chain import TOO_LARGE
+
 LARGEST_SEALED_BYTES = 2 << 20  # agents stay below 1 MiB, packed but not compressed
 _LARGEST_BYTES = 4 << 20
 _MOST_DECISIONS = 20_000
@@ -44,6 +46,9 @@ def implausible(sealed: bytes, told: Mapping[str, object]) -> str:
     count = told.get("count")
     if not isinstance(count, int) or not 0 < count <= _MOST_DECISIONS:
         return f"{count} is no number of decisions"
+    first, last = _told(told, "first_operation", "last_operation")
+    if not 0 <= first <= last < TOO_LARGE:
+        return f"there are no operations {first} to {last}"
     if sum(_told(told, "allowed", "held", "denied")) != count:
         return f"the decisions told of are not {count} together"
     try:

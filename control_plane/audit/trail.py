@@ -13,7 +13,7 @@ from typing import Any
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.audit import repository
-from control_plane.audit.chain import Entry, entry_hash
+from control_plane.audit.chain import TOO_LARGE, Entry, entry_hash
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import AuditEvent
 
@@ -42,9 +42,12 @@ def _entry(sequence: int, event: AuditEvent, at_ms: int) -> Entry:
 
 
 def _encodable(value: Any) -> Any:
-    """Half a surrogate pair, which UTF-8 cannot say, is written out as `\\ud800`; the rest stays as it is."""
+    """Half a surrogate pair, which UTF-8 cannot say, is written out as `\\ud800`, and a number that no column or
+    canonical text holds as its digits; the rest stays as it is: agents tell numbers, and none may stop the log."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and abs(value) >= TOO_LARGE:
+        return str(value)
     if isinstance(value, Mapping):
         return {_encodable(key): _encodable(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

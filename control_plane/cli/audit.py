@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 import typer
 
 from control_plane.audit.chain import Checkpoint
 from control_plane.audit.verification import Verification, verify
-from control_plane.cli.client import Api
+from control_plane.cli.client import Api, Json
 from control_plane.cli.config import load_profile
 from control_plane.cli.errors import CommandError
-from control_plane.cli.output import Format, OutputOption, cell, print_json, print_list, say
+from control_plane.cli.output import Format, OutputOption, cell, print_json, print_list, say, warn
 
 app = typer.Typer(no_args_is_help=True, help="The audit log.")
+_OF_DECISIONS: Final = ("effect", "action", "rules", "code")
 
 
 class PublicKey(msgspec.Struct, frozen=True):
@@ -39,6 +42,27 @@ def list_entries(
     entries = Api(load_profile()).pages("/v1/audit", limit, **wanted)
     shown = entries if output is Format.JSON else ({**one, "actor": one["actor"]["name"]} for one in entries)
     print_list(shown, ("sequence", "at", "kind", "actor", "subject"), output)
+
+
+@app.command()
+def decisions(
+    session: Annotated[str, typer.Argument(help="of this session only; else of all")] = "",
+    since: Annotated[str, typer.Option(help="2026-01-31T12:00:00Z")] = "",
+    until: Annotated[str, typer.Option(help="2026-01-31T12:00:00Z")] = "",
+    limit: Annotated[int, typer.Option(min=1)] = 200,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show what policy said of each operation, newest first."""
+    wanted = {"kind": "operation.decided", "subject": session, "since": since or None, "until": until or None}
+    entries = Api(load_profile()).pages("/v1/audit", limit, **wanted)
+    print_list(islice(_decided(entries), limit), ("at", "session", "operation", *_OF_DECISIONS), output)
+
+
+def _decided(entries: Iterable[Json]) -> Iterator[Json]:
+    for entry in entries:
+        if entry["unreadable"]:
+            warn(f"[red]entry {entry['sequence']} cannot be read[/red]: {cell(entry['unreadable'])}")
+        yield from ({"session": entry["subject"], **decision} for decision in reversed(entry["decisions"]))
 
 
 @app.command()
@@ -120,5 +144,7 @@ def _print_result(result: Verification) -> None:
     for problem in result.problems:
         where = f"line {problem.line}" if problem.line else "the export"
         say(f"[red]{where}[/red]: {cell(problem.message)}")
+    for problem in result.unreadable:
+        say(f"[yellow]line {problem.line}[/yellow]: as its agent sent it, and unreadable: {cell(problem.message)}")
     span = f"{result.entries} entries ({result.events} events), {result.first_sequence} to {result.last_sequence}"
     say(f"[green]intact[/green]: {span}" if result.intact else f"[red]NOT intact[/red]: {span}")

@@ -75,11 +75,12 @@ class GatheredDecisions:
     def _packed(self, entries: Sequence[_Entry]) -> tuple[int, bytes]:
         """As many as fit into a batch, from the first on; at least one."""
         count = min(len(entries), _MOST)
-        packed = self._compressor.pack_within(entries[:count], _MOST_BYTES)
-        while packed is None:
+        while count > 1:
+            packed = self._compressor.pack_within(entries[:count], _MOST_BYTES)
+            if packed is not None:
+                return count, packed
             count //= 2
-            packed = self._compressor.pack_within(entries[:count], _MOST_BYTES if count > 1 else None)
-        return count, packed
+        return 1, self._compressor.pack(entries[:1])
 
 
 def _batch(session_id: str, entries: Sequence[_Entry], packed: bytes) -> Decisions:

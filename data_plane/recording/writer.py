@@ -30,10 +30,10 @@ class Compressor:
         """A zstd frame of a MessagePack array."""
         return self._zstd.compress(_encoder.encode(values))
 
-    def pack_within(self, values: Sequence[Any], most_bytes: int | None) -> bytes | None:
+    def pack_within(self, values: Sequence[Any], most_bytes: int) -> bytes | None:
         """The same. None: the array is larger than that."""
         packed = _encoder.encode(values)
-        return None if most_bytes is not None and len(packed) > most_bytes else self._zstd.compress(packed)
+        return None if len(packed) > most_bytes else self._zstd.compress(packed)
 
 
 @final

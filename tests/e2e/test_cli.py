@@ -289,6 +289,19 @@ def test_the_log_is_exported_and_verified_offline(admin: Cli, tmp_path: Path) ->
     assert admin.json("audit", "list", "--kind", "audit.")[0]["actor"]["name"] == "admin"
 
 
+def test_every_decision_is_listed(admin: Cli, stack: Stack) -> None:
+    """Invariant 8: one by one, also those of one batch."""
+    stack.psql("shop", "SELECT name FROM customers", "SELECT 2", "DROP TABLE orders", PGAPPNAME="cli-decisions")
+    stack.recorded("cli-decisions")
+    (session,) = [one for one in admin.json("sessions", "list") if one["application_name"] == "cli-decisions"]
+    listed = admin.json("audit", "decisions", session["id"])
+    assert [one["operation"] for one in listed] == [3, 2, 1]
+    assert [one["effect"] for one in listed] == ["deny", "allow", "allow"]
+    assert listed[0]["rules"] == ["shop/ddl"]
+    assert len(admin.json("audit", "decisions", session["id"], "--limit", "2")) == 2
+    assert "shop/reads" in admin.said("audit", "decisions", session["id"])
+
+
 # -------------------------------------------------------------- agents
 
 

@@ -6,7 +6,9 @@ import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
+import msgspec
 import pytest
+import zstandard
 
 from control_plane.agents import repository
 from control_plane.agents.domain import Agent, Hello, Notice, Numbered
@@ -15,7 +17,7 @@ from control_plane.agents.reports import ReportIntake, reporter
 from control_plane.agents.tables import AgentRow
 from control_plane.approvals.domain import Outcome
 from control_plane.approvals.reports import DecidedAnswer, PendingAnswer
-from control_plane.sessions.reports import OpenedReport
+from control_plane.sessions.reports import ClosedReport, DecisionsReport, OpenedReport
 from tests.control_plane.world import World
 
 HELLO = Hello("demo", "inst_1", "boot_1", "0.1.0", (), 0, 1, (), (), ())
@@ -111,6 +113,57 @@ async def test_trouble_with_the_database_takes_nothing_so_that_it_is_sent_again(
     assert await intake.notices() == []
     assert (await intake.take((1, Notice("n", "1")), (2, intake.opened())))[0] == 2
     assert await intake.notices() == ["1"]
+
+
+def decided(session_id: str = "ses_1", operation: int = 1) -> DecisionsReport:
+    entries = zstandard.compress(msgspec.msgpack.encode([(operation, 1000, "allow", "read", ["p/r"], "")]))
+    return DecisionsReport(session_id, operation, operation, 1, 1, 0, 0, entries)
+
+
+async def test_batches_of_decisions_that_follow_one_another_are_taken_together(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine, runs = intake.world.sessions.decisions, []
+
+    async def counted(uow, who, reports) -> None:
+        runs.append([report.first_operation for report in reports])
+        await genuine(uow, who, reports)
+
+    monkeypatch.setattr(intake.world.sessions, "decisions", counted)
+    batch = [decided(operation=number) for number in (1, 2, 3, 4)]
+    reports = [intake.opened(), *batch[:2], Notice("n", "between"), *batch[2:]]
+    assert (await intake.take(*enumerate(reports, 1)))[0] == 6
+    assert runs == [[1, 2], [3, 4]]
+    assert len(await intake.world.audited("operation.decided")) == 4
+
+
+async def test_one_batch_that_cannot_be_taken_does_not_hold_up_the_others(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine = intake.world.sessions.decisions
+
+    async def choosy(uow, who, reports) -> None:
+        await genuine(uow, who, reports)
+        if any(report.first_operation == 2 for report in reports):
+            raise ValueError("not this one")
+
+    monkeypatch.setattr(intake.world.sessions, "decisions", choosy)
+    batch = [decided(operation=number) for number in (1, 2, 3)]
+    assert (await intake.take(*enumerate([intake.opened(), *batch], 1)))[0] == 4
+    kept = [json.loads(row.data)["first_operation"] for row in await intake.world.audited("operation.decided")]
+    assert kept == [1, 3]
+    [rejected] = await intake.world.audited("agent.report-rejected")
+    assert json.loads(rejected.data)["number"] == 3
+
+
+async def test_numbers_that_no_column_holds_stop_nothing(intake: Intake) -> None:
+    too_large = 2**64 - 1
+    closed = ClosedReport("ses_1", 0, "client-closed", too_large)
+    reports = [intake.opened(), decided(operation=too_large), decided(), closed, Notice("n", "after")]
+    assert (await intake.take(*enumerate(reports, 1)))[0] == 5
+    assert await intake.notices() == ["after"]
+    assert len(await intake.world.audited("session.decisions-unreadable")) == 1
+    assert len(await intake.world.audited("operation.decided")) == 1
 
 
 async def test_whoever_asks_is_answered_even_when_the_request_cannot_be_taken(

@@ -28,7 +28,7 @@ def test_a_batch_is_what_was_told_of_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["first_operation", "last_operation", "count", "allowed", "held", "denied"])
-@pytest.mark.parametrize("value", [7, -1, "2", None])
+@pytest.mark.parametrize("value", [7, -1, "2", None, 2**64])
 def test_every_number_that_was_told_is_compared(name: str, value: object) -> None:
     assert isinstance(opened(TWO, {**TOLD, name: value}), Unreadable)
     assert isinstance(opened(TWO, {key: told for key, told in TOLD.items() if key != name}), Unreadable)

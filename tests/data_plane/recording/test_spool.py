@@ -16,9 +16,10 @@ import msgspec
 import pytest
 import zstandard
 
-from data_plane.recording import reader, spool
+from data_plane.recording import decisions, reader, spool
 from data_plane.recording.interface import Decisions, RecordingError
 from data_plane.recording.model import Closed, Decided, Input, Opened, Output
+from data_plane.recording.recorder import SessionRecorder
 from data_plane.recording.shelf import Shelf, Spooled
 from data_plane.recording.spool import Spool
 from data_plane.runtime.clock import SystemClock
@@ -61,6 +62,14 @@ class World:
 
     async def open(self, name: str = "ses_1"):
         return await self.spool.open(msgspec.structs.replace(OPENED, session_id=name), self.failed.put_nowait)
+
+    def of(self, name: str) -> list[Decisions]:
+        """What was reported of one session."""
+        return [batch for batch in self.reports.told if batch.session_id == name]
+
+    async def written(self, recorders: list[SessionRecorder]) -> None:
+        """Everything so far is in the files; unlike `durable` it does not ask for reports."""
+        await asyncio.gather(*(recorder._written(sync=False) for recorder in recorders))
 
     async def ended(self, name: str = "ses_1") -> Spooled:
         while True:
@@ -231,6 +240,75 @@ async def test_a_full_spool_refuses_new_sessions_until_there_is_room(
     assert [item.session_id for item in world.shelf.listing()] == ["ses_1"]
     world.shelf.forget("ses_1")
     await world.open("ses_3")
+
+
+async def test_allowed_operations_are_gathered_into_batches(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decisions, "GATHER_SECONDS", 3600)
+    recorders = [await world.open(f"ses_{index}") for index in range(3)]
+    for number in range(1, 5001):
+        for recorder in recorders:
+            recorder.decided(number, "allow", "read", ("p/r",))
+        if number % 500 == 0:
+            await world.written(recorders)
+    counted = [(batch.first_operation, batch.last_operation, batch.count, batch.allowed) for batch in world.of("ses_1")]
+    assert counted == [(1, 2000, 2000, 2000), (2001, 4000, 2000, 2000)]
+    recorders[1].closed("done")
+    await world.ended("ses_1")
+    assert [batch.count for batch in world.of("ses_1")] == [2000, 2000, 1000]
+    world.spool.stop()
+    assert sum(batch.count for batch in world.of("ses_2")) == 5000, "what waits when the process ends is told too"
+
+
+async def test_what_waits_is_reported_before_long(world: World) -> None:
+    recorder = await world.open()
+    recorder.decided(1, "allow", "read", ("p/r",))
+    async with asyncio.timeout(10):
+        while not world.of("ses_1"):
+            await asyncio.sleep(0.01)
+
+
+async def test_a_refusal_is_reported_at_once_with_what_was_before_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "GATHER_SECONDS", 3600)
+    recorder = await world.open()
+    recorder.decided(1, "allow", "read", ("p/r",))
+    recorder.decided(2, "deny", "ddl", ("p/never",), "POLICY")
+    recorder.decided(3, "hold", "write", ("p/held",))
+    await world.written([recorder])
+    [batch] = world.of("ses_1")
+    assert (batch.count, batch.allowed, batch.held, batch.denied) == (3, 1, 1, 1)
+    assert (batch.first_operation, batch.last_operation) == (1, 3)
+
+
+async def test_batches_stay_small_enough_to_be_opened(world: World) -> None:
+    recorder = await world.open()
+    rules = tuple(f"policy/{'r' * 250}{index}" for index in range(40))
+    for number in range(1, 401):
+        recorder.decided(number, "allow", "read", rules)
+    recorder.decided(401, "allow", "read", ("r" * (2 << 20),))
+    await recorder.durable()
+    batches = world.of("ses_1")
+    sizes = [zstandard.frame_content_size(batch.entries) for batch in batches]
+    assert len(batches) > 4
+    assert all(size <= 1 << 20 for size in sizes[:-1])
+    assert batches[-1].count == 1, "one decision is never cut"
+    assert [batch.first_operation for batch in batches[1:]] == [batch.last_operation + 1 for batch in batches[:-1]]
+
+
+async def test_decisions_that_could_not_be_reported_are_reported_when_the_journal_is_well_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "_RETRY_SECONDS", 0.01)
+    recorder = await world.open()
+    world.reports.broken = True
+    recorder.decided(1, "allow", "read", ("p/r",))
+    assert await world.failed.get() == "the journal is full"
+    world.reports.broken = False
+    item = await world.ended()
+    assert item.end is not None
+    assert not item.end.complete
+    assert [batch.count for batch in world.of("ses_1")] == [1]
 
 
 async def test_a_decision_that_cannot_be_reported_ends_the_session(world: World) -> None:

@@ -544,8 +544,8 @@ Global___SessionRefused: _TypeAlias = SessionRefused  # noqa: Y015
 @_typing.final
 class DecisionBatch(_message.Message):
     """Decisions of one session in order. `entries` is one zstd frame, its size in its head, over MessagePack, an array
-    of [operation number, at_ms, effect, action, [policy/rule…], code]; one entry each decision, at most 1 MiB before
-    compression. The control plane stores the bytes in its audit log as they come and opens them only to show them, so
+    of [operation number, at_ms, effect, action, [policy/rule…], code]; one entry each decision, 2000 and 1 MiB before
+    compression at most, but at least one. The control plane stores the bytes in its audit log as they come and opens them only to show them, so
     the rest of the message says what is in them; a batch that holds something else is shown as unreadable.
     """
 
