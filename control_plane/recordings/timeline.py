@@ -8,6 +8,7 @@ from typing import Any, Final
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.display import displayed, visible
 from control_plane.recordings import schemas
+from control_plane.recordings.postgres_binds import read_bind
 from control_plane.recordings.postgres_results import (
     Columns,
     Copied,
@@ -134,9 +135,10 @@ def _opened(event: model.Opened) -> Shown:
 
 def _input(event: model.Input) -> Shown:
     text = displayed(event.text)
+    bound = [(one.name, one.type, one.value) for one in read_bind(event.bind, event.types)] if event.bind else ()
     parameters = [
         schemas.InputParameterOut(name=visible(name), type=visible(kind), value=displayed(value).text)
-        for name, kind, value in event.parameters
+        for name, kind, value in (*event.parameters, *bound)
     ]
     return schemas.InputOut(
         at_ms=event.at_ms,

@@ -19,7 +19,11 @@ class RecordingError(Exception):
 class Recorder(Protocol):
     """The recording of one session. Stamps each event with its own clock."""
 
-    def input(self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = ()) -> None: ...
+    def input(
+        self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = (), bind: bytes = b"",
+        types: Sequence[int] = (),
+    ) -> None:  # fmt: skip
+        """`bind` and `types` in place of parameters: as `model.Input` says."""
 
     def decided(
         self, number: int, effect: str, action: str, rules: Sequence[str], code: str = "", message: str = ""
@@ -36,6 +40,9 @@ class Recorder(Protocol):
         """What the client was sent, masked, in the session's protocol; the caller keeps to the target's row limit."""
 
     def completed(self, number: int, status: str, rows: int, rows_kept: int, size: int) -> None: ...
+
+    def answered(self, number: int, data: bytes, status: str, rows: int) -> None:
+        """`output` and `completed` of an operation whose whole answer is `data`, with all of its rows."""
 
     def closed(self, reason: str) -> None: ...
 

@@ -34,6 +34,8 @@ class Input(Event, frozen=True, tag="input"):
     operation: int  # counts from 1 in the session
     text: str
     parameters: tuple[tuple[str, str, str], ...] = ()  # name, type, value as read by people
+    bind: bytes = b""  # in place of `parameters`: the message that bound them, as it came; replay decodes it
+    types: tuple[int, ...] = ()  # of the parameters in `bind`, as far as they are known; 0: not
 
 
 class Decided(Event, frozen=True, tag="decided"):

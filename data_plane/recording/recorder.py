@@ -43,6 +43,7 @@ class SessionRecorder:
 
     __slots__ = (
         "_append",
+        "_extend",
         "_given_bytes",
         "_loop",
         "_monotonic",
@@ -80,6 +81,7 @@ class SessionRecorder:
         self.touched_at = self.segment_began_at = 0.0
         self._given_bytes = 0  # written by the session only
         self._append = self.events.append
+        self._extend = self.events.extend
         self._thread = thread
         self._monotonic = monotonic
         self._zero = monotonic()
@@ -96,15 +98,21 @@ class SessionRecorder:
 
     # Four calls a statement: what they share is written out, because a call costs as much as the work.
 
-    def input(self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = ()) -> None:
+    def input(
+        self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = (), bind: bytes = b"",
+        types: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         if self.failure:
             raise RecordingError(self.failure)
         self.operations = number
         at = int((self._monotonic() - self._zero) * 1000)
-        self._append(("input", at, number, text, tuple(parameters) if parameters else ()))
+        if bind:
+            self._append(("input", at, number, text, (), bind, types))
+        else:
+            self._append(("input", at, number, text, tuple(parameters) if parameters else ()))
         if not self.awake:
             self._wake()
-        self._given_bytes += len(text) + _EVENT_BYTES
+        self._given_bytes += len(text) + len(bind) + _EVENT_BYTES
         if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
             self._press()
 
@@ -143,6 +151,19 @@ class SessionRecorder:
         self._append(("completed", at, number, status, rows, rows_kept, size))
         if not self.awake:
             self._wake()
+
+    def answered(self, number: int, data: bytes, status: str, rows: int) -> None:
+        """`output` and `completed` of an operation whose whole answer this is."""
+        if self.failure:
+            raise RecordingError(self.failure)
+        at = int((self._monotonic() - self._zero) * 1000)
+        size = len(data)
+        self._extend((("output", at, number, data), ("completed", at, number, status, rows, rows, size)))
+        if not self.awake:
+            self._wake()
+        self._given_bytes += size
+        if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
+            self._press()
 
     def closed(self, reason: str) -> None:
         """Never raises: a session that cannot be recorded any more is closed too. A second call is ignored."""
@@ -193,14 +214,10 @@ class SessionRecorder:
     def take(self) -> list[Any]:
         """The events so far, out of the list. Appending meanwhile is safe: each step is one of the interpreter's."""
         self.awake = False
+        self.taken_bytes = self._given_bytes  # what is given meanwhile may be taken too, and counts until the next time
         count = len(self.events)
         events = self.events[:count]
         del self.events[:count]
-        for event in events:
-            if event[0] == "output":
-                self.taken_bytes += len(event[3])
-            elif event[0] == "input":
-                self.taken_bytes += len(event[3]) + _EVENT_BYTES
         return events
 
     def settle(self, waiting: Sequence[_Waiting]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from data_plane.protocols.postgres.core.ports import Limits
 
 
@@ -10,9 +12,9 @@ class Batch:
 
     __slots__ = ("frames", "overflowed", "size")
 
-    def __init__(self) -> None:
-        self.frames: list[bytes] = []
-        self.size = 0
+    def __init__(self, frames: Sequence[bytes] = ()) -> None:
+        self.frames = list(frames)
+        self.size = sum(map(len, frames))
         self.overflowed = False
 
     def add(self, frame: bytes, limits: Limits) -> None:

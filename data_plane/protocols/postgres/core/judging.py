@@ -44,6 +44,29 @@ class Judge:
         self._recorder.input(unit.number, unit.text, parameters)
         return self.judge_again(unit, unit.number)
 
+    def judge_plain(self, unit: Unit) -> Verdict | Refusal:
+        """The same for a unit of the fast lane, in which there is nothing for the core to refuse."""
+        self._operations += 1
+        unit.number = self._operations
+        self._recorder.input(unit.number, unit.texts[0].decode(), (), unit.bind, unit.types)
+        try:
+            return self._gate.judge(unit.number, unit.subjects, unit.raw)
+        except RecordingError:
+            raise
+        except Exception:  # noqa: BLE001  # as below
+            return self.refused(unit, refusals.NOT_JUDGED)
+
+    def planned_after(self, unit: Unit, number: int, verdict: Verdict | Refusal) -> Verdict | Refusal:
+        """The verdict on a unit of the fast lane, which has been planned in full since, with all that the core sees."""
+        unit.number = number
+        if unit.refusal is not None:
+            return self.refused(unit, unit.refusal)
+        try:
+            launders = isinstance(verdict, Allowed) and self._launders(unit, verdict.masks)
+        except Exception:  # noqa: BLE001  # as below
+            return self.refused(unit, refusals.NOT_JUDGED)
+        return self.refused(unit, refusals.LAUNDERED) if launders else verdict
+
     def judge_again(self, unit: Unit, number: int) -> Verdict | Refusal:
         """The same operation, once more: it was planned anew because of the first verdict's masks."""
         unit.number = number

@@ -22,6 +22,7 @@ from data_plane.protocols.postgres.answers import (
     decode_ready_for_query,
 )
 from data_plane.protocols.postgres.core.context import Context
+from data_plane.protocols.postgres.core.lane import description_in
 from data_plane.protocols.postgres.core.names import Meaning, Portal, Prepared
 from data_plane.protocols.postgres.core.settings import contradicts_pin
 from data_plane.protocols.postgres.core.states import Expected
@@ -34,6 +35,7 @@ Kind = TypeVar("Kind")
 PASS: Final = None  # the message goes on as it is
 _HARMLESS: Final = (Action.READ, Action.WRITE, Action.SESSION)
 _QUERY: Final = Expected.QUERY
+_READY: Final = Expected.READY
 _BY_QUERY: Final = Ending.QUERY
 _LAST_WORDS: Final = frozenset({"FATAL", "PANIC"})
 # Settings whose values are few, or names that exist: none can be made to hold data of a row.
@@ -166,6 +168,15 @@ class Outcomes:
                 self._schema_changed = True
                 self._context.catalogue.changed()
         return PASS
+
+    def plain_answered(self, tag: str, data: bytes, unit: Unit) -> None:
+        """The whole answer to a unit of the fast lane: what each of its messages would do."""
+        unit.place, unit.status = 1, tag
+        if unit.ending is not _BY_QUERY:
+            portal = _of(Portal, unit.steps[0][1])
+            portal.description = description_in(data, unit)
+            self._context.tables.portals[""] = portal
+        self._ready(data[-1:], _READY, unit)
 
     def _emptied(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
         concern = unit.steps[0][1]

@@ -125,6 +125,17 @@ def shown(name: str, oid: int, format_: int, value: bytes | None) -> Parameter:
         return Parameter(name, type_, value.hex(), decoded=False)
 
 
+def all_shown(
+    formats: Sequence[int], values: Sequence[bytes | None], types: Sequence[int], prefix: str = ""
+) -> list[Parameter]:
+    """The values of one Bind; as many `types` as are known."""
+    found = []
+    for place, value in enumerate(values):
+        format_ = (formats[place] if len(formats) > 1 else formats[0]) if formats else 0
+        found.append(shown(f"{prefix}${place + 1}", types[place] if place < len(types) else 0, format_, value))
+    return found
+
+
 def _binary(oid: int, value: bytes) -> str:
     element = _ARRAYS.get(oid)
     return _TYPES[oid][1](value) if element is None else _array(value, element)

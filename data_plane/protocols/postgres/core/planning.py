@@ -24,7 +24,7 @@ from data_plane.protocols.postgres.core.names import (
     UnknownNameError,
     View,
 )
-from data_plane.protocols.postgres.core.parameters import shown
+from data_plane.protocols.postgres.core.parameters import all_shown
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.settings import sets_against_pin
 from data_plane.protocols.postgres.core.states import Expected
@@ -229,12 +229,8 @@ class _Planner:
             self._subjects[self._context.catalogue.resolve(statement.subject, view.path)] = None
 
     def _read_parameters(self, formats: Sequence[int], values: Values, prepared: Prepared) -> None:
-        types = prepared.parameter_types
         prefix = f"{self._portals}." if self._portals > 1 else ""
-        for place, value in enumerate(values):
-            format_ = (formats[place] if len(formats) > 1 else formats[0]) if formats else 0
-            type_ = types[place] if place < len(types) else 0
-            self._parameters.append(shown(f"{prefix}${place + 1}", type_, format_, value))
+        self._parameters += all_shown(formats, values, prepared.parameter_types, prefix)
 
     def _execute(self, frame: bytes) -> None:
         name = read_execute(frame).decode("utf-8", "surrogateescape")

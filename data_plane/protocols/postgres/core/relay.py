@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from data_plane.protocols.postgres import messages as m
+from data_plane.protocols.postgres.core.lane import read_plain
 from data_plane.protocols.postgres.core.outcomes import Outcomes
 from data_plane.protocols.postgres.core.ports import Limits
 from data_plane.protocols.postgres.core.states import ASYNCHRONOUS, Expected
@@ -59,6 +60,8 @@ class Relay:
         """Raises RemoteProtocolError, PinBrokenError, RecordingError; what came before is passed on."""
         if self._to_pass:
             data = self._pass_on(data)
+        elif (unit := self._pipeline.head) is not None and unit.plain and not self._rest and self._plain(data, unit):
+            return
         if self._rest:
             self._rest += data
             if len(self._rest) < self._wanted:
@@ -80,6 +83,19 @@ class Relay:
             unit.size += len(piece)
         self._send(piece)
         return rest
+
+    def _plain(self, data: bytes, unit: Unit) -> bool:
+        """Whether it was the whole answer to a unit of the fast lane, which is then passed on as it is."""
+        if unit.size or len(data) > self._limits.relayed_bytes or (found := read_plain(data, unit)) is None:
+            return False
+        rows, tag = found
+        if rows > self._row_limit or not self._limits.recorded_bytes:
+            return False
+        self._outcomes.plain_answered(tag, data, unit)
+        self._recorder.answered(unit.number, data, tag, rows)
+        self._send(data)
+        self._pipeline.plain_answered()
+        return True
 
     # -------------------------------------------------------------- walking
 

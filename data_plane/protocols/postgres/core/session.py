@@ -22,11 +22,13 @@ from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import encode_error
 from data_plane.protocols.postgres.core import refusals
+from data_plane.protocols.postgres.core.accounts import Accounts
 from data_plane.protocols.postgres.core.backlog import Backlog
 from data_plane.protocols.postgres.core.batch import Batch
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.copying import CopyIn
 from data_plane.protocols.postgres.core.judging import Judge, refusal_of
+from data_plane.protocols.postgres.core.lane import plan_plain
 from data_plane.protocols.postgres.core.outcomes import Outcomes, PinBrokenError
 from data_plane.protocols.postgres.core.planning import plan_batch, plan_function_call, plan_query
 from data_plane.protocols.postgres.core.ports import Limits, Output
@@ -52,8 +54,8 @@ class SessionCore:
         recorder: Recorder, output: Output, limits: Limits, masks: tuple[str, ...], row_limit: int,
         parameters: Mapping[str, str], new_operation_id: Callable[[], OperationId],
     ) -> None:  # fmt: skip
-        self._gate = gate
         self._recorder = recorder
+        self._accounts = Accounts(gate, recorder)
         self._output = output
         self._limits = limits
         self._context = Context(classifier, names, masking, masks, limits, Settings(parameters))
@@ -85,6 +87,8 @@ class SessionCore:
 
     def client_sent(self, data: bytes) -> None:
         try:
+            if self._phase is _READY and self._batch.size == 0 and self._taken_plain(data):
+                return
             for frame in self._frames.feed(data):
                 self._actions[frame[0]](self, frame)
         except RemoteProtocolError as error:
@@ -150,13 +154,30 @@ class SessionCore:
         if pipeline.blocks(unit):
             self._wait(batch, closing)
         elif unit.operations:
-            verdict = self._judge.judge(unit)
-            if batch is not None and self._context.must_describe(verdict):
-                number, unit = unit.number, self._plan(batch, closing)
-                verdict = self._judge.judge_again(unit, number)
-            self._ruled(unit, verdict)
+            self._judged(unit, batch, closing, self._judge.judge(unit))
         else:
             self._control(unit)
+
+    def _taken_plain(self, data: bytes) -> bool:
+        """The fast lane (see `lane`). What is not simply allowed is planned in full then."""
+        if self._pipeline.busy or self._frames.buffered or (unit := plan_plain(data, self._context)) is None:
+            return False
+        verdict = self._judge.judge_plain(unit)
+        if type(verdict) is Allowed and not verdict.masks and verdict.permit.raw is data:
+            self._output.to_target(verdict.permit)
+            self._pipeline.sent(unit)
+            return True
+        *frames, closing = self._frames.feed(data)
+        batch = Batch(frames) if frames else None
+        number, unit = unit.number, self._plan(batch, closing)
+        self._judged(unit, batch, closing, self._judge.planned_after(unit, number, verdict))
+        return True
+
+    def _judged(self, unit: Unit, batch: Batch | None, closing: bytes, verdict: Verdict | Refusal) -> None:
+        if batch is not None and self._context.must_describe(verdict):
+            number, unit = unit.number, self._plan(batch, closing)
+            verdict = self._judge.judge_again(unit, number)
+        self._ruled(unit, verdict)
 
     def _plan(self, batch: Batch | None, closing: bytes) -> Unit:
         if batch is not None:
@@ -293,7 +314,7 @@ class SessionCore:
             try:
                 self._relay.target_sent(data)
             finally:
-                self._account()
+                self._accounts.answered(self._relay.over)
         except RemoteProtocolError as error:
             self._end("target-broke-protocol", _fatal("08P01", f"the target broke the protocol: {error}"))
         except PinBrokenError as error:
@@ -305,16 +326,6 @@ class SessionCore:
 
     def target_closed(self) -> None:
         self._end("target-closed", _fatal("08006", "the target closed the connection"), target_is_there=False)
-
-    def _account(self) -> None:
-        """Of the units that are answered in full."""
-        over = self._relay.over
-        for unit in over:
-            if unit.number:
-                self._recorder.completed(unit.number, unit.status, unit.rows, unit.kept, unit.size)
-                if unit.permit is not None:
-                    self._gate.executed(unit.permit, "failed" if unit.failed else "done", unit.status)
-        over.clear()
 
     def _answered(self) -> None:
         if self._outcomes.dying:
@@ -365,18 +376,10 @@ class SessionCore:
         if last_words and not self._relay.amid_message:
             self._output.to_client(last_words)
         with contextlib.suppress(RecordingError):  # what is recorded is valid up to here, and the session ends anyway
-            self._leave_unanswered(reason)
+            self._accounts.unanswered(self._pipeline, reason)
         if target_is_there:
             self._output.control_to_target(m.TERMINATE)
         self._output.end(reason)
-
-    def _leave_unanswered(self, reason: str) -> None:
-        for unit in self._pipeline:
-            if unit.permit is not None:
-                self._gate.executed(unit.permit, "outcome-unknown", reason)
-        for unit in self._pipeline:
-            if unit.number:
-                self._recorder.completed(unit.number, "outcome-unknown", unit.rows, unit.kept, unit.size)
 
 
 def _fatal(sqlstate: str, message: str) -> bytes:

@@ -49,6 +49,9 @@ class Unit:
     barrier = False  # nothing may be judged before it is answered
     alone = False  # it is judged only when everything before it is answered
     refusal: Refusal | None = None  # by the core itself
+    plain = False  # of the fast lane (see `lane`)
+    bind = b""  # of the fast lane: the Bind as it came, and the types of its parameters, for the recording
+    types: Sequence[int] = ()
 
     # how it goes
     number = 0  # of the operation; 0: it is none
@@ -98,6 +101,11 @@ class Pipeline:
     def __iter__(self) -> Iterator[Unit]:
         return iter(tuple(self._units))
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is unanswered, or the target skips up to the next Sync."""
+        return bool(self._units) or self.skipping
+
     def blocks_everything(self) -> bool:
         """Whether an unanswered unit may change what any text means."""
         return self._barrier > self.settled
@@ -129,6 +137,10 @@ class Pipeline:
             return None
         self._settle(unit)
         return unit
+
+    def plain_answered(self) -> None:
+        """All steps of the head at once (see `lane`)."""
+        self._settle(self._units[0])
 
     def skip_to_sync(self) -> list[Unit]:
         """After an error: drops what the target will not answer; returns the units that are over by it."""

@@ -30,6 +30,8 @@ from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, Operati
 from data_plane.protocols.postgres import answers as a
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import Limits, SessionCore
+from data_plane.protocols.postgres.core.binding import read_bind
+from data_plane.protocols.postgres.core.parameters import all_shown
 from data_plane.protocols.postgres.framing import HEADER, FrameReader, encode
 from data_plane.protocols.postgres.statements import StatementClassifier
 
@@ -91,10 +93,20 @@ class FakeRecorder:
         self.events: list[tuple[Any, ...]] = []
         self.error: Exception | None = None
 
-    def input(self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = ()) -> None:
+    def input(
+        self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = (), bind: bytes = b"",
+        types: Sequence[int] = (),
+    ) -> None:  # fmt: skip
         if self.error:
             raise self.error
+        if bind:
+            _, _, formats, values, _ = read_bind(bind)
+            parameters = [(one.name, one.type, one.value) for one in all_shown(formats, values, types)]
         self.events.append(("input", number, text, tuple(parameters)))
+
+    def answered(self, number: int, data: bytes, status: str, rows: int) -> None:
+        self.output(number, data)
+        self.completed(number, status, rows, rows, len(data))
 
     def decided(self, number: int, effect: str, action: str, rules: Any, code: str = "", message: str = "") -> None:
         self.events.append(("decided", number, effect, code, message))

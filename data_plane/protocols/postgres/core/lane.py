@@ -1,0 +1,197 @@
+"""The fast lane: a plain statement alone in what the client sent, and its plain answer alone in what the target sent.
+
+It keeps nothing of its own and decides nothing: a unit that `plan_plain` makes is the one that `planning` would make
+of the same bytes, it gets its verdict from the same gate, waits in the same pipeline, and `read_plain` only says what
+`relay` would find, message by message, in a whole and ordinary answer. Whatever is not exactly of these forms is None
+here, and takes the ordinary path:
+
+    Query                                       one statement, understood or not, that changes nothing of its session
+    Bind, [Describe portal], Execute, Sync      of the unnamed portal and a statement of that kind, for all rows
+    [BindComplete], [RowDescription or NoData], DataRow*, CommandComplete, ReadyForQuery
+
+A session with masks, a unit behind another that is not answered, and bytes that end in the middle of a message are
+never of these forms.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+from data_plane.gate.interface import Action
+from data_plane.protocols.postgres import messages as m
+from data_plane.protocols.postgres.answers import encode_ready_for_query
+from data_plane.protocols.postgres.core.context import Context
+from data_plane.protocols.postgres.core.names import Meaning, Portal
+from data_plane.protocols.postgres.core.states import Expected
+from data_plane.protocols.postgres.core.units import Ending, Unit
+from data_plane.protocols.postgres.framing import HEADER, encode
+from data_plane.protocols.postgres.interface import Statement
+
+_header = struct.Struct("!BI").unpack_from
+_uint16 = struct.Struct("!H").unpack_from
+_int32 = struct.Struct("!i").unpack_from
+
+_WITHOUT_CONSEQUENCE: Final = (Action.READ, Action.WRITE, Action.SESSION)
+_QUERY, _BIND, _EXECUTE = m.Query, m.Bind, m.Execute
+_BY_QUERY, _BY_SYNC = Ending.QUERY, Ending.SYNC
+_QUERY_STEP: Final = (Expected.QUERY, None, "")
+_BIND_STEP, _DESCRIBE_STEP, _EXECUTE_STEP = Expected.BIND, Expected.DESCRIBE_PORTAL, Expected.EXECUTE
+_READY_STEP: Final = (Expected.READY, None, "")
+_UNNAMED: Final = (("P", ""),)
+_DESCRIBE: Final = m.encode_describe(b"P", "")
+_RUN: Final = m.encode_execute("") + m.SYNC
+_TAILS: Final = {_RUN: False, _DESCRIBE + _RUN: True}  # what may follow Bind: whether it describes the portal
+
+_ROWS, _ROW, _COMPLETE = m.RowDescription, m.DataRow, m.CommandComplete
+_BOUND: Final = encode(m.BindComplete)
+_NO_DATA: Final = encode(m.NoData)
+_READY_LENGTH: Final = 6
+_READY: Final = (encode_ready_for_query(m.IDLE), encode_ready_for_query(m.IN_TRANSACTION))
+_LONGEST_TAG: Final = 256
+_LEAST: Final = 4  # a length counts itself
+_STEPS_WITHOUT_DESCRIBE: Final = 3
+LARGEST: Final = 64 * 1024  # bytes of an answer; larger ones have rows that are worth the ordinary walk
+
+
+def plan_plain(data: bytes, context: Context) -> Unit | None:
+    """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
+    if (
+        len(data) <= HEADER
+        or context.describes
+        or len(data) > context.limits.batch_bytes
+        or context.masking.carries_mark(data)
+    ):
+        return None
+    type_ = data[0]
+    if type_ == _QUERY:
+        return _plan_query(data, context)
+    return _plan_execution(data, context) if type_ == _BIND else None
+
+
+def _plan_query(data: bytes, context: Context) -> Unit | None:
+    last = len(data) - 1
+    if data.find(0, HEADER) != last or _header(data)[1] != last:
+        return None
+    text = data[HEADER:last]
+    if not text.isascii():
+        return None
+    statements = context.classifier.parse(text).statements
+    if len(statements) != 1 or not _plain(statement := statements[0]):
+        return None
+    unit = Unit(data, _BY_QUERY)
+    unit.operations = unit.plain = True
+    unit.texts = (text,)
+    unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
+    unit.meanings = (Meaning(statement),)
+    unit.steps.append(_QUERY_STEP)
+    return unit
+
+
+def _plan_execution(data: bytes, context: Context) -> Unit | None:
+    """Bind begins with the empty name of the unnamed portal."""
+    stop = _header(data)[1] + 1
+    describes = _TAILS.get(data[stop:])
+    end = data.find(0, HEADER + 1, stop)
+    if describes is None or data[HEADER] or end < 0 or (results := _result_formats(data, end + 1, stop)) is None:
+        return None
+    tables, most = context.tables, context.limits.names
+    prepared = tables.statements.get(data[HEADER + 1 : end].decode("utf-8", "surrogateescape"))
+    if prepared is None or (statement := prepared.statement) is None or not _plain(statement):
+        return None
+    if len(tables.statements) > most or len(tables.portals) >= most:
+        return None
+    unit = Unit(data, _BY_SYNC)
+    unit.operations = unit.plain = True
+    unit.texts = (prepared.text,)
+    unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
+    unit.defined = _UNNAMED
+    unit.bind, unit.types = data[:stop], prepared.parameter_types
+    portal = Portal(prepared, results)
+    meaning = Meaning(statement, portal)
+    unit.meanings = (meaning,)
+    steps = unit.steps
+    steps.append((_BIND_STEP, portal, ""))
+    if describes:
+        steps.append((_DESCRIBE_STEP, portal, ""))
+    steps.append((_EXECUTE_STEP, meaning, ""))
+    steps.append(_READY_STEP)
+    return unit
+
+
+def _plain(statement: Statement) -> bool:
+    """Whether running it changes nothing that anything is judged by."""
+    return (
+        not statement.effects
+        and not statement.references
+        and statement.copy is None
+        and statement.subject.action in _WITHOUT_CONSEQUENCE
+    )
+
+
+def _result_formats(data: bytes, at: int, stop: int) -> Sequence[int] | None:
+    """Of a Bind whose formats begin at `at` and that ends at `stop`; None unless it is well-formed to its end."""
+    try:
+        formats, at = _formats(data, at)
+        (count,) = _uint16(data, at)
+        at += 2
+        for _ in range(count):
+            (size,) = _int32(data, at)
+            if size < -1:
+                return None
+            at += 4 + size if size > 0 else 4
+        results, at = _formats(data, at)
+    except (struct.error, ValueError):
+        return None
+    return results if at == stop and (len(formats) < 2 or len(formats) == count) else None
+
+
+def _formats(data: bytes, at: int) -> tuple[Sequence[int], int]:
+    (count,) = _uint16(data, at)
+    if not count:
+        return (), at + 2
+    formats = struct.unpack_from(f"!{count}H", data, at + 2)
+    if max(formats) > 1:
+        raise ValueError("a format code is 0 (text) or 1 (binary)")
+    return formats, at + 2 + 2 * count
+
+
+def read_plain(data: bytes, unit: Unit) -> tuple[int, str] | None:
+    """Rows and command tag, when `data` is the whole answer to a plain unit."""
+    last = len(data) - _READY_LENGTH
+    if not HEADER <= last <= LARGEST or data[last:] not in _READY:
+        return None
+    if unit.ending is _BY_QUERY:
+        at, described = 0, data[0] == _ROWS
+        rowless = not described
+    else:
+        at, described = HEADER, len(unit.steps) > _STEPS_WITHOUT_DESCRIBE
+        rowless = described and data[HEADER] != _ROWS
+        if data[:HEADER] != _BOUND or (rowless and data[HEADER : 2 * HEADER] != _NO_DATA):
+            return None
+    try:
+        found = _read_rows(data, at, last, described=described)
+    except struct.error:
+        return None
+    return None if found is None or (rowless and found[0]) else found
+
+
+def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> tuple[int, str] | None:
+    """Raises struct.error when messages are not where their lengths say."""
+    type_, length = _header(data, at)
+    rows = -1 if described else 0  # a description is no row
+    while (type_ == _ROW or rows < 0) and length >= _LEAST:
+        at += length + 1
+        rows += 1
+        type_, length = _header(data, at)
+    if type_ != _COMPLETE or at + length + 1 != last or not _LEAST < length <= _LONGEST_TAG:
+        return None
+    return rows, data[at + HEADER : last - 1].decode("utf-8", "replace")
+
+
+def description_in(data: bytes, unit: Unit) -> bytes | None:
+    """What the plain answer to an execution tells of the portal's columns: see `Portal.description`."""
+    if len(unit.steps) == _STEPS_WITHOUT_DESCRIBE:
+        return None
+    return data[2 * HEADER : HEADER + 1 + _header(data, HEADER)[1]]
