@@ -59,12 +59,17 @@ class Subject(msgspec.Struct, frozen=True, eq=False):
     gate keeps its decision beside it.
     """
 
-    action: Action
+    action: Action  # the worst of `actions`
     verbs: tuple[str, ...]
     resources: tuple[Resource, ...]
     facts: Mapping[str, FactValue]
     understood: bool
     problem: str = ""  # why it is not understood
+    actions: frozenset[Action] = frozenset()  # of all its parts; `action` is always among them
+
+    def __post_init__(self) -> None:
+        if self.action not in self.actions:
+            msgspec.structs.force_setattr(self, "actions", self.actions | {self.action})
 
 
 class Requester(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ FACTS: Mapping[str, FactValue] = {
     "language": "",  # of DO and CREATE FUNCTION
     "copy": "",  # to-client, from-client, to-file, from-file, to-program, from-program
     "unknown_functions": (),  # those in no list
+    "possible_functions": (),  # names after a dot: a column, or a function that is called with what stands before
     "types": (),  # cast to, and not built in
     "columns": (),  # every column name that is read, from whichever relation
     "assigned": (),  # column names that are given values

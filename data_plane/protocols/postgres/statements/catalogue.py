@@ -36,5 +36,6 @@ FUNCTIONS: dict[str, Action] = {
     **dict.fromkeys(names("functions_administrative"), Action.ADMIN),
     **dict.fromkeys(names("functions_executing"), Action.EXEC),
 }
+WITH_EFFECT = FUNCTIONS.keys() - HARMLESS
 SET_CONFIG = "set_config"
 TABLESAMPLE_METHODS = frozenset(("bernoulli", "system"))

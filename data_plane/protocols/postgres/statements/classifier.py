@@ -23,6 +23,7 @@ from data_plane.protocols.postgres.statements.shape import kept_limits, shape
 
 SHARED_COMMANDS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE"))
 MOST_STATEMENTS = 1000  # in one query string
+LARGEST_TREE = 2 * 1024 * 1024  # of JSON: reading takes time by the parts of a text, not by its bytes
 _decode = msgspec.json.Decoder().decode
 
 
@@ -73,6 +74,8 @@ def read_text(text: bytes) -> Sequence[Reading]:
 
 
 def _read_all(tree: str) -> Sequence[Reading]:
+    if len(tree) > LARGEST_TREE:
+        return (_failed(f"not understood: too many parts in one text; {lexing.SMALLER}"),)
     raw: list[dict[str, Any]] = _decode(tree).get("stmts", [])
     if len(raw) > MOST_STATEMENTS:
         return (_failed(f"not understood: more than {MOST_STATEMENTS} statements; send them in parts"),)

@@ -1,8 +1,9 @@
 """What a walk over one statement collects, and the `Subject` that comes of it.
 
-The action of a statement is the worst of all its parts, in the order of `SEVERITY`: what runs arbitrary
-code is worse than administration, which is worse than a change of the schema, and what is not understood is
-worse than anything. Facts are always all there, with the same types, so that a condition can name them.
+A statement has the actions of all its parts. The one it goes by is the worst, in the order of `SEVERITY`: what
+runs arbitrary code is worse than administration, which is worse than a change of the schema, and what is not
+understood is worse than anything. What has no other action is of the session. Facts are always all there, with the
+same types, so that a condition can name them.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ FACTS: dict[str, FactValue] = {
     "tables": (),  # as written, "?.name" without a schema
     "functions": (),
     "unknown_functions": (),  # those in no list
+    "possible_functions": (),  # names after a dot: a column, or a function that is called with what stands before
     "types": (),  # cast to, and not of pg_catalog
     "columns": (),  # every column name that is read, from whichever relation
     "assigned": (),  # column names that INSERT, UPDATE and MERGE give values
@@ -50,7 +52,7 @@ class Findings:
     """Mutable while its statement is walked."""
 
     def __init__(self) -> None:
-        self.action = Action.SESSION
+        self.actions: set[Action] = set()
         self.verbs: dict[str, None] = {}
         self.resources: dict[tuple[str, str], dict[str, None]] = {}
         self.problem = ""
@@ -60,6 +62,7 @@ class Findings:
         self.types: dict[str, None] = {}
         self.settings: dict[str, None] = {}
         self.unknown_functions: dict[str, None] = {}
+        self.possible_functions: dict[str, None] = {}
         self.column_references = 0
         self.filters: list[bool] = []  # of each UPDATE and DELETE: whether it names rows
         self.constant_limits = 0  # LIMIT constants met: facts that depend on a constant
@@ -67,13 +70,12 @@ class Findings:
         self.references: list[Reference] = []
 
     def act(self, action: Action) -> None:
-        if SEVERITY[action] > SEVERITY[self.action]:
-            self.action = action
+        self.actions.add(action)
 
     def fail(self, problem: str) -> None:
         """The statement is not understood. The first reason is told."""
         self.problem = self.problem or problem
-        self.action = Action.UNKNOWN
+        self.actions.add(Action.UNKNOWN)
 
     def touch(self, kind: str, name: str, access: str) -> None:
         key = (kind, name)
@@ -96,6 +98,7 @@ class Findings:
             "tables": self._named("relation"),
             "functions": self._named("function"),
             "unknown_functions": tuple(self.unknown_functions),
+            "possible_functions": tuple(self.possible_functions),
             "types": tuple(self.types),
             "columns": tuple(self.columns),
             "assigned": tuple(self.assigned),
@@ -104,7 +107,9 @@ class Findings:
         if self.filters:
             facts["has_where"] = all(self.filters)
         resources = tuple(Resource(kind, (name,), tuple(access)) for (kind, name), access in self.resources.items())
-        return Subject(self.action, tuple(self.verbs), resources, facts, not self.problem, self.problem)
+        actions = frozenset(self.actions or (Action.SESSION,))
+        worst = max(actions, key=SEVERITY.__getitem__)
+        return Subject(worst, tuple(self.verbs), resources, facts, not self.problem, self.problem, actions)
 
 
 def not_understood(problem: str) -> Subject:

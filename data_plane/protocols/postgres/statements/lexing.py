@@ -11,16 +11,20 @@ import re
 
 from pglast import parser
 
-LONGEST = 1024 * 1024  # bytes; parsing holds the event loop, and a longer text is data that COPY carries
+# Bytes. Parsing holds the event loop, and a longer text is data that COPY or parameters carry better.
+LONGEST = 256 * 1024
+SMALLER = "send fewer rows at a time or use COPY, and long values as parameters"
 
 # A plain string whose end is where it is under either setting: a backslash may stand before anything but a quote.
-_SAME_END = re.compile(r"'(?:[^'\\]|''|\\[^'])*'(?:\s*\n\s*'(?:[^'\\]|''|\\[^'])*')*", re.DOTALL)
+# Nothing in it is tried in two ways (the quantifiers are possessive), so it takes linear time.
+_PART = r"'(?:[^'\\]++|''|\\[^'])*+'"
+_SAME_END = re.compile(rf"{_PART}(?:[ \t\f\v]*+[\n\r][ \t\f\v\n\r]*+{_PART})*+", re.DOTALL)
 
 
 def refused(text: bytes) -> str:
     """Why a text is not even parsed; empty when it may be."""
     if len(text) > LONGEST:
-        return f"not understood: longer than {LONGEST} bytes; send it in parts, or load data with COPY"
+        return f"not understood: longer than {LONGEST} bytes; {SMALLER}"
     if b"\0" in text:
         return "not understood: the text contains a NUL"
     try:

@@ -17,7 +17,7 @@ def select(walker: Walker, fields: Fields) -> None:
     findings.act(Action.READ)
     if "valuesLists" not in fields:
         findings.verbs["SELECT"] = None
-    before, common, started = walker.access, walker.common, len(walker.seen)
+    before, scope, started = walker.access, walker.common.opened(), len(walker.seen)
     walker.access = READ
     with_clause(walker, fields)
     walker.children("SelectStmt", fields, "withClause", "intoClause", "lockingClause")
@@ -31,7 +31,8 @@ def select(walker: Walker, fields: Fields) -> None:
         into(walker, fields["intoClause"])
     if "limitCount" in fields:
         limit(walker, fields["limitCount"])
-    walker.access, walker.common = before, common
+    walker.access = before
+    walker.common.close(scope)
 
 
 def limit(walker: Walker, count: Node) -> None:
@@ -46,10 +47,11 @@ def with_clause(walker: Walker, fields: Fields) -> None:
         return
     expressions = [node.get("CommonTableExpr", {}) for node in clause.get("ctes", ())]
     if clause.get("recursive"):
-        walker.common |= {expression.get("ctename", "") for expression in expressions}
+        for expression in expressions:
+            walker.common.add(expression.get("ctename", ""))
     for expression in expressions:
         walker.node(expression.get("ctequery"))
-        walker.common |= {expression.get("ctename", "")}
+        walker.common.add(expression.get("ctename", ""))
 
 
 def into(walker: Walker, fields: Fields) -> None:
@@ -68,7 +70,7 @@ def creates(walker: Walker, relation: Fields) -> None:
 
 
 def insert(walker: Walker, fields: Fields) -> None:
-    findings, common = walker.findings, walker.common
+    findings, scope = walker.findings, walker.common.opened()
     with_clause(walker, fields)
     conflict = fields.get("onConflictClause", {})
     updates = conflict.get("action") == "ONCONFLICT_UPDATE"
@@ -80,33 +82,41 @@ def insert(walker: Walker, fields: Fields) -> None:
         _assigned(walker, conflict.get("targetList", ()))
     _assigned(walker, fields.get("cols", ()))
     _returning(walker, fields)
-    _parts(walker, "InsertStmt", fields, "withClause", "relation")
-    walker.common = common
+    _parts(walker, "InsertStmt", fields, "withClause", "relation", "selectStmt")
+    _inserted(walker, fields.get("selectStmt", {}))
+    walker.common.close(scope)
+
+
+def _inserted(walker: Walker, node: Node) -> None:
+    """Values that are written out are not read from anywhere."""
+    query = node.get("SelectStmt", {})
+    plain = "valuesLists" in query and not query.keys() - {"valuesLists", "limitOption", "op"}
+    _parts(walker, "SelectStmt", query if plain else {"selectStmt": node})
 
 
 def update(walker: Walker, fields: Fields) -> None:
-    common = walker.common
+    scope = walker.common.opened()
     with_clause(walker, fields)
     walker.touch_relation(fields.get("relation", {}), WRITE, READ)
     _assigned(walker, fields.get("targetList", ()))
     _filter(walker, fields.get("whereClause"))
     _returning(walker, fields)
     _parts(walker, "UpdateStmt", fields, "withClause", "relation", "whereClause")
-    walker.common = common
+    walker.common.close(scope)
 
 
 def delete(walker: Walker, fields: Fields) -> None:
-    common = walker.common
+    scope = walker.common.opened()
     with_clause(walker, fields)
     walker.touch_relation(fields.get("relation", {}), WRITE, READ)
     _filter(walker, fields.get("whereClause"))
     _returning(walker, fields)
     _parts(walker, "DeleteStmt", fields, "withClause", "relation", "whereClause")
-    walker.common = common
+    walker.common.close(scope)
 
 
 def merge(walker: Walker, fields: Fields) -> None:
-    findings, common = walker.findings, walker.common
+    findings, scope = walker.findings, walker.common.opened()
     with_clause(walker, fields)
     walker.touch_relation(fields.get("relation", {}), WRITE, READ)
     before = findings.column_references
@@ -116,7 +126,7 @@ def merge(walker: Walker, fields: Fields) -> None:
         _merge_action(walker, when.get("MergeWhenClause", {}), joined=joined)
     _returning(walker, fields)
     _parts(walker, "MergeStmt", fields, "withClause", "relation", "joinCondition", "mergeWhenClauses")
-    walker.common = common
+    walker.common.close(scope)
 
 
 def _merge_action(walker: Walker, fields: Fields, *, joined: bool) -> None:

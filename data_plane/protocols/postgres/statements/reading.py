@@ -6,6 +6,8 @@ DECLARE plans and may run its query, so it is judged as that query.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import msgspec
 
 from data_plane.protocols.postgres.interface import Declares, Prepares, Statement
@@ -27,8 +29,9 @@ class Reading(msgspec.Struct, frozen=True):
 def read(node: Node) -> Reading:
     """A statement as it stands under RawStmt."""
     kind, fields = next(iter(node.items()))
-    if kind == "DeclareCursorStmt":
-        return Reading(_declare(fields))
+    special = SPECIAL.get(kind)
+    if special is not None:
+        return Reading(special(fields))
     findings = Findings()
     walker = Walker(findings, table.judge)
     findings.facts["command"] = table.verb_of(kind, fields)
@@ -37,8 +40,6 @@ def read(node: Node) -> Reading:
     else:
         walker.visit(kind, fields)
     _query_facts(findings, kind, fields)
-    if kind == "PrepareStmt":
-        findings.effects.append(Prepares(fields.get("name", ""), read(fields.get("query", {})).statement))
     statement = Statement(
         subject=findings.subject(),
         effects=tuple(findings.effects),
@@ -51,6 +52,14 @@ def read(node: Node) -> Reading:
     return Reading(statement, findings.constant_limits)
 
 
+def _prepare(fields: Fields) -> Statement:
+    findings = Findings()
+    findings.verbs["PREPARE"] = None
+    findings.facts["command"] = "PREPARE"
+    prepares = Prepares(fields.get("name", ""), read(fields.get("query", {})).statement)
+    return Statement(findings.subject(), (prepares,))
+
+
 def _declare(fields: Fields) -> Statement:
     inner = read(fields.get("query", {})).statement
     declares = Declares(fields.get("portalname", ""), inner, bool(fields.get("options", 0) & HOLD_CURSOR))
@@ -59,9 +68,12 @@ def _declare(fields: Fields) -> Statement:
     return Statement(own, (declares, *inner.effects), inner.references)
 
 
+SPECIAL: Mapping[str, Callable[[Fields], Statement]] = {"PrepareStmt": _prepare, "DeclareCursorStmt": _declare}
+
+
 def _query_facts(findings: Findings, kind: str, fields: Fields) -> None:
     """What is said of the outermost query, also behind EXPLAIN, COPY and CREATE TABLE AS."""
-    while kind in ("ExplainStmt", "CopyStmt", "CreateTableAsStmt"):
+    while kind in ("ExplainStmt", "DeclareCursorStmt", "CopyStmt", "CreateTableAsStmt"):
         query = fields.get("query", {})
         kind, fields = next(iter(query.items()), ("", {}))
     if kind == "SelectStmt":

@@ -1,8 +1,10 @@
 """Definitions and administration: what CREATE, ALTER, DROP, COMMENT, GRANT … are about.
 
-Nothing in a definition runs now, so a function of unknown effect in it is listed and not fatal; what is known
-to reach files, the server or SQL text raises the action wherever it stands, because a view would carry it past
-every later judgement.
+Most of a definition does not run now (a view, a function's body, a default of rows to come), so a function of
+unknown effect there is listed and not fatal. Where the server evaluates an expression at once, it is judged as in a
+query: over the rows of a table that is altered (a new column's default, a CHECK, USING of a type), of an index, of
+a domain's constraint, and in the bounds of a partition. What is known to change data, reach files, the server or
+SQL text counts wherever it stands, because a view would carry it past every later judgement.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ ADMINISTRATIVE_CHANGES = frozenset(
         "AT_NoForceRowSecurity", "AT_GenericOptions", "AT_SetTableSpace",
     )
 )  # fmt: skip
+# Changes of a table whose expressions do not run over the rows that are there.
+FOR_LATER = frozenset(("AT_ColumnDefault",))
 TRUSTED_LANGUAGES = frozenset(("sql", "plpgsql"))
 # Fields of statements that name one object.
 NAME_FIELDS = {
@@ -66,9 +70,15 @@ def definition(walker: Walker, fields: Fields) -> None:
     _descend(walker, fields)
 
 
-def _descend(walker: Walker, fields: Fields, *without: str) -> None:
+def runs_now(walker: Walker, fields: Fields) -> None:
+    """A definition whose expressions the server evaluates over the rows that are there."""
+    _named(walker, fields)
+    _descend(walker, fields, now=True)
+
+
+def _descend(walker: Walker, fields: Fields, *without: str, now: bool = False) -> None:
     before = walker.access, walker.defining
-    walker.access, walker.defining = DDL, True
+    walker.access, walker.defining = DDL, not now
     walker.children("", fields, *without)
     walker.access, walker.defining = before
 
@@ -151,7 +161,8 @@ def rename(walker: Walker, fields: Fields) -> None:
 
 def create_table(walker: Walker, fields: Fields) -> None:
     creates(walker, fields.get("relation", {}))
-    _descend(walker, fields, "relation")
+    _descend(walker, fields, "relation", "partbound")
+    _descend(walker, {"partbound": fields.get("partbound", {})}, now=True)
 
 
 def create_foreign_table(walker: Walker, fields: Fields) -> None:
@@ -176,13 +187,14 @@ def composite_type(walker: Walker, fields: Fields) -> None:
 
 def alter_table(walker: Walker, fields: Fields) -> None:
     _about(walker, fields.get("objtype", "OBJECT_TABLE"))
+    _descend(walker, fields, "cmds")
     for node in fields.get("cmds", ()):
         command = node.get("AlterTableCmd", {})
         if command.get("subtype") in ADMINISTRATIVE_CHANGES:
             walker.findings.act(Action.ADMIN)
         if command.get("behavior") == "DROP_CASCADE":
             walker.findings.facts["cascade"] = True
-    _descend(walker, fields)
+        _descend(walker, command, now=command.get("subtype") not in FOR_LATER)
 
 
 def create_schema(walker: Walker, fields: Fields) -> None:
@@ -241,6 +253,14 @@ def grant(walker: Walker, fields: Fields) -> None:
     for node in fields.get("grantees", ()):
         walker.node(node)
     _named(walker, {"behavior": fields.get("behavior")})
+
+
+def default_privileges(walker: Walker, fields: Fields) -> None:
+    """ALTER DEFAULT PRIVILEGES carries a GRANT or REVOKE without objects."""
+    granted = fields.get("action", {})
+    walker.findings.verbs["GRANT" if granted.get("is_grant") else "REVOKE"] = None
+    for node in granted.get("grantees", ()):
+        walker.node(node)
 
 
 def maintain(walker: Walker, fields: Fields) -> None:

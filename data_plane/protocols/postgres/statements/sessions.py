@@ -95,6 +95,16 @@ def execute(walker: Walker, fields: Fields) -> None:
     walker.children("ExecuteStmt", fields)
 
 
+def prepare(walker: Walker, fields: Fields) -> None:
+    """At the top it runs nothing, which `reading` says; anywhere else it counts as what it carries."""
+    walker.node(fields.get("query"))
+
+
+def declare(walker: Walker, fields: Fields) -> None:
+    """Planning runs functions, and EXPLAIN ANALYZE runs the whole query."""
+    walker.node(fields.get("query"))
+
+
 def explain(walker: Walker, fields: Fields) -> None:
     """Even a plain EXPLAIN plans, and planning runs functions: EXPLAIN x is x."""
     walker.findings.facts["explain"] = True

@@ -39,14 +39,14 @@ def _drop(thing: str) -> Entry:
 
 
 def _nothing(walker: Walker, fields: Fields) -> None:
-    """There is no more to it than its entry."""
+    """There is no more to it than its entry. Never for what carries another statement: that would not be judged."""
 
 
 _ADMIN = Action.ADMIN
 
 STATEMENTS: Mapping[str, Entry] = {
     # Queries and changes
-    "SelectStmt": Entry(Action.READ, "", "", queries.select),
+    "SelectStmt": Entry(Action.SESSION, "", "", queries.select),
     "InsertStmt": Entry(Action.WRITE, "INSERT", "", queries.insert),
     "UpdateStmt": Entry(Action.WRITE, "UPDATE", "", queries.update),
     "DeleteStmt": Entry(Action.WRITE, "DELETE", "", queries.delete),
@@ -64,9 +64,9 @@ STATEMENTS: Mapping[str, Entry] = {
     # Statements about statements, and the session
     "ExplainStmt": Entry(Action.SESSION, "", "", sessions.explain),
     "ExecuteStmt": Entry(Action.SESSION, "EXECUTE", "", sessions.execute),
-    "PrepareStmt": Entry(Action.SESSION, "PREPARE", "", _nothing),
+    "PrepareStmt": Entry(Action.SESSION, "PREPARE", "", sessions.prepare),
     "DeallocateStmt": Entry(Action.SESSION, "DEALLOCATE", "", sessions.deallocate),
-    "DeclareCursorStmt": Entry(Action.SESSION, "DECLARE", "", _nothing),
+    "DeclareCursorStmt": Entry(Action.SESSION, "DECLARE", "", sessions.declare),
     "FetchStmt": Entry(Action.SESSION, "", "", sessions.fetch),
     "ClosePortalStmt": Entry(Action.SESSION, "CLOSE", "", sessions.close_cursor),
     "TransactionStmt": Entry(Action.SESSION, "", "", sessions.transaction),
@@ -80,7 +80,7 @@ STATEMENTS: Mapping[str, Entry] = {
     "CreateTableAsStmt": _create("table", sessions.create_as),
     "CreateSeqStmt": _create("sequence", schema.create_sequence),
     "ViewStmt": _create("view", schema.create_view),
-    "IndexStmt": _create("index"),
+    "IndexStmt": _create("index", schema.runs_now),
     "CreateStatsStmt": _create("statistics"),
     "CreateSchemaStmt": _create("schema", schema.create_schema),
     "CreateFunctionStmt": _create("function", schema.function),
@@ -101,7 +101,7 @@ STATEMENTS: Mapping[str, Entry] = {
     "AlterFunctionStmt": _alter("function", schema.function),
     "AlterTypeStmt": _alter("type"),
     "AlterEnumStmt": _alter("type"),
-    "AlterDomainStmt": _alter("domain"),
+    "AlterDomainStmt": _alter("domain", schema.runs_now),
     "AlterCollationStmt": _alter("collation"),
     "AlterOperatorStmt": _alter("operator"),
     "AlterOpFamilyStmt": _alter("operator family"),
@@ -117,7 +117,7 @@ STATEMENTS: Mapping[str, Entry] = {
     "SecLabelStmt": Entry(_ADMIN, "SECURITY", "", schema.about_object),
     "GrantStmt": Entry(_ADMIN, "GRANT", "", schema.grant),
     "GrantRoleStmt": Entry(_ADMIN, "GRANT", "role", schema.definition),
-    "AlterDefaultPrivilegesStmt": _alter("default privileges", _nothing, _ADMIN),
+    "AlterDefaultPrivilegesStmt": _alter("default privileges", schema.default_privileges, _ADMIN),
     "CreatePolicyStmt": _create("policy", action=_ADMIN),
     "AlterPolicyStmt": _alter("policy", action=_ADMIN),
     "CreateRoleStmt": _create("role", action=_ADMIN),
@@ -180,7 +180,8 @@ def judge(walker: Walker, kind: str, fields: Fields) -> None:
     if entry is None:
         walker.findings.fail(f"not understood: {kind} is not a statement that is known here")
         return
-    walker.findings.act(entry.action)
+    if entry.action is not Action.SESSION:  # what only carries something does nothing of its own
+        walker.findings.act(entry.action)
     verb = verb_of(kind, fields) if kind in WRITTEN else entry.verb
     if verb:
         walker.findings.verbs[verb] = None

@@ -46,6 +46,34 @@ PASSIVE = frozenset(
 NAMED_KINDS = frozenset(("AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"))
 SYSTEM_SCHEMAS = frozenset(("pg_catalog", "information_schema", "pg_toast"))
 
+
+class Scope:
+    """The names that can be seen from here; what is added after `opened` goes with `close`."""
+
+    __slots__ = ("_added", "_names")
+
+    def __init__(self) -> None:
+        self._added: list[str] = []
+        self._names: dict[str, int] = {}  # how many of each
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def opened(self) -> int:
+        return len(self._added)
+
+    def add(self, name: str) -> None:
+        self._added.append(name)
+        self._names[name] = self._names.get(name, 0) + 1
+
+    def close(self, opened: int) -> None:
+        while len(self._added) > opened:
+            name = self._added.pop()
+            left = self._names.pop(name) - 1
+            if left:
+                self._names[name] = left
+
+
 StatementJudge = Callable[["Walker", str, Fields], None]
 
 
@@ -60,7 +88,7 @@ class Walker:
         self.judge = judge
         self.access = READ
         self.defining = False
-        self.common: frozenset[str] = frozenset()  # CTE names in scope
+        self.common = Scope()  # CTE names
         self.seen: list[str] = []  # relations in the order in which they were met
 
     # ------------------------------------------------------------------ descent
@@ -136,6 +164,17 @@ class Walker:
             return "version"  # as harmless as any
         return None
 
+    def attribute(self, name: str) -> None:
+        """`x.name` is name(x) where x has no such column. Only the catalogue can tell, unless the name is one of those
+        that do something."""
+        findings = self.findings
+        if name in findings.possible_functions:
+            return
+        findings.possible_functions[name] = None
+        if name in catalogue.WITH_EFFECT:
+            findings.touch("function", f"?.{name}", EXECUTE)
+            findings.act(catalogue.FUNCTIONS[name])
+
     def operator(self, names: list[str]) -> None:
         if names and names[-1] in catalogue.OPERATORS and (len(names) == 1 or names[0] == "pg_catalog"):
             return
@@ -148,8 +187,15 @@ class Walker:
 def _column_ref(walker: Walker, fields: Fields) -> None:
     findings = walker.findings
     findings.column_references += 1
-    last = fields["fields"][-1].get("String")
-    findings.columns[last.get("sval", "") if last is not None else "*"] = None
+    parts = fields["fields"]
+    last = parts[-1].get("String")
+    if last is None:
+        findings.columns["*"] = None
+        return
+    name = last.get("sval", "")
+    findings.columns[name] = None
+    if len(parts) > 1:
+        walker.attribute(name)
 
 
 def _current_of(walker: Walker, fields: Fields) -> None:  # noqa: ARG001  # the handlers' shape
@@ -159,7 +205,9 @@ def _current_of(walker: Walker, fields: Fields) -> None:  # noqa: ARG001  # the 
 def _indirection(walker: Walker, fields: Fields) -> None:
     for part in fields.get("indirection", ()):
         if "String" in part:
-            walker.findings.columns[part["String"].get("sval", "")] = None
+            name = part["String"].get("sval", "")
+            walker.findings.columns[name] = None
+            walker.attribute(name)
     walker.children("A_Indirection", fields)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from data_plane.protocols.postgres.statements.lexing import ends_alike, refused
@@ -50,5 +52,23 @@ def test_bytes_that_are_not_utf8_are_refused(text: bytes) -> None:
 
 
 def test_a_text_is_bounded() -> None:
-    assert refused(b" " * (1024 * 1024)) == ""
-    assert "longer" in refused(b" " * (1024 * 1024 + 1))
+    assert refused(b" " * (256 * 1024)) == ""
+    assert "longer" in refused(b" " * (256 * 1024 + 1))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select 'a'" + "\n" * 60_000 + "'" + "c" * 60_000 + "\\'",
+        "select '" + "a''" * 60_000 + "\\'",
+        "select '" + "\\n" * 60_000 + "\\'",
+        "select 'a'" + " \n " * 40_000 + "\\",
+        "select " + "'a\\n'\n" * 30_000 + "'\\'",
+    ],
+    ids=lambda text: text[8:20],
+)
+def test_a_text_is_looked_over_once(text: str) -> None:
+    """Not once for each way to divide it: a quadratic search would take minutes here."""
+    started = time.process_time()
+    refused(text.encode())
+    assert time.process_time() - started < 3
