@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.faults.client import Client, connected, failure, refusal
-from tests.e2e.faults.conftest import DDL, READS, held, policy
+from tests.e2e.faults.conftest import DDL, READS, RULES, held, policy
 from tests.support.stack import REQUESTER, Stack, document, eventually
 
 SECOND = 1.0
@@ -113,6 +113,13 @@ def test_sessions_and_holds_end_when_their_target_is_deleted(calm: Stack) -> Non
         assert "not served any more" in refusal(calm, "doomed")
 
 
+@pytest.fixture
+def as_before(calm: Stack) -> Iterator[None]:
+    yield
+    calm.control.apply([policy("bank", *RULES)])
+
+
+@pytest.mark.usefixtures("as_before")
 def test_a_changed_policy_holds_for_the_next_statement_of_an_open_session(calm: Stack) -> None:
     no_reads = {**READS, "effect": "deny", "message": "closed for stocktaking"}
     with connected(calm, "bank") as client:

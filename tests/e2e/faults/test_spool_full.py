@@ -13,7 +13,7 @@ from tests.e2e.faults.valve import Valve
 from tests.support.stack import Stack, another_agent, eventually
 
 ROOM = 100_000  # bytes
-NOISE = "SELECT string_agg(md5(i::text || clock_timestamp()::text), '') FROM generate_series(1, 500) i"
+NOISE = "SELECT string_agg(md5(i::text || clock_timestamp()::text), '') FROM generate_series(1, {}) i"
 READ = "SELECT amount FROM ledger WHERE id = 1"
 
 
@@ -31,13 +31,20 @@ def cramped(calm: Stack, outlet: Valve) -> Iterator[Stack]:
         yield running
 
 
-def filled(client: Client) -> Any:
-    """The error that ends the session, after as much as there is room for."""
-    for _ in range(100):
-        error = client.start(NOISE).exception(20)
+def filled(client: Client, rows: int) -> Any:
+    """The error that ends the session, after as many answers of this size as there is room for."""
+    for _ in range(2000):
+        error = client.start(NOISE.format(rows)).exception(20)
         if error is not None:
             return error
     raise AssertionError("the spool was never full")
+
+
+def fill_the_rest(stack: Stack) -> None:
+    """Down to less than a session needs to begin."""
+    for rows in (100, 20, 4, 1):
+        with connected(stack, "cell") as client:
+            filled(client, rows)
 
 
 def test_a_full_spool_ends_sessions_cleanly_and_recovers_when_there_is_room(
@@ -45,9 +52,10 @@ def test_a_full_spool_ends_sessions_cleanly_and_recovers_when_there_is_room(
 ) -> None:
     outlet.shut()
     with connected(calm, "bank") as elsewhere, connected(cramped, "cell", name="loud") as client:
-        error = filled(client)
+        error = filled(client, 500)
         assert "recorded" in str(error), error
         assert client.connection.closed or failure(client.start(READ))
+        fill_the_rest(cramped)
         assert "cannot be recorded" in eventually(lambda: refused(cramped), "the refusal of new sessions")
         assert cramped.gauge("spool_bytes") <= ROOM + 4096
         assert elsewhere.ask(READ) == 0
