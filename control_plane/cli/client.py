@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, Self
@@ -35,7 +36,7 @@ class ApiError(CommandError):
 
 
 class Api:
-    """Calls of one signed-in user."""
+    """Calls of one signed-in user. Closed by whoever wants it sooner than its last user is gone."""
 
     def __init__(self, profile: Profile, timeout: float = 30) -> None:
         headers = {"Accept": "application/json"}
@@ -47,6 +48,7 @@ class Api:
             self._http = httpx.Client(base_url=profile.url, headers=headers, timeout=timeout)
         except httpx.InvalidURL as error:
             raise self._unreachable(error) from error
+        weakref.finalize(self, self._http.close)
 
     def __enter__(self) -> Self:
         return self

@@ -107,7 +107,8 @@ def print_fields(value: Mapping[str, Any], fields: Sequence[str], output: Format
         return
     width = max(len(field) for field in fields)
     for field in fields:
-        say(f"[bold]{field.replace('_', ' '):<{width}}[/bold]  {cell(value.get(field))}".rstrip())
+        label = field.replace("_", " ")
+        say(f"[bold]{label}[/bold]{' ' * (width - len(label) + 2)}{cell(value.get(field))}".rstrip())
 
 
 def end_of_output() -> None:

@@ -51,7 +51,8 @@ def demo(
 ) -> None:
     """Start a control plane, an agent and a PostgreSQL with sample data here, and say what to try."""
     require("fastapi", "demo")
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     try:
         with _running() as running:
             if once:

@@ -42,7 +42,14 @@ class Plane:
             )
 
     def wait(self, url: str) -> None:
-        """Raises StartError when it ends or does not answer in time."""
+        """Raises StartError when it ends or does not answer in time; it is stopped then."""
+        try:
+            self._wait(url)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _wait(self, url: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _answers(url):
             if self.process.poll() is not None:

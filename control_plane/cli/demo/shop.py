@@ -32,6 +32,13 @@ class Shop:
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         postgres.initialise(folder, self.bin, self.password)
         postgres.start(folder, self.bin, self.port)
+        try:
+            self._fill()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _fill(self) -> None:
         self.account_password = secrets.token_urlsafe(18)
         self.psql("postgres", self.password, "-c", f"CREATE DATABASE {DATABASE}", user=postgres.SUPERUSER)
         with resources.as_file(_FILES / "shop.sql") as script:

@@ -45,6 +45,8 @@ def test_a_path_to_something_missing_leads_to_its_nearest_parent(tmp_path: Path)
         ("- 1\n", "must be a mapping"),
         ("a: [1\n", "not valid YAML"),
         ("a: *x\n", "undefined alias"),
+        ('a: "\x01"\n', "unacceptable character"),
+        ("&r\na: 1\nb: *r\n", "inside what it names"),
     ],
 )
 def test_a_bad_file_is_refused_with_its_place(tmp_path: Path, text: str, says: str) -> None:
