@@ -5,8 +5,12 @@ keep it; it is the same for every order of policies and rules; no input raises. 
 evaluated, a deny or hold counts as fired and an allow does not.
 
 A rule that names tables (functions) and allows must match every candidate of every one of them, and there must be
-one; to hold or deny, one candidate is enough. `session` actions are allowed unless a rule denies them, or holds
-them by name. What is not understood is allowed only by a rule that names the action `unknown`.
+one; to hold or deny, one candidate is enough.
+
+An operation has the actions of all its parts, and `op.action` is the worst of them. A rule that denies or holds fires
+on any of them. Rules that allow must cover all of them, one rule or several together; people who are asked see the
+whole operation, so a hold also covers what is milder than what it names. `session` actions are allowed unless a rule
+denies them, or holds them by name. What is not understood has the action `unknown` too, whatever else it has.
 """
 
 from __future__ import annotations
@@ -20,11 +24,14 @@ from data_plane.gate.interface import Action, Decision, Effect, SessionFacts, Su
 from data_plane.policy import conditions
 from data_plane.policy.conditions import Facts, Truth
 from data_plane.policy.rules import CompiledPolicy, CompiledRule, selects
+from data_plane.policy.vocabulary import SEVERITY
 
 BUILT_IN_CONNECT = "builtin/connect"
 RELATION, FUNCTION = "relation", "function"  # kinds of resources that rules may name
 _STRICTNESS = (Effect.ALLOW, Effect.HOLD, Effect.DENY)
 _BUILT_IN_SESSION = Decision(Effect.ALLOW, ("builtin/session",))
+_NOT_UNDERSTOOD = frozenset({Action.UNKNOWN})
+_NEED_NO_RULE = frozenset({Action.SESSION})
 _UNMATCHED = Decision(Effect.DENY, (), "no rule allows this here")
 
 
@@ -73,7 +80,7 @@ class SessionPolicy:
         self.selected = bool(chosen)
         self._values = conditions.session_values(session, database)
         self._rules = tuple(sorted((rule for policy in chosen for rule in policy.rules), key=_name))
-        self._remembered: dict[tuple[Action, bool, tuple[str, ...]], tuple[_Candidates, ...]] = {}
+        self._remembered: dict[tuple[frozenset[Action], bool, tuple[str, ...]], tuple[_Candidates, ...]] = {}
         self.masks = _session_masks(chosen, Facts(self._values))
 
     def decide(self, subject: Subject) -> Decision:
@@ -95,17 +102,17 @@ class SessionPolicy:
         if fired := denies.fired(seen):
             return _merged(fired)
         allowed = allows.fired(seen)
+        left = _left(_actions(subject), allowed)
         if held := holds.fired(seen):
-            return _held(held, allowed)
-        if allowed:
-            return _merged(allowed)
-        if subject.action is Action.SESSION and subject.understood:
-            return _BUILT_IN_SESSION
-        return _UNMATCHED
+            graver = _graver(left, held, subject)
+            return _uncovered(graver) if graver else _held(held, allowed)
+        if left:
+            return _uncovered(left) if allowed else _UNMATCHED
+        return _merged(allowed) if allowed else _BUILT_IN_SESSION
 
     def _candidates(self, subject: Subject) -> tuple[_Candidates, ...]:
         """The rules that action and verbs do not rule out; few combinations occur, so they are remembered."""
-        key = (subject.action, subject.understood, subject.verbs)
+        key = (subject.actions, subject.understood, subject.verbs)
         found = self._remembered.get(key)
         if found is None:
             fitting = [rule for rule in self._rules if _may_fire(rule, subject)]
@@ -154,11 +161,30 @@ class _Seen:
 def _may_fire(rule: CompiledRule, subject: Subject) -> bool:
     if rule.verbs and rule.verbs.isdisjoint(subject.verbs):
         return False
-    if subject.understood:
-        return subject.action in rule.actions
-    if rule.effect is Effect.ALLOW:
-        return Action.UNKNOWN in rule.actions
-    return Action.UNKNOWN in rule.actions or subject.action in rule.actions
+    return not rule.actions.isdisjoint(_actions(subject))
+
+
+def _actions(subject: Subject) -> frozenset[Action]:
+    return subject.actions if subject.understood else subject.actions | _NOT_UNDERSTOOD
+
+
+def _left(actions: frozenset[Action], allowed: Iterable[CompiledRule]) -> frozenset[Action]:
+    """What no rule covers, of the actions that need one."""
+    left = actions - _NEED_NO_RULE
+    for rule in allowed:
+        left -= rule.actions
+    return left
+
+
+def _graver(left: frozenset[Action], held: Iterable[CompiledRule], subject: Subject) -> frozenset[Action]:
+    """Of what is left, what nobody is asked about: it is worse than all that the rules hold."""
+    asked = _actions(subject).intersection(action for rule in held for action in rule.actions)
+    worst = max(map(SEVERITY.index, asked))
+    return frozenset(action for action in left if SEVERITY.index(action) > worst)
+
+
+def _uncovered(left: frozenset[Action]) -> Decision:
+    return Decision(Effect.DENY, (), f"no rule allows all of this here: it is also {', '.join(sorted(left))}")
 
 
 def _fires(rule: CompiledRule, seen: _Seen) -> bool:

@@ -48,13 +48,15 @@ VERBS = _TRANSACTION | _words(
     "REASSIGN SECURITY VACUUM ANALYZE CLUSTER REINDEX CHECKPOINT IMPORT LOAD CALL DO EMPTY CONNECT"
 )
 
-# The action of an operation is the worst of its parts, so a verb says which action it has at least.
-_BY_SEVERITY = ("session", "read", "write", "ddl", "admin", "exec")
+SEVERITY = ("session", "connect", "read", "write", "ddl", "admin", "exec", "unknown")
+# An operation has the actions of all its parts. A verb says which is the mildest of them: a DELETE may read as well,
+# in a query that it holds, while a DROP holds nothing.
 _AT_LEAST: Mapping[str, frozenset[str]] = {
-    "write": _words("INSERT UPDATE DELETE MERGE TRUNCATE LOCK REFRESH NOTIFY"),
-    "ddl": _words("ALTER DROP COMMENT"),
-    "admin": _words("GRANT REVOKE REASSIGN SECURITY VACUUM ANALYZE CLUSTER REINDEX CHECKPOINT IMPORT LOAD"),
-    "exec": _words("DO CALL"),
+    "read": _words("INSERT UPDATE DELETE MERGE ALTER CALL"),
+    "write": _words("TRUNCATE LOCK REFRESH NOTIFY"),
+    "ddl": _words("DROP COMMENT GRANT REVOKE"),
+    "admin": _words("REASSIGN SECURITY VACUUM ANALYZE CLUSTER REINDEX CHECKPOINT IMPORT LOAD"),
+    "exec": _words("DO"),
 }
 
 
@@ -67,4 +69,4 @@ def possible(action: str, verb: str) -> bool:
     if verb in _TRANSACTION:
         return action == "session"
     least = next((least for least, verbs in _AT_LEAST.items() if verb in verbs), "session")
-    return _BY_SEVERITY.index(action) >= _BY_SEVERITY.index(least)
+    return SEVERITY.index(action) >= SEVERITY.index(least)

@@ -33,12 +33,15 @@ def subject(
     functions: tuple[str, ...] = (),
     understood: bool = True,
     problem: str = "",
+    also: tuple[str, ...] = (),
     **facts: Any,
 ) -> Subject:
-    """`tables`: a name, or the candidates when it may be one of several."""
+    """`tables`: a name, or the candidates when it may be one of several. `also`: more actions than the worst."""
     resources = [Resource("relation", (each,) if isinstance(each, str) else each, ("read",)) for each in tables]
     resources += [Resource("function", (each,), ("execute",)) for each in functions]
-    return Subject(Action(action), verbs or ("SELECT",), tuple(resources), facts, understood, problem)
+    return Subject(
+        Action(action), verbs or ("SELECT",), tuple(resources), facts, understood, problem, frozenset(map(Action, also))
+    )
 
 
 def policy_document(name: str = "p", rules: list[dict[str, Any]] | None = None, **spec: Any) -> dict[str, Any]:

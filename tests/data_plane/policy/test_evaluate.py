@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_plane.gate.interface import Effect
+from data_plane.gate.interface import Action, Effect
 from data_plane.policy import evaluate
 from data_plane.policy.evaluate import SessionPolicy, combined
 from data_plane.policy.rules import compile_policy
@@ -87,6 +88,55 @@ def test_an_action_that_is_claimed_for_something_not_understood_allows_nothing()
     puzzling = subject("read", "SELECT", understood=False)
     assert decider(allow(match=READS)).decide(puzzling).effect is Effect.DENY
     assert decider(deny(match=READS), allow(match={"action": "unknown"})).decide(puzzling).effect is Effect.DENY
+
+
+def test_a_milder_part_of_an_operation_is_held_and_denied_like_one_that_stands_alone() -> None:
+    """CREATE TEMP TABLE x AS WITH d AS (DELETE …) SELECT …, where temporary tables are free and writes are held."""
+    made = subject("ddl", "CREATE", "DELETE", "SELECT", also=("write", "read"), temporary=True)
+    free = allow("free", match=DDL, when="op.temporary")
+    reads = allow("reads", match=READS)
+    assert decider(free, reads, hold(match=WRITES)).decide(made).rules == ("p/hold",)
+    assert decider(free, reads, allow(match=WRITES), deny(match=WRITES)).decide(made).effect is Effect.DENY
+    assert decider(free, reads, hold(match={**WRITES, "verbs": ["DELETE"]})).decide(made).effect is Effect.HOLD
+
+
+def test_rules_that_allow_cover_every_action_alone_or_together() -> None:
+    both = subject("ddl", "CREATE", also=("write", "read"))
+    several = [allow("a", match=DDL, mask=["one"]), allow("b", match=WRITES, mask=["two"]), allow("c", match=READS)]
+    together = decider(*several).decide(both)
+    assert (together.effect, together.rules, together.masks) == (Effect.ALLOW, ("p/a", "p/b", "p/c"), ("one", "two"))
+    assert decider(allow(match={"action": ["ddl", "write", "read"]})).decide(both).effect is Effect.ALLOW
+    for missing, action in enumerate(("ddl", "write", "read")):
+        refused = decider(*(rule for index, rule in enumerate(several) if index != missing)).decide(both)
+        assert refused.effect is Effect.DENY
+        assert f"it is also {action}" in refused.message
+
+
+def test_people_are_not_asked_to_approve_what_is_worse_than_what_is_held() -> None:
+    worse = subject("admin", "DELETE", "SELECT", also=("write", "read"))
+    refused = decider(hold(match=WRITES), allow(match=READS)).decide(worse)
+    assert (refused.effect, "it is also admin" in refused.message) == (Effect.DENY, True)
+    assert decider(hold(match=WRITES), allow(match={"action": "admin"})).decide(worse).effect is Effect.HOLD
+    assert decider(hold(match={"action": "admin"})).decide(worse).effect is Effect.HOLD, "what is milder is seen too"
+
+
+def test_what_is_not_understood_needs_a_rule_for_what_else_it_is() -> None:
+    puzzling = subject("unknown", "DELETE", understood=False, also=("write",))
+    assert decider(allow(match={"action": "unknown"})).decide(puzzling).effect is Effect.DENY
+    assert decider(allow(match={"action": ["unknown", "write"]})).decide(puzzling).effect is Effect.ALLOW
+    assert decider(allow(match={"action": "unknown"}), hold(match=WRITES)).decide(puzzling).effect is Effect.HOLD
+
+
+def test_what_concerns_the_session_beside_something_else_needs_no_rule_and_can_be_denied() -> None:
+    beside = subject("read", "SELECT", "SET", also=("session",))
+    assert decider(allow(match=READS)).decide(beside).effect is Effect.ALLOW
+    assert decider(allow(match=READS), deny(match={"action": "session"})).decide(beside).effect is Effect.DENY
+
+
+def test_the_action_of_a_subject_is_among_its_actions() -> None:
+    assert subject("write").actions == {"write"}
+    changed = msgspec.structs.replace(subject("read"), action=Action.UNKNOWN, understood=False)
+    assert changed.actions == {"read", "unknown"}
 
 
 def test_session_actions_are_allowed_unless_denied_or_held_by_name() -> None:
@@ -192,10 +242,16 @@ matches = st.fixed_dictionaries(
     },
 )
 subjects = st.builds(
-    lambda action, verb, touched, facts, understood: subject(
-        action, verb, tables=tuple(touched), understood=understood and action != "unknown", **facts
+    lambda action, also, verb, touched, facts, understood: subject(
+        action,
+        verb,
+        tables=tuple(touched),
+        understood=understood and "unknown" not in (action, *also),
+        also=tuple(also),
+        **facts,
     ),
     actions,
+    st.lists(actions, max_size=2),
     st.sampled_from(["SELECT", "UPDATE"]),
     st.lists(st.one_of(tables, st.tuples(tables, tables)), max_size=2),
     st.fixed_dictionaries({}, optional={"has_where": st.booleans()}),
@@ -225,6 +281,25 @@ def test_adding_a_hold_never_lets_through_what_did_not_pass(rules: list[dict], w
     before = decider(*rules).decide(what).effect
     after = decider(*rules, hold("added", match=match, when=when)).decide(what).effect
     assert after is not Effect.ALLOW or before is Effect.ALLOW
+
+
+@given(rules(), subjects, actions, st.booleans())
+def test_one_more_action_never_widens(rules: list[dict], what, action: str, worst: bool) -> None:
+    more = msgspec.structs.replace(what, actions=what.actions | {Action(action)})
+    if worst and action == "unknown":
+        more = msgspec.structs.replace(more, action=Action.UNKNOWN, understood=False)
+    before, after = decider(*rules).decide(what), decider(*rules).decide(more)
+    assert after.effect is not Effect.ALLOW or before.effect is Effect.ALLOW
+    assert before.effect is not Effect.DENY or not before.rules or after.effect is Effect.DENY
+
+
+@given(rules(), subjects)
+def test_what_is_allowed_is_covered_and_nothing_in_it_is_held_or_denied(rules: list[dict], what) -> None:
+    """Each of its actions alone would not be refused by a rule either."""
+    if decider(*rules).decide(what).effect is Effect.ALLOW:
+        for action in what.actions:
+            alone = msgspec.structs.replace(what, action=action, actions=frozenset({action}))
+            assert decider(*rules).decide(alone).effect is Effect.ALLOW
 
 
 @given(rules(), subjects, st.randoms())

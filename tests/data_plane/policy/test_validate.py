@@ -59,6 +59,7 @@ def test_a_sensible_set_has_no_problems() -> None:
         (allow(match={"functions": ["pg_*[a]."]}), ".match.functions[0]", "is not schema.name"),
         (allow(match={"action": "read", "verbs": ["DROP"]}), ".match", "DROP never comes with action read"),
         (allow(match={"action": "ddl", "verbs": ["BEGIN"]}), ".match", "never comes with"),
+        (hold(match={"action": "ddl", "verbs": ["REINDEX"]}), ".match", "REINDEX never comes with action ddl"),
         (deny(match={"action": "connect", "tables": ["a.b"]}), ".match", "touches no table"),
         (deny(when="op.nope"), ".when", "line 1, column 3: unknown field 'op.nope'"),
         (deny(when="false"), ".when", "never true"),

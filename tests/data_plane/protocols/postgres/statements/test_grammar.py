@@ -9,7 +9,7 @@ from pglast import ast
 
 from data_plane.protocols.postgres.statements import walker
 from data_plane.protocols.postgres.statements.findings import Findings
-from data_plane.protocols.postgres.statements.table import NOT_A_STATEMENT, STATEMENTS, judge
+from data_plane.protocols.postgres.statements.table import NOT_A_STATEMENT, STATEMENTS, _nothing, judge
 from data_plane.protocols.postgres.statements.tree import inline_kind
 
 
@@ -38,6 +38,20 @@ ABSTRACT = frozenset(("Expr", "Node", "ValUnion"))
 @pytest.mark.parametrize("name", STATEMENT_NODES)
 def test_every_statement_of_the_grammar_is_in_the_table(name: str) -> None:
     assert (name in STATEMENTS) != (name in NOT_A_STATEMENT)
+
+
+CARRIED = words("Node* List* SelectStmt* GrantStmt* CreateStmt*")
+# Fields of these C types that hold no statement and no expression.
+OF_NAMES_AND_OPTIONS = {
+    ("ConstraintsSetStmt", "constraints"),
+    ("VariableShowStmt", "name"),
+}
+
+
+@pytest.mark.parametrize("name", sorted(name for name, entry in STATEMENTS.items() if entry.judge is _nothing))
+def test_what_may_carry_another_statement_is_looked_into(name: str) -> None:
+    fields = {(name, field) for field, info in NODES[name].__slots__.items() if info.c_type in CARRIED}
+    assert fields <= OF_NAMES_AND_OPTIONS
 
 
 @pytest.mark.parametrize("name", sorted(NODES.keys() - ABSTRACT - ANALYSED - READ_IN_PLACE - set(STATEMENT_NODES)))
