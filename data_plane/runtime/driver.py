@@ -203,7 +203,10 @@ class Driver:
         self.client.write(data)
 
     def to_target(self, permit: Permit) -> None:
-        self.control_to_target(permit.raw)
+        if self._delayed is None:
+            self.target.write(permit.raw)
+        else:
+            self._delayed.append(permit.raw)
 
     def control_to_target(self, data: bytes) -> None:
         if self._delayed is None:

@@ -46,7 +46,10 @@ class StatementClassifier:
         if found is not None:
             return found
         key = shape(text)
-        found = self._shapes.get(key) if key is not None else None
+        if key is not None:
+            found = self._shapes.younger.get(key) or self._shapes.get(key)
+            if found is not None and key != text:
+                return found  # and not by its text too: texts that differ in literals are many, and rarely the same
         if found is None:
             found = self._read(text, key)
         texts.put(text, found)
