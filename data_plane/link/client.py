@@ -31,7 +31,7 @@ class Pauses(msgspec.Struct, frozen=True):
     """Between two connections, in seconds; a random part of it is waited."""
 
     first: float = 0.25
-    longest: float = 15.0
+    longest: float = 5.0  # well below a lease, so that one heartbeat too many is not missed
 
 
 class Link:
