@@ -148,6 +148,8 @@ def _approvals(
         return "approved by its requester or their owner"
     for approver in approvers:
         known = identities.get(IdentityId(approver))
-        if known is not None and (known.kind != "person" or known.disabled):
+        if known is None:
+            return "approved by somebody who is not known here"
+        if known.kind != "person" or known.disabled:
             return f"approved by {known.name}, who may not approve"
     return ""

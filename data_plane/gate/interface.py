@@ -237,6 +237,9 @@ class Gate(Protocol):
         `number` counts the session's operations from 1; its Input has been recorded already.
         """
 
+    def ground(self) -> object:
+        """What judgements stand on: as long as this is the same object, what was judged would be judged alike."""
+
     def hold(self, operation: Operation, held: Held, raw: bytes, listener: HoldListener) -> Hold:
         """Asks people. `raw` is what the permit will carry."""
 

@@ -100,6 +100,9 @@ class PolicyGate:
 
     # ------------------------------------------------------------ judging
 
+    def ground(self) -> object:
+        return self._state.current
+
     def judge(self, number: int, subjects: Sequence[Subject], raw: bytes) -> Verdict:
         try:
             if self._state.current is not self._snapshot:

@@ -56,6 +56,9 @@ class FakeGate:
         self.executions: list[tuple[str, str]] = []
         self.holds: list[FakeHold] = []
 
+    def ground(self):
+        return self
+
     def judge(self, number, subjects, raw):
         if not self.rule(subjects):
             return Denied(Code.POLICY, "refused by the rule of the test")

@@ -14,10 +14,12 @@ from data_plane.gate.grants import Approver, Expected, GrantContents, Rejected, 
 from data_plane.gate.ports import SignedGrant
 from data_plane.identifiers import ApprovalId
 from data_plane.policy import signatures
+from data_plane.policy.snapshot import SnapshotIdentity
 from tests.data_plane.gate.worlds import IDENTITIES, KEY, KEYS, NOW, decode_grant, sign
 from tests.support.policies import session
 
 ADA = Approver("idn_ada", "ada", int(NOW * 1000), "console")
+EVE = SnapshotIdentity("idn_eve", "eve", "person", ("dba",))
 GOOD = GrantContents(
     deployment="dep", agent_instance="ins_1", session_id="ses_1", credential_id="crd_1", requester_id="idn_robot",
     target="orders", policy_version=3, digest=b"d" * 32, approval_id="apr_1", nonce=b"n" * 16,
@@ -27,7 +29,7 @@ EXPECTED = Expected("dep", "ins_1", session(), ApprovalId("apr_1"), b"d" * 32, F
 
 
 def check(grant: SignedGrant, *, expected: Expected = EXPECTED, now: float = NOW, keys: Any = None):
-    known = {identity.id: identity for identity in IDENTITIES}
+    known = {identity.id: identity for identity in (*IDENTITIES, EVE)}
     return verify(grant, expected, keys=keys or KEYS, identities=known, decode=decode_grant, now=now)
 
 
@@ -36,9 +38,9 @@ def changed(**fields: Any) -> SignedGrant:
 
 
 def test_a_good_grant_is_verified_with_its_nonce_and_the_names_of_those_who_approved() -> None:
-    twice = changed(approvals=(ADA, ADA, Approver("idn_bob", "bob", 0, "cli")))
+    twice = changed(approvals=(ADA, ADA, Approver("idn_eve", "eve", 0, "cli")))
     assert check(sign(GOOD)) == Verified(b"n" * 16, NOW + 300, ("ada",))
-    assert check(twice) == Verified(b"n" * 16, NOW + 300, ("ada", "bob"))
+    assert check(twice) == Verified(b"n" * 16, NOW + 300, ("ada", "eve"))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +65,7 @@ def test_a_good_grant_is_verified_with_its_nonce_and_the_names_of_those_who_appr
         ({"approvals": (Approver("", "ada", 0, ""),)}, "nobody approved"),
         ({"approvals": (ADA, Approver("idn_robot", "robot", 0, ""))}, "by its requester"),
         ({"approvals": (Approver("idn_owner", "owner", 0, ""),)}, "or their owner"),
+        ({"approvals": (ADA, Approver("idn_gone", "gone", 0, ""))}, "not known here"),
         ({"approvals": (Approver("idn_other", "x", 0, ""),)}, "who may not approve"),
     ],
 )

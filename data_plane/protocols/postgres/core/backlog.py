@@ -6,10 +6,11 @@ from collections import deque
 
 from data_plane.protocols.postgres.core.ports import Limits, Output
 from data_plane.protocols.postgres.framing import RemoteProtocolError
+from data_plane.protocols.postgres.messages import Terminate
 
 
 class Backlog:
-    __slots__ = ("_frames", "_limits", "_output", "_paused", "_size")
+    __slots__ = ("_frames", "_limits", "_output", "_paused", "_size", "says_goodbye")
 
     def __init__(self, limits: Limits, output: Output) -> None:
         self._limits = limits
@@ -17,6 +18,7 @@ class Backlog:
         self._frames: deque[bytes] = deque()
         self._size = 0
         self._paused = False
+        self.says_goodbye = False  # Terminate is among them
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -24,6 +26,7 @@ class Backlog:
     def add(self, frame: bytes) -> None:
         """Raises RemoteProtocolError when a client that was paused goes on without end."""
         self._frames.append(frame)
+        self.says_goodbye = self.says_goodbye or frame[0] == Terminate
         self._size += len(frame)
         if self._size > self._limits.backlog_bytes:
             if self._size > self._limits.backlog_bytes + 2 * self._limits.batch_bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from data_plane.gate.interface import Allowed, Held
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core.names import NameTables
@@ -13,12 +15,16 @@ from data_plane.protocols.postgres.interface import Classifier, Masking, Names
 class Context:
     """What planning reads of the session."""
 
-    __slots__ = ("catalogue", "classifier", "describes", "limits", "masking", "masks", "settings", "status", "tables")
+    __slots__ = (
+        "catalogue", "classifier", "describes", "failed", "ground", "limits", "masking", "masks", "settings", "status",
+        "tables",
+    )  # fmt: skip
 
     def __init__(
         self, classifier: Classifier, catalogue: Names, masking: Masking, masks: tuple[str, ...], limits: Limits,
-        settings: Settings,
+        settings: Settings, ground: Callable[[], object],
     ) -> None:  # fmt: skip
+        """`ground`: what judgements stand on at the moment; see `Gate.ground`."""
         self.classifier = classifier
         self.catalogue = catalogue
         self.masking = masking
@@ -27,6 +33,8 @@ class Context:
         self.settings = settings
         self.tables = NameTables()
         self.status = m.IDLE
+        self.failed = False  # the transaction, as far as it is answered: its next end only rolls back
+        self.ground = ground
         self.describes = self.masking.active or bool(masks)  # portals that the client does not describe
 
     @property

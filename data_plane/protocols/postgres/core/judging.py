@@ -120,6 +120,7 @@ class Judge:
 
     def plan_copies(self, unit: Unit, masks: tuple[str, ...]) -> Refusal | None:
         """How the results of COPY TO STDOUT in the unit are masked; a Refusal when they cannot be."""
+        self._context.describes = True  # there are masks: from here on rows need their descriptions
         for meaning in unit.meanings:
             statement = meaning.shown
             if statement is None or statement.copy is None or not statement.copy.to_client:

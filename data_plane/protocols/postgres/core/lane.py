@@ -108,7 +108,7 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
     unit.defined = _UNNAMED
     unit.bind, unit.types = data[:stop], prepared.parameter_types
-    portal = Portal(prepared, results)
+    portal = Portal(prepared, results, None)
     meaning = Meaning(statement, portal)
     unit.meanings = (meaning,)
     steps = unit.steps

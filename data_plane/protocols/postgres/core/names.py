@@ -49,14 +49,18 @@ class Prepared:
 
 class Portal:
     """A portal or cursor whose statement was allowed; `approved`: by people. `description`: the payload of the
-    target's RowDescription, empty when it said that there are no rows."""
+    target's RowDescription, empty when it said that there are no rows. `sources`: what its references meant when it
+    was bound, for the target keeps the columns of that. `ground`: what it was judged on, see `Gate.ground`."""
 
-    __slots__ = ("approved", "description", "formats", "holdable", "masks", "prepared")
+    __slots__ = ("approved", "description", "formats", "ground", "holdable", "masks", "prepared", "sources")
 
     def __init__(
-        self, prepared: Prepared, formats: Sequence[int], *, holdable: bool = False, masks: tuple[str, ...] = ()
-    ) -> None:
+        self, prepared: Prepared, formats: Sequence[int], ground: object, *, holdable: bool = False,
+        masks: tuple[str, ...] = (),
+    ) -> None:  # fmt: skip
         self.prepared = prepared
+        self.ground = ground
+        self.sources: Sequence[Prepared | Portal] = ()
         self.formats = formats
         self.holdable = holdable
         self.masks = masks
@@ -72,10 +76,10 @@ class Meaning:
     """What running a statement does, with what it names filled in, as it is known when it is judged.
 
     `shown` is the statement whose rows come back: that of the cursor or prepared statement, if it names one.
-    `portal` is set for an Execute.
+    `portal` is set for an Execute. `sources` are the very prepared statements and cursors that it names.
     """
 
-    __slots__ = ("copy", "effects", "masks", "named", "portal", "shown", "statement", "texts")
+    __slots__ = ("copy", "effects", "masks", "named", "portal", "shown", "sources", "statement", "texts")
 
     def __init__(self, statement: Statement | None, portal: Portal | None = None) -> None:
         self.statement = statement
@@ -85,6 +89,7 @@ class Meaning:
         self.named: tuple[Statement, ...] = ()  # judged along with it
         self.texts: tuple[bytes, ...] = ()  # of what it names
         self.masks: tuple[str, ...] = ()
+        self.sources: tuple[Prepared | Portal, ...] = ()
         self.copy: CopyPlan | None = None
 
 
@@ -148,8 +153,8 @@ class NameTables:
         else:
             self.portals.pop(name[1], None)
 
-    def apply(self, effect: SessionEffect, text: bytes, masks: tuple[str, ...]) -> None:
-        apply_effect(effect, self.statements, self.portals, text, masks)
+    def apply(self, effect: SessionEffect, text: bytes, ground: object, masks: tuple[str, ...]) -> None:
+        apply_effect(effect, self.statements, self.portals, text, ground, masks)
 
 
 def apply_effect(
@@ -157,13 +162,14 @@ def apply_effect(
     statements: dict[str, Prepared] | Layer[Prepared],
     portals: dict[str, Portal] | Layer[Portal],
     text: bytes,
+    ground: object,
     masks: tuple[str, ...] = (),
 ) -> None:
     match effect:
         case Prepares(name=name, statement=statement):
             statements[name] = Prepared(text, statement)
         case Declares(cursor=name, statement=statement, hold=hold):
-            portals[name] = Portal(Prepared(text, statement), (), holdable=hold, masks=masks)
+            portals[name] = Portal(Prepared(text, statement), (), ground, holdable=hold, masks=masks)
         case Deallocates(name=None):
             statements.clear()
         case Deallocates(name=str() as name):
@@ -193,9 +199,10 @@ def defines(effect: SessionEffect) -> Name | None:
 class View:
     """Names and settings as one unit would leave them. `relied`: the names whose meaning it took from the tables."""
 
-    __slots__ = ("_portals", "_settings", "_statements", "defined", "path", "relied")
+    __slots__ = ("_ground", "_portals", "_settings", "_statements", "defined", "path", "relied")
 
-    def __init__(self, tables: NameTables, settings: Settings) -> None:
+    def __init__(self, tables: NameTables, settings: Settings, ground: object) -> None:
+        self._ground = ground
         self._statements = Layer(tables.statements)
         self._portals = Layer(tables.portals)
         self._settings = settings
@@ -222,7 +229,7 @@ class View:
 
     def apply(self, effect: SessionEffect, text: bytes, tag: str) -> None:
         """What a statement of this unit would do, if it succeeds with such a command tag."""
-        apply_effect(effect, self._statements, self._portals, text)
+        apply_effect(effect, self._statements, self._portals, text, self._ground)
         if name := defines(effect):
             self.defined.add(name)
         self._settings = self._settings.copy()
@@ -258,12 +265,14 @@ class View:
         for reference in statement.references:
             if isinstance(reference, RunsPrepared):
                 prepared = self.statement(reference.name)
+                meaning.sources += (prepared,)
                 if prepared.statement is not None:
                     meaning.effects += prepared.statement.effects
                     meaning.named += (prepared.statement,)
             else:
                 portal = self.portal(reference.cursor, "cursor")
                 prepared = portal.prepared
+                meaning.sources += (portal,)
                 meaning.masks += portal.masks
             meaning.shown = prepared.statement
             meaning.texts += (prepared.text,)

@@ -82,6 +82,11 @@ class Outcomes:
             m.ErrorResponse: self._erred,
             m.ReadyForQuery: self._ready,
         }
+        self.asynchronous: Final[Mapping[int, Callable[[bytes, Unit | None], bytes | None]]] = {
+            m.NoticeResponse: self.notice,
+            m.ParameterStatus: self.parameter_status,
+            m.NotificationResponse: self._notification,
+        }
 
     def masked(self, unit: Unit) -> bool:
         return self._context.masked or bool(unit.masks)
@@ -157,10 +162,13 @@ class Outcomes:
         unit.place += 1
         unit.status = payload[:-1].decode("utf-8", "replace")
         self.plan, self.copying_in = None, False
+        if meaning.portal or meaning.sources:
+            _stand(meaning, unit)
         if meaning.effects:
+            self._context.failed = False  # nothing but its end is done in a failed transaction
             text = meaning.portal.prepared.text if meaning.portal else unit.texts[0]
             for effect in meaning.effects:
-                self._context.tables.apply(effect, text, unit.masks)
+                self._context.tables.apply(effect, text, unit.ground, unit.masks)
                 self._context.settings.apply(effect, unit.status)
                 self._note_written(effect)
         for statement in (meaning.statement, *meaning.named):
@@ -185,6 +193,7 @@ class Outcomes:
         return PASS
 
     def _suspended(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
+        _stand(self._meaning(unit), unit)
         unit.status = "suspended"
         return PASS
 
@@ -242,6 +251,7 @@ class Outcomes:
             raise RemoteProtocolError("fewer results than statements")
         context = self._context
         context.status = decode_ready_for_query(payload)
+        context.failed = context.status == m.FAILED_TRANSACTION
         if unit.ending is _BY_QUERY:
             context.tables.query_answered()
         if context.status == m.IDLE:
@@ -259,6 +269,13 @@ class Outcomes:
         masked = self._context.masking.message(payload, unit.masks if unit else ())
         return PASS if masked == payload else encode(m.NoticeResponse, masked)
 
+    def _notification(self, payload: bytes, unit: Unit | None) -> bytes | None:
+        """Whoever sent it may have put anything into it: with masks only the channel is told."""
+        if not self._context.describes and not (unit is not None and unit.masks):
+            return PASS
+        end = payload.find(0, 4)
+        return encode(m.NotificationResponse, payload[: end + 1] + bytes(1)) if end > 0 else b""
+
     def _note_written(self, effect: SessionEffect) -> None:
         if isinstance(effect, SetsParameter) and effect.value is not None and len(self._written) < _MOST_WRITTEN:
             self._written.add((effect.name, effect.value.casefold()))
@@ -273,6 +290,13 @@ class Outcomes:
             return PASS
         as_written = self._context.settings.is_initial(name, value) or (name.lower(), value.casefold()) in self._written
         return PASS if name in _TOLD_AS_WRITTEN and as_written else b""
+
+
+def _stand(meaning: Meaning, unit: Unit) -> None:
+    """What went on was judged on the ground of this unit, and need not be again while that holds."""
+    for portal in (meaning.portal, *meaning.sources) if meaning.sources else (meaning.portal,):
+        if isinstance(portal, Portal):
+            portal.ground = unit.ground
 
 
 def _of(kind: type[Kind], concern: Concern) -> Kind:

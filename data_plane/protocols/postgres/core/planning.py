@@ -68,6 +68,7 @@ def plan_query(frame: bytes, context: Context) -> Unit:
     if frame.find(0, HEADER) != len(frame) - 1:
         raise RemoteProtocolError("a query is one string that ends with its only zero byte")
     unit = Unit(frame, _BY_QUERY)
+    unit.ground = context.ground()
     text = frame[HEADER:-1]
     unit.texts = (text,)
     unit.operations = True
@@ -92,6 +93,7 @@ def plan_batch(batch: Batch, closing: bytes, context: Context) -> Unit:
     """`closing`: the Sync or Flush frame that ends it. Raises RemoteProtocolError for a malformed message."""
     ending = Ending.SYNC if closing[0] == m.Sync else Ending.FLUSH
     unit = Unit(b"", ending)
+    unit.ground = context.ground()
     if batch.overflowed:
         unit.operations, unit.refusal = True, refusals.BATCH_TOO_LARGE
         return unit
@@ -122,7 +124,8 @@ class _Planner:
     def __init__(self, unit: Unit, context: Context) -> None:
         self._unit = unit
         self._context = context
-        self._view = View(context.tables, context.settings)
+        self._view = View(context.tables, context.settings, unit.ground)
+        self._failed = context.failed  # so the first end of a transaction here only rolls back
         self._subjects: dict[Subject, None] = {}  # in order, each once
         self._prepared: dict[Prepared, None] = {}  # by this unit, and not bound by it yet
         self._texts: dict[bytes, None] = {}
@@ -141,6 +144,7 @@ class _Planner:
             for place, statement in enumerate(statements):
                 meaning = self._view.meaning(statement)
                 self._judged(statement, *meaning.named)
+                self._judge_again(*meaning.sources)
                 self._runs(meaning, unit.texts[0], last=place == len(statements) - 1)
         except UnknownNameError as unknown:
             unit.refusal = Refusal(unknown.sqlstate, str(unknown))
@@ -215,7 +219,7 @@ class _Planner:
         self._portals += 1
         if values:
             self._read_parameters(formats, values, prepared)
-        portal = Portal(prepared, results)
+        portal = Portal(prepared, results, unit.ground)
         view.bind(name, portal)
         unit.steps.append((_BIND, portal, name))
         statement = prepared.statement
@@ -223,7 +227,9 @@ class _Planner:
             self._subjects[EMPTY] = None
         elif statement.references:
             meaning = view.meaning(statement)
+            portal.sources = meaning.sources
             self._judged(statement, *meaning.named)
+            self._judge_again(*meaning.sources)
             self._texts.update(dict.fromkeys(meaning.texts))
         else:
             self._subjects[self._context.catalogue.resolve(statement.subject, view.path)] = None
@@ -239,12 +245,17 @@ class _Planner:
         if self._copies_in:
             raise RefusedError(refusals.COPY_NOT_LAST)
         statement = portal.prepared.statement
+        if portal.ground is not self._unit.ground:
+            self._judge_again(portal)
         if not self._subjects:
             self._subjects[CONTINUING] = None
             self._texts[portal.prepared.text] = None
         meaning = self._view.meaning(statement, portal)
-        if meaning.named:
+        if meaning.sources != portal.sources:
+            raise RefusedError(refusals.BOUND_BEFORE)
+        if meaning.sources:
             self._judged(*meaning.named)
+            self._judge_again(*meaning.sources)
         if self._context.describes and portal not in self._described and (not portal.described or meaning.named):
             self._inject_describe(name, portal)
         self._runs(meaning, portal.prepared.text, last=False)
@@ -276,6 +287,14 @@ class _Planner:
         for statement in statements:
             self._subjects[self._context.catalogue.resolve(statement.subject, self._view.path)] = None
 
+    def _judge_again(self, *sources: Prepared | Portal) -> None:
+        """Cursors and portals that were judged on another ground than what holds now."""
+        for source in sources:
+            if isinstance(source, Portal) and source.ground is not self._unit.ground:
+                self._texts[source.prepared.text] = None
+                if source.prepared.statement is not None:
+                    self._judged(source.prepared.statement)
+
     def _runs(self, meaning: Meaning, text: bytes, *, last: bool) -> None:
         """Lets the rest of the unit see what this statement would do. Raises RefusedError."""
         self._meanings.append(meaning)
@@ -301,10 +320,12 @@ class _Planner:
         for effect in effects:
             if isinstance(effect, Prepares):
                 self._prepared[Prepared(text, effect.statement)] = None
-            if isinstance(effect, EndsTransaction) and not last and self._context.settings.in_doubt:
+            ends, rolls_back = isinstance(effect, EndsTransaction), self._failed
+            if ends and not last and (self._context.settings.in_doubt or self._context.failed):
                 self._unit.alone = True  # whether it commits decides about what follows
-            tag = "ROLLBACK" if self._context.status == m.FAILED_TRANSACTION else ""
-            self._view.apply(effect, text, tag)
+            if ends or isinstance(effect, RollsBackTo):
+                self._failed = False
+            self._view.apply(effect, text, "ROLLBACK" if rolls_back else "")
 
     def _matters(self, effects: Sequence[SessionEffect]) -> bool:
         if self._context.settings.in_doubt:

@@ -88,6 +88,11 @@ BATCH_TOO_LARGE: Final = Refusal(
 TOO_MANY_NAMES: Final = Refusal(
     "54000", "too many prepared statements or portals", "Close those that are not used any more.", code=Code.LIMIT
 )
+BOUND_BEFORE: Final = Refusal(
+    "42501",
+    "what the portal names has been made anew since it was bound",
+    "Bind and describe it again.",
+)
 NAME_TOO_LONG: Final = Refusal("42622", "the name of a statement or portal has more than 63 bytes")
 NOT_UTF8: Final = Refusal("22021", "the text is not valid UTF-8", "Send text in UTF-8.", code=Code.NOT_UNDERSTOOD)
 SEVERAL_STATEMENTS: Final = Refusal(

@@ -160,12 +160,10 @@ class Relay:
         self._outcomes.dying = True
 
     def _asynchronous(self, type_: int, at: int, stop: int) -> None:
-        if type_ == m.NotificationResponse or self._pipeline.expected is Expected.ENDING:
+        if self._pipeline.expected is Expected.ENDING:
             return
-        payload = self._data[at + HEADER : stop]
-        unit, outcomes = self._pipeline.head, self._outcomes
-        notice = type_ == m.NoticeResponse
-        replacement = outcomes.notice(payload, unit) if notice else outcomes.parameter_status(payload, unit)
+        unit = self._pipeline.head
+        replacement = self._outcomes.asynchronous[type_](self._data[at + HEADER : stop], unit)
         if replacement is not None:
             self._replace(at, stop, replacement, unit)
 

@@ -7,7 +7,6 @@ the unit that caused it (`relay`, `outcomes`).
 
 Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of nothing but Describe
 and Close, poison statements, the data of a COPY that was allowed, and Terminate.
-
 It does not read a clock, log, or open anything; it does not authenticate (see `session` of the protocol).
 """
 
@@ -15,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Final
 
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Pending, SessionFacts, Verdict
@@ -58,7 +58,7 @@ class SessionCore:
         self._accounts = Accounts(gate, recorder)
         self._output = output
         self._limits = limits
-        self._context = Context(classifier, names, masking, masks, limits, Settings(parameters))
+        self._context = Context(classifier, names, masking, masks, limits, Settings(parameters), gate.ground)
         self._judge = Judge(facts, gate, recorder, self._context, new_operation_id)
         self._pipeline = Pipeline()
         self._outcomes = Outcomes(self._context)
@@ -261,10 +261,13 @@ class SessionCore:
         if len(self._pipeline):
             return
         self._to_hold = None
-        if self._pipeline.skipping:
+        if self._pipeline.skipping or self._backlog.says_goodbye:
             self._enter(Phase.READY)
             self._recorder.completed(unit.number, "skipped", 0, 0, 0)
-            self._skip(m.SYNC if unit.ending is Ending.SYNC else m.FLUSH)
+            if self._backlog.says_goodbye:
+                self._goodbye(b"")
+            else:
+                self._skip(m.SYNC if unit.ending is Ending.SYNC else m.FLUSH)
             return
         self._held = unit
         self._enter(Phase.HELD)
@@ -281,15 +284,9 @@ class SessionCore:
     def hold_decided(self, verdict: Allowed | Denied) -> None:
         if (unit := self._leave_hold("")) is None:
             return
-        try:
-            if isinstance(verdict, Allowed):
-                unit.permit = verdict.permit
-            self._ruled(unit, verdict)
-            self._resume()
-        except RecordingError as error:
-            self._unrecorded(error)
-        except RemoteProtocolError as error:
-            self._end("client-broke-protocol", _fatal(error.sqlstate, str(error)))
+        if isinstance(verdict, Allowed):
+            unit.permit = verdict.permit
+        self._advance(partial(self._ruled, unit, verdict))
 
     def cancel_requested(self) -> bool:
         """True: something runs at the target, which should be told. False: a hold was cancelled, or nothing runs."""
@@ -337,8 +334,11 @@ class SessionCore:
             return
         if self._phase is _READY and not self._outcomes.copying_in:
             return
+        self._advance(self._follow_copy)
+
+    def _advance(self, step: Callable[[], None]) -> None:
         try:
-            self._follow_copy()
+            step()
             self._resume()
         except RemoteProtocolError as error:
             self._end("client-broke-protocol", _fatal(error.sqlstate, str(error)))

@@ -12,6 +12,7 @@ A search path that cannot be read is the path of nothing: names without a schema
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -35,6 +36,9 @@ PINS: Final[Mapping[str, frozenset[str]]] = {
     "standard_conforming_strings": frozenset({"on", "true", "yes", "1", "t", "y"}),
 }
 _WITHOUT_MEANING: Final = frozenset({"application_name"})
+_SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
+_PLAIN_NAME: Final = re.compile(r"""[!#-+\--~]+""")  # of ASCII alone, without quotes or commas
+_LONGEST_NAME: Final = 63  # bytes; the server cuts a longer one
 _REPORTED: Final = ("client_encoding", "standard_conforming_strings", "DateStyle", "IntervalStyle", "TimeZone")
 
 
@@ -207,26 +211,28 @@ class Settings:
 def read_path(written: str, user: str) -> tuple[str, ...]:
     """The schemas of a search_path as SHOW prints it or SET gives it; () when it cannot be read."""
     schemas: list[str] = []
-    rest = written.strip()
+    rest = written.strip(_SPACE)
     while rest:
         read = _identifier(rest)
-        if read is None:
+        if read is None or len(read[0].encode("utf-8", "surrogateescape")) > _LONGEST_NAME:
             return ()
         name, rest = read
         schemas.append(user if name == "$user" else name)
-        rest = rest.lstrip()
-        if rest and (not rest.startswith(",") or not rest[1:].strip()):
+        rest = rest.lstrip(_SPACE)
+        if rest and (not rest.startswith(",") or not rest[1:].strip(_SPACE)):
             return ()
-        rest = rest[1:].lstrip()
+        rest = rest[1:].lstrip(_SPACE)
     return tuple(name for name in schemas if name)
 
 
 def _identifier(text: str) -> tuple[str, str] | None:
-    """The name at the beginning, and what follows it. Only double quotes quote here, as in the server's own reading."""
+    """The name at the beginning, and what follows it. Only double quotes quote here, as in the server's own reading.
+
+    What a server may fold or take for white space in another way, by its version or encoding, is not read."""
     if text[0] != '"':
         name = text.partition(",")[0]
-        plain = name.strip()
-        return (plain.lower(), text[len(name) :]) if plain and not set('" \t\n') & set(plain) else None
+        plain = name.strip(_SPACE)
+        return (plain.lower(), text[len(name) :]) if _PLAIN_NAME.fullmatch(plain) else None
     at, name = 1, ""
     while (end := text.find('"', at)) >= 0:
         name += text[at:end]

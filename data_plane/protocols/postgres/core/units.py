@@ -44,6 +44,7 @@ class Unit:
     operations = False  # False: nothing in it executes, so it needs no verdict
     subjects: Sequence[Subject] = ()
     gentle: Sequence[Subject] = ()  # in place of `subjects` if those are held only for what is prepared and not bound
+    ground: object = None  # what it is judged on, see `Gate.ground`
     relied: Collection[Name] = ()
     defined: Collection[Name] = ()
     barrier = False  # nothing may be judged before it is answered

@@ -65,6 +65,10 @@ class FakeGate:
         self.permitted: set[bytes] = set()
         self.masks = masks
         self.broken = False
+        self.snapshot = "the first"
+
+    def ground(self) -> object:
+        return self.snapshot
 
     def permit(self, raw: bytes) -> Permit:
         self.permitted.add(raw)

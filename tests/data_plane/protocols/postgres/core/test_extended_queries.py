@@ -228,7 +228,7 @@ def test_deallocating_forgets(session: Conversation) -> None:
     assert REFUSED in session.take_target()
 
 
-def test_a_portal_that_executes_a_name_is_judged_again_when_the_name_has_changed(session: Conversation) -> None:
+def test_a_portal_that_executes_a_name_is_refused_when_the_name_has_changed(session: Conversation) -> None:
     """Invariant 1."""
     prepare(session, "x", "select 1")
     session.client(QUERY("begin"))
@@ -239,8 +239,8 @@ def test_a_portal_that_executes_a_name_is_judged_again_when_the_name_has_changed
     session.target(CLOSED, PARSED, ready("T"))
     session.take_target()
     session.client(EXECUTE("c"), SYNC)
-    assert session.take_target() == []
-    assert session.core.held
+    assert session.take_target() == [REFUSED, "Sync"]
+    assert not session.core.held
 
 
 def test_a_suspended_portal_goes_on_under_its_verdict(session: Conversation) -> None:
