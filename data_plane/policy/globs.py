@@ -58,7 +58,7 @@ class Patterns:
     @property
     def keys(self) -> tuple[str, ...] | None:
         """Whole names, and `schema.` for a whole schema, when the patterns are nothing else: they can be looked up."""
-        if self._others or any(prefix.find(".") != len(prefix) - 1 for prefix in self._prefixes):
+        if self._others or any(not prefix or prefix.find(".") != len(prefix) - 1 for prefix in self._prefixes):
             return None
         return (*self._plain, *self._prefixes)
 

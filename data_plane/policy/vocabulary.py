@@ -16,7 +16,9 @@ FACTS: Mapping[str, FactValue] = {
     # PostgreSQL
     "command": "",  # the leading verb as written: SELECT, EXPLAIN, CREATE, …
     "object": "",  # what a CREATE, ALTER or DROP is about: table, view, function, role, …
-    "has_where": False,  # every UPDATE and DELETE in it names its rows; else: the query has a WHERE
+    # The WHERE of every UPDATE and DELETE in it names a column; else: the query has a WHERE. It finds a WHERE that was
+    # forgotten and not one that was written to match every row (id = id, true OR id = 1): hold those.
+    "has_where": False,
     "has_limit": False,
     "limit": -1,  # the constant of the outer LIMIT
     "returning": False,  # a change that gives rows back

@@ -51,6 +51,14 @@ def test_an_allowing_rule_must_match_every_candidate_of_every_table() -> None:
     assert rules.decide(subject(tables=("?.a",))).effect is Effect.DENY
 
 
+def test_a_star_matches_every_table() -> None:
+    one = subject(tables=("public.a",))
+    assert decider(allow(match={"tables": ["*"]})).decide(one).effect is Effect.ALLOW
+    assert decider(allow(), hold(match={"tables": ["*"]})).decide(one).effect is Effect.HOLD
+    assert decider(allow(), deny(match={"tables": ["hr.x", "*"]})).decide(one).effect is Effect.DENY
+    assert decider(allow(), deny(match={"tables": ["*"]})).decide(subject()).effect is Effect.ALLOW
+
+
 def test_an_allowing_rule_with_tables_says_nothing_about_operations_without_tables() -> None:
     rules = decider(allow(match={"tables": ["*"]}))
     assert rules.decide(subject("admin", "CREATE")).effect is Effect.DENY

@@ -27,6 +27,7 @@ INFORMATION_SCHEMA = names("functions_information_schema")
 REVEALING_NOTHING = names("functions_revealing_nothing")
 OPAQUE = names("functions_opaque")
 OPERATORS = names("operators")
+ADMINISTRATIVE_RELATIONS = names("relations_administrative")
 SETTINGS_WITH_MEANING = names("settings_with_meaning")
 SETTINGS_WITHOUT_MEANING = names("settings_without_meaning")
 

@@ -25,7 +25,9 @@ SEVERITY: dict[Action, int] = {
 FACTS: dict[str, FactValue] = {
     "command": "",  # the leading verb as written: SELECT, EXPLAIN, DECLARE, COPY, CREATE, …
     "object": "",  # what a CREATE, ALTER or DROP is about: table, view, function, role, …
-    "has_where": False,  # of UPDATE and DELETE: each one names rows by a column; else: the query has a WHERE
+    # Of UPDATE and DELETE: the WHERE of each one names a column, and of INSERT … ON CONFLICT UPDATE the conflict does;
+    # else: the query has a WHERE. It finds a forgotten WHERE, not one that was written to match all (id = id).
+    "has_where": False,
     "has_limit": False,
     "limit": -1,  # the constant of the outer LIMIT
     "returning": False,  # a change that gives rows back

@@ -103,8 +103,12 @@ def action_of(name: str, value: str | None) -> Action:
 
 
 def _demotes_the_catalogue(path: str) -> bool:
-    schemas = [schema.strip().strip("\"'").lower() for schema in path.split(",")]
-    return "pg_catalog" in schemas[1:] and schemas[0] != "pg_catalog"
+    """What may name it counts as naming it; that it stands first must be certain."""
+    first, *others = path.split(",")
+    if not any(schema.strip().strip("\"'").lower() == "pg_catalog" for schema in others):
+        return False
+    first = first.strip(" \t\n\r\f")
+    return first != '"pg_catalog"' and first.lower() != "pg_catalog"
 
 
 # ---------------------------------------------------------------------- set_config()

@@ -152,6 +152,8 @@ class Walker:
             schema, _, table = name.partition(".")
             if schema in SYSTEM_SCHEMAS or (schema == "?" and table.startswith("pg_")):
                 self.findings.act(Action.ADMIN)
+        elif fields.get("relname") in catalogue.ADMINISTRATIVE_RELATIONS:
+            self.findings.act(Action.ADMIN)  # in whichever schema: an extension may be in any
         return name
 
     def call(self, fields: Fields, access: str = EXECUTE) -> str | None:

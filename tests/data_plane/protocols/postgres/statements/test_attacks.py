@@ -148,6 +148,12 @@ AT_LEAST = [
     ("create trigger g before update on t execute function f()", "ddl"),
     ("alter table users add column x int generated always as (lo_unlink(1)) stored", "ddl"),
     ("insert into pg_largeobject values (1)", "admin"),
+    ("select query from pg_stat_activity", "admin"),
+    ("table pg_catalog.pg_stat_activity", "admin"),
+    ("select * from o join monitoring.pg_stat_statements using (id)", "admin"),
+    ("with x as (select * from pg_locks) select * from x", "admin"),
+    ("copy pg_stat_activity to stdout", "admin"),
+    ("create view v as select * from pg_shadow", "admin"),
     ("update pg_authid set rolsuper = true where rolname = 'x'", "admin"),
 ]  # fmt: skip
 

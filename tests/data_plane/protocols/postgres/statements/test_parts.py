@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from data_plane.protocols.postgres.statements.findings import SEVERITY
+from data_plane.protocols.postgres.statements.findings import SEVERITY, Findings
+from data_plane.protocols.postgres.statements.queries import with_clause
+from data_plane.protocols.postgres.statements.table import judge
+from data_plane.protocols.postgres.statements.walker import Scope, Walker
 from tests.data_plane.protocols.postgres.statements.reading import subject
 
 
@@ -88,3 +93,26 @@ def test_a_statement_has_the_actions_of_all_its_parts(text: str, actions: str) -
     judged = subject(text)
     assert judged.actions == set(actions.split())
     assert judged.action == max(judged.actions, key=SEVERITY.__getitem__)
+
+
+def test_each_common_table_expression_costs_the_same() -> None:
+    """Not as much as there are names in scope: that would take minutes here."""
+    names = [{"CommonTableExpr": {"ctename": f"a{number}"}} for number in range(100_000)]
+    walker = Walker(Findings(), judge)
+    started = time.process_time()
+    opened = walker.common.opened()
+    with_clause(walker, {"withClause": {"ctes": names}})
+    assert "a99999" in walker.common
+    walker.common.close(opened)
+    assert time.process_time() - started < 3
+    assert "a0" not in walker.common
+
+
+def test_a_name_that_is_hidden_twice_is_hidden_until_both_are_gone() -> None:
+    scope = Scope()
+    scope.add("a")
+    inner = scope.opened()
+    scope.add("a")
+    scope.add("b")
+    scope.close(inner)
+    assert ("a" in scope, "b" in scope) == (True, False)
