@@ -5,9 +5,9 @@ what it does and not by how it is spelled, over its whole tree; what it does not
 (`understood=False`), and the gate holds or denies it. It follows PROTOCOLS §2.3 to §2.7.
 
 It does not know what a name means (the catalogue resolves names), what a user's function, trigger, view, operator
-or cast does, or which rows are touched. A column reference `t.f` may call a function f(t) that somebody defined;
-without the catalogue that looks like a column. These limits are why the account at the target must not be able to
-do more than policy may ever allow (DESIGN §4, 9).
+or cast does, or which rows are touched. `x.f` may call a function f(x) that somebody defined: such names are told
+(`possible_functions`), and the catalogue says whether they are columns. These limits are why the account at the
+target must not be able to do more than policy may ever allow (DESIGN §4, 9).
 
 `classifier` caches and never raises; `reading` makes a `Statement` of one tree; `table` says how each statement of
 the grammar is judged, with `queries`, `schema`, `sessions`, `settings`, `copying` as its judges over the one
