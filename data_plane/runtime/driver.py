@@ -172,6 +172,7 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self.client, self.target = Leg(self, client), Leg(self, target)
         self.client.other, self.target.other = self.target, self.client
+        self.to_client: Callable[[bytes], None] = self.client.write  # of `Output`
         self._gate = gate
         self._farewell = farewell
         self._remind_seconds = remind_seconds
@@ -198,9 +199,6 @@ class Driver:
         self.client.open()
 
     # -------------------------------------------------------------- Output: called by the core
-
-    def to_client(self, data: bytes) -> None:
-        self.client.write(data)
 
     def to_target(self, permit: Permit) -> None:
         if self._delayed is None:

@@ -55,6 +55,11 @@ _STEPS_WITHOUT_DESCRIBE: Final = 3
 LARGEST: Final = 64 * 1024  # bytes of an answer; larger ones have rows that are worth the ordinary walk
 
 
+class PlainUnit(Unit):
+    operations = True
+    plain = True
+
+
 def plan_plain(data: bytes, context: Context) -> Unit | None:
     """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
     if (
@@ -80,8 +85,7 @@ def _plan_query(data: bytes, context: Context) -> Unit | None:
     statements = context.classifier.parse(text).statements
     if len(statements) != 1 or not _plain(statement := statements[0]):
         return None
-    unit = Unit(data, _BY_QUERY)
-    unit.operations = unit.plain = True
+    unit = PlainUnit(data, _BY_QUERY)
     unit.texts = (text,)
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
     unit.meanings = (Meaning(statement),)
@@ -102,8 +106,7 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
         return None
     if len(tables.statements) > most or len(tables.portals) >= most:
         return None
-    unit = Unit(data, _BY_SYNC)
-    unit.operations = unit.plain = True
+    unit = PlainUnit(data, _BY_SYNC)
     unit.texts = (prepared.text,)
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
     unit.defined = _UNNAMED
@@ -111,12 +114,8 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
     portal = Portal(prepared, results, None)
     meaning = Meaning(statement, portal)
     unit.meanings = (meaning,)
-    steps = unit.steps
-    steps.append((_BIND_STEP, portal, ""))
-    if describes:
-        steps.append((_DESCRIBE_STEP, portal, ""))
-    steps.append((_EXECUTE_STEP, meaning, ""))
-    steps.append(_READY_STEP)
+    bound, runs = (_BIND_STEP, portal, ""), (_EXECUTE_STEP, meaning, "")
+    unit.steps += (bound, (_DESCRIBE_STEP, portal, ""), runs, _READY_STEP) if describes else (bound, runs, _READY_STEP)
     return unit
 
 

@@ -35,7 +35,6 @@ Kind = TypeVar("Kind")
 PASS: Final = None  # the message goes on as it is
 _HARMLESS: Final = (Action.READ, Action.WRITE, Action.SESSION)
 _QUERY: Final = Expected.QUERY
-_READY: Final = Expected.READY
 _BY_QUERY: Final = Ending.QUERY
 _LAST_WORDS: Final = frozenset({"FATAL", "PANIC"})
 # Settings whose values are few, or names that exist: none can be made to hold data of a row.
@@ -177,14 +176,14 @@ class Outcomes:
                 self._context.catalogue.changed()
         return PASS
 
-    def plain_answered(self, tag: str, data: bytes, unit: Unit) -> None:
+    def plain_answered(self, data: bytes, unit: Unit) -> None:
         """The whole answer to a unit of the fast lane: what each of its messages would do."""
-        unit.place, unit.status = 1, tag
-        if unit.ending is not _BY_QUERY:
+        status = data[-1]
+        if status != m.IDLE and unit.ending is not _BY_QUERY:  # no unnamed portal outlives its transaction
             portal = _of(Portal, unit.steps[0][1])
             portal.description = description_in(data, unit)
             self._context.tables.portals[""] = portal
-        self._ready(data[-1:], _READY, unit)
+        self._at_rest(status, unit)
 
     def _emptied(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
         concern = unit.steps[0][1]
@@ -249,19 +248,23 @@ class Outcomes:
     def _ready(self, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
         if expected is _QUERY and unit.place < len(unit.meanings):
             raise RemoteProtocolError("fewer results than statements")
+        self._at_rest(decode_ready_for_query(payload), unit)
+        return PASS
+
+    def _at_rest(self, status: int, unit: Unit) -> None:
         context = self._context
-        context.status = decode_ready_for_query(payload)
-        context.failed = context.status == m.FAILED_TRANSACTION
+        context.status = status
+        context.failed = status == m.FAILED_TRANSACTION
         if unit.ending is _BY_QUERY:
             context.tables.query_answered()
-        if context.status == m.IDLE:
+        if status == m.IDLE:
             context.settings.transaction_ended(keeps=not self._failed)
-            context.tables.transaction_ended()
+            if context.tables.portals:
+                context.tables.transaction_ended()
             if self._schema_changed:
                 self._schema_changed = False
                 context.catalogue.changed()
         self._failed = False
-        return PASS
 
     # -------------------------------------------------------------- what comes at any time
 

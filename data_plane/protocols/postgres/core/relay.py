@@ -91,10 +91,10 @@ class Relay:
         rows, tag = found
         if rows > self._row_limit or not self._limits.recorded_bytes:
             return False
-        self._outcomes.plain_answered(tag, data, unit)
+        self._outcomes.plain_answered(data, unit)
         self._recorder.answered(unit.number, data, tag, rows)
         self._send(data)
-        self._pipeline.plain_answered()
+        self._pipeline.settle(unit)
         return True
 
     # -------------------------------------------------------------- walking

@@ -126,7 +126,7 @@ class Pipeline:
         for name in unit.defined:
             self._defined[name] = self._sequence
         self._units.append(unit)
-        if len(self._units) == 1:
+        if self.head is None:
             self._begin()
 
     def step_done(self) -> Unit | None:
@@ -136,12 +136,8 @@ class Pipeline:
         if unit.steps:
             self.expected = unit.steps[0][0]
             return None
-        self._settle(unit)
+        self.settle(unit)
         return unit
-
-    def plain_answered(self) -> None:
-        """All steps of the head at once (see `lane`)."""
-        self._settle(self._units[0])
 
     def skip_to_sync(self) -> list[Unit]:
         """After an error: drops what the target will not answer; returns the units that are over by it."""
@@ -153,7 +149,7 @@ class Pipeline:
                 unit.steps = deque((unit.steps[-1],))
                 self.expected = Expected.READY
                 return over
-            self._settle(unit)
+            self.settle(unit)
             over.append(unit)
         self.skipping = True
         return over
@@ -164,7 +160,8 @@ class Pipeline:
         while unit.steps and unit.steps[-1][0] is Expected.READY:
             unit.steps.pop()
 
-    def _settle(self, unit: Unit) -> None:
+    def settle(self, unit: Unit) -> None:
+        """The head is answered in full."""
         self._units.popleft()
         self.settled = unit.sequence
         if self._units:

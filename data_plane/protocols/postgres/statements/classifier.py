@@ -42,8 +42,7 @@ class StatementClassifier:
         found = texts.younger.get(text)
         if found is not None:
             return found
-        found = texts.get(text)
-        if found is not None:
+        if text in texts.older and (found := texts.get(text)) is not None:
             return found
         key = shape(text)
         if key is not None:
