@@ -55,6 +55,7 @@ class Findings:
 
     def __init__(self) -> None:
         self.actions: set[Action] = set()
+        self.calls = False  # a function that is harmless: a read where nothing else is
         self.verbs: dict[str, None] = {}
         self.resources: dict[tuple[str, str], dict[str, None]] = {}
         self.problem = ""
@@ -109,7 +110,7 @@ class Findings:
         if self.filters:
             facts["has_where"] = all(self.filters)
         resources = tuple(Resource(kind, (name,), tuple(access)) for (kind, name), access in self.resources.items())
-        actions = frozenset(self.actions or (Action.SESSION,))
+        actions = frozenset(self.actions or (Action.READ if self.calls else Action.SESSION,))
         worst = max(actions, key=SEVERITY.__getitem__)
         return Subject(worst, tuple(self.verbs), resources, facts, not self.problem, self.problem, actions)
 

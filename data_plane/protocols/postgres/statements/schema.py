@@ -76,6 +76,14 @@ def runs_now(walker: Walker, fields: Fields) -> None:
     _descend(walker, fields, now=True)
 
 
+def _of_rows_to_come(walker: Walker, fields: Fields, *without: str) -> None:
+    """Defaults and constraints run where rows are written, and that is judged as a write: nextval() is no more."""
+    actions = walker.findings.actions
+    before = actions & {Action.WRITE}
+    _descend(walker, fields, *without)
+    actions -= {Action.WRITE} - before
+
+
 def _descend(walker: Walker, fields: Fields, *without: str, now: bool = False) -> None:
     before = walker.access, walker.defining
     walker.access, walker.defining = DDL, not now
@@ -161,7 +169,7 @@ def rename(walker: Walker, fields: Fields) -> None:
 
 def create_table(walker: Walker, fields: Fields) -> None:
     creates(walker, fields.get("relation", {}))
-    _descend(walker, fields, "relation", "partbound")
+    _of_rows_to_come(walker, fields, "relation", "partbound")
     _descend(walker, {"partbound": fields.get("partbound", {})}, now=True)
 
 
@@ -194,7 +202,10 @@ def alter_table(walker: Walker, fields: Fields) -> None:
             walker.findings.act(Action.ADMIN)
         if command.get("behavior") == "DROP_CASCADE":
             walker.findings.facts["cascade"] = True
-        _descend(walker, command, now=command.get("subtype") not in FOR_LATER)
+        if command.get("subtype") in FOR_LATER:
+            _of_rows_to_come(walker, command)
+        else:
+            _descend(walker, command, now=True)
 
 
 def create_schema(walker: Walker, fields: Fields) -> None:

@@ -217,7 +217,9 @@ def _func_call(walker: Walker, fields: Fields) -> None:
     findings = walker.findings
     name = walker.call(fields)
     action = catalogue.FUNCTIONS.get(name) if name is not None else None
-    if action is not None:
+    if action is Action.READ:
+        findings.calls = True
+    elif action is not None:
         findings.act(action)
     elif name == catalogue.SET_CONFIG:
         findings.fail("not understood: set_config() here cannot be followed; use SET, or SELECT set_config() alone")

@@ -94,3 +94,20 @@ def test_every_other_parameter_is_administration(name: str) -> None:
 
 def test_the_lists_do_not_overlap() -> None:
     assert not catalogue.SETTINGS_WITH_MEANING & catalogue.SETTINGS_WITHOUT_MEANING
+
+
+@pytest.mark.parametrize(
+    ("path", "action"),
+    [
+        ("public, pg_catalog", "admin"),
+        ("public, PG_CATALOG", "admin"),
+        ('public, "pg_catalog"', "admin"),
+        ("pg_catalog, public, pg_catalog", "session"),
+        (' PG_Catalog , public, "pg_catalog"', "session"),
+        ("pg_catalog\u00a0, public, pg_catalog", "admin"),
+        ('"PG_CATALOG", public, pg_catalog', "admin"),
+        ("'pg_catalog', public, pg_catalog", "admin"),
+    ],
+)
+def test_a_path_on_which_the_catalogue_is_not_certainly_first_is_administration(path: str, action: str) -> None:
+    assert action_of("search_path", path) == action
