@@ -17,6 +17,7 @@ import msgspec
 
 from data_plane.gate.interface import Resource, Subject
 from data_plane.policy.model import ColumnMask, Strategy
+from data_plane.protocols.postgres.catalog_calls import HiddenCalls
 from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
 from data_plane.protocols.postgres.interface import Classifier, SearchPath
 from data_plane.protocols.postgres.protection import ByName, Protection, close
@@ -46,6 +47,7 @@ class Catalogue:
         self._sticky: dict[MaskedColumns, dict[int, dict[int, Strategy]]] = {}
         self._resolved: dict[SearchPath, dict[Subject, Subject]] = {}
         self._open: set[Subject] = set()  # answers with a name that is not known
+        self._calls = HiddenCalls(self.relations)
         self._announced: dict[str, str] = {}  # name: schema, of relations that are being made
 
     # ------------------------------------------------------------------ loading
@@ -62,13 +64,22 @@ class Catalogue:
             self._open = set()
         if data is not None or was_stale != self.stale:
             self.epoch += 1
+            self._doubt()
+        if not self.stale:
+            self._calls.may_be_new = False
 
     def changed(self) -> None:
         self.changes += 1
         if not self.stale:
             self.stale = True
             self.epoch += 1
+            self._doubt()
         self._wanted(True)
+
+    def _doubt(self) -> None:
+        """What names may call depends on whether the catalogue is stale, once functions were made here."""
+        if self._calls.may_be_new or not self.data.fingerprint:
+            self._resolved = {}
 
     # ------------------------------------------------------------------ what is protected
 
@@ -134,10 +145,13 @@ class Catalogue:
         )
         if resources != subject.resources:
             subject = msgspec.structs.replace(subject, resources=resources)
+        subject = self._calls.judged(subject, self.data, stale=self.stale)
         if any(
             candidate.startswith("?.") for item in resources if item.kind == "relation" for candidate in item.candidates
         ):
             self._open.add(subject)
+        if self._calls.noted(subject):
+            self._resolved = {}
         return subject
 
     def _candidates(self, resource: Resource, path: SearchPath, makes: tuple[bool, bool]) -> Resource:
@@ -163,13 +177,17 @@ class Catalogue:
     def _along(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:
         schemas = [self.data.user if schema in (_OWN_SCHEMA, "$user") else schema for schema in path.schemas]
         searched = schemas if "pg_catalog" in schemas else ["pg_catalog", *schemas]
-        home = next((schema for schema in schemas if schema in self.data.schemas), "")
-        found = next((f"{schema}.{name}" for schema in searched if self._by_name.relation(schema, name)), "")
+        closed = self.data.closed_schemas - {"pg_catalog"}
+        home = next((schema for schema in schemas if schema in self.data.schemas and schema not in closed), "")
+        everywhere = [schema for schema in searched if self._by_name.relation(schema, name)]
+        found = next((f"{schema}.{name}" for schema in everywhere if schema not in closed), "")
         if creates and home:
             self._announce(name, home)
             return [made for made in dict.fromkeys((f"{home}.{name}", found)) if made]
         if found:
-            return [found]
+            # Whether the session may use a schema can change before the catalogue is loaded again.
+            first = f"{everywhere[0]}.{name}"
+            return [found] if first == found else [found, first]
         announced = self._announced.get(name)
         return [f"{announced}.{name}" if announced in schemas else f"?.{name}"]
 

@@ -39,6 +39,10 @@ class CatalogData(msgspec.Struct, frozen=True):
     schemas: frozenset[str]
     builtin_functions: frozenset[str]  # names that came with the server, or immutable ones written in C
     user_functions: frozenset[str]  # names of all others: they may read anything
+    attribute_functions: frozenset[str] = frozenset()  # those of them that `x.name` may call
+    types: frozenset[str] = frozenset()  # names of all types that somebody made
+    coded_types: frozenset[str] = frozenset()  # those of them whose values are made by somebody's code
+    closed_schemas: frozenset[str] = frozenset()  # that the agent's user may not use: not searched for names
 
 
 NOTHING = CatalogData(

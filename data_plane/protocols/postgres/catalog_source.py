@@ -27,7 +27,11 @@ select concat_ws('/',
   (select concat(count(*), ':', sum((inhrelid::bigint << 8) # xmin::text::bigint)) from pg_inherits),
   (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_rewrite),
   (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_proc),
-  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_namespace))
+  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_namespace),
+  (select concat(count(*), ':', sum(oid::bigint)) from pg_namespace where has_schema_privilege(oid, 'USAGE')),
+  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_type where oid >= 16384),
+  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_constraint where contypid <> 0),
+  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_cast where oid >= 16384))
 """
 _RELATIONS: Final = """
 select c.oid, n.nspname, c.relname, c.relkind::text as relkind, c.relpersistence = 't' as temporary,
@@ -63,6 +67,30 @@ _FUNCTIONS: Final = """
 select distinct proname, oid < 16384 and pronamespace = 'pg_catalog'::regnamespace
   or provolatile = 'i' and prolang in (12, 13) as builtin
 from pg_proc p where oid >= 16384 or pronamespace = 'pg_catalog'::regnamespace
+"""
+# Functions that `x.name` may mean: those that one argument is enough for.
+_ATTRIBUTES: Final = """
+select distinct proname from pg_proc
+where (oid >= 16384 or pronamespace <> 'pg_catalog'::regnamespace) and not (provolatile = 'i' and prolang in (12, 13))
+  and pronargs > 0 and pronargs - pronargdefaults <= 1
+"""
+# Types whose values somebody's code makes: domains that check, input and output by functions of users, casts. And what
+# is made of those.
+_CODED_TYPES: Final = """
+with recursive coded as (
+  select t.oid from pg_type t
+  where t.oid >= 16384 and (
+    exists (select from pg_constraint c where c.contypid = t.oid and c.contype = 'c')
+    or exists (
+      select from pg_proc f
+      where f.oid >= 16384 and not (f.provolatile = 'i' and f.prolang in (12, 13))
+        and (f.oid = t.typinput or f.oid in (select c.castfunc from pg_cast c where c.casttarget = t.oid))))
+  union
+  select made.oid from coded join pg_type made on made.oid >= 16384 and (
+    made.typbasetype = coded.oid or made.typelem = coded.oid
+    or exists (select from pg_attribute a where a.attrelid = made.typrelid and a.atttypid = coded.oid and a.attnum > 0)
+    or exists (select from pg_range r where r.rngtypid = made.oid and r.rngsubtype = coded.oid)))
+select distinct t.typname from coded join pg_type t using (oid)
 """
 
 
@@ -132,10 +160,20 @@ async def _read(connection: asyncpg.Connection[Any], fingerprint: str) -> Catalo
         views=await _views(connection),
         inherits=tuple(map(tuple, await connection.fetch("select inhparent, inhrelid from pg_inherits"))),
         generated=tuple(map(tuple, await connection.fetch(_GENERATED))),
-        schemas=frozenset(row[0] for row in await connection.fetch("select nspname from pg_namespace")),
+        schemas=await _names(connection, "select nspname from pg_namespace"),
+        closed_schemas=await _names(
+            connection, "select nspname from pg_namespace where not has_schema_privilege(oid, 'USAGE')"
+        ),
         builtin_functions=frozenset(row["proname"] for row in functions if row["builtin"]),
         user_functions=frozenset(row["proname"] for row in functions if not row["builtin"]),
+        attribute_functions=await _names(connection, _ATTRIBUTES),
+        types=await _names(connection, "select typname from pg_type where oid >= 16384"),
+        coded_types=await _names(connection, _CODED_TYPES),
     )
+
+
+async def _names(connection: asyncpg.Connection[Any], query: str) -> frozenset[str]:
+    return frozenset(row[0] for row in await connection.fetch(query))
 
 
 async def _relations(connection: asyncpg.Connection[Any]) -> dict[int, Relation]:

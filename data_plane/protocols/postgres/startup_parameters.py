@@ -1,6 +1,7 @@
 """Which settings a client may bring along in its StartupMessage, also inside `options`. Pure.
 
-Everything that is not listed is refused: a setting can change what later statements mean. `options` is read as the
+Everything that is not listed is refused: a setting can change what later statements mean. So are values that SET may
+give only with leave: nobody could be asked here. `options` is read as the
 server reads it (`-c name=value`, `-cname=value`, `--name=value`, backslash escapes) and never passed on as text.
 Follows "StartupMessage" (55.7) and `pg_split_opts`, `process_postgres_switches` of the server.
 """
@@ -10,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from data_plane.gate.interface import Action
 from data_plane.protocols.postgres.framing import RemoteProtocolError
+from data_plane.protocols.postgres.statements.settings import action_of
 
 ALLOWED: Final = frozenset(
     {
@@ -52,6 +55,9 @@ def settings(parameters: Mapping[str, str]) -> dict[str, str]:
             raise RemoteProtocolError(
                 f'startup parameter "{name}" is not allowed; allowed are {", ".join(sorted(ALLOWED))}', REFUSED
             )
+    for name, value in wanted.items():
+        if name in ALLOWED and action_of(name, value) is not Action.SESSION:
+            raise RemoteProtocolError(f'startup parameter "{name}" may not be "{value}" here', REFUSED)
     strings = wanted.get("standard_conforming_strings", "on").lower()
     if strings not in ("on", "true", "yes", "1"):
         raise RemoteProtocolError("standard_conforming_strings must stay on", REFUSED)
