@@ -45,7 +45,7 @@ async def test_rows_audit_and_news_happen_together(units: Units, control_plane: 
 
 async def test_a_failure_undoes_all_of_them(units: Units, control_plane: ControlPlane):
     async with control_plane.events.subscribe("thing") as told:
-        with pytest.raises(RuntimeError):  # noqa: PT012 - the block is what is undone
+        with pytest.raises(RuntimeError):
             async with units() as uow:
                 uow.session.add(row(uow, "a"))
                 uow.audit(EVENT)
@@ -63,7 +63,7 @@ async def test_a_last_check_undoes_everything(units: Units):
     async def refuse(_uow: UnitOfWork) -> None:
         raise RuntimeError("not like this")
 
-    with pytest.raises(RuntimeError, match="not like this"):  # noqa: PT012 - the block is what is undone
+    with pytest.raises(RuntimeError, match="not like this"):
         async with units() as uow:
             uow.session.add(row(uow, "a"))
             uow.check_last(refuse)
