@@ -198,6 +198,31 @@ def test_the_first_masks_of_a_verdict_hold_for_the_unit_that_brought_them(lane: 
     assert lane[-2:] == [True, False]
 
 
+# ------------------------------------------------------------------ answers
+
+
+def test_an_answer_that_is_no_description_ends_the_session_where_one_was_asked_for() -> None:
+    session = prepared()
+    session.client(BOUND_ONE + c.DESCRIBE(b"P", "") + RUN)
+    session.target(c.BOUND + c.PARSED + c.COMPLETE("SELECT 0") + c.ready())
+    assert session.ended == "target-broke-protocol"
+
+
+def test_an_answer_that_began_before_does_not_begin_again() -> None:
+    session = prepared()
+    session.client(BOUND_ONE + RUN)
+    session.target(c.BOUND)
+    session.target(c.BOUND + c.COMPLETE("SELECT 0") + c.ready())
+    assert session.ended == "target-broke-protocol"
+
+
+def test_no_more_rows_are_recorded_than_the_target_allows() -> None:
+    session = prepared(row_limit=1)
+    session.client(c.QUERY("select 1"))
+    session.target(RESULT + c.ready())
+    assert session.recorder.of("completed")[-1][2:] == (2, 1)
+
+
 # ------------------------------------------------------------------ equality
 
 
