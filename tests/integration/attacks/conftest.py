@@ -1,0 +1,100 @@
+"""One stack: `held` holds writes and masks customers, `shut` allows nothing, `paths` goes by the names of tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+
+import asyncpg
+import pytest
+
+from tests.integration.attacks.wire import Client, connected
+from tests.support.postgres import PostgresServer
+from tests.support.stack import Stack, document, policy, running_stack, target
+
+ACCOUNT = ("attacked", "attacked-password")
+FILL = "INSERT INTO public.orders SELECT i, 'kept' FROM generate_series(1, 9) i"
+SCHEMA = (
+    "CREATE TABLE orders (id integer PRIMARY KEY, note text)",
+    "CREATE TABLE customers (id integer PRIMARY KEY, name text, email text)",
+    "INSERT INTO customers VALUES (1, 'Ada', 'ada@canary.example')",
+    (
+        "CREATE FUNCTION zap(i integer) RETURNS integer LANGUAGE plpgsql AS "
+        "$$BEGIN DELETE FROM public.orders WHERE id = i; RETURN i; END$$"
+    ),
+    "CREATE FUNCTION upper(t text) RETURNS text LANGUAGE plpgsql AS $$BEGIN DELETE FROM public.orders; RETURN t; END$$",
+    "CREATE SCHEMA mine",
+    "CREATE TABLE mine.orders (id integer)",
+    "CREATE SCHEMA hidden",
+    "CREATE TABLE hidden.orders (id integer)",
+    "GRANT ALL ON ALL TABLES IN SCHEMA public, mine, hidden TO attacked",
+    "GRANT USAGE ON SCHEMA public, mine TO attacked",
+)
+SOON = {"wait": "1s", "in_transaction": "1s"}
+READS = {"name": "reads", "match": {"action": "read"}, "effect": "allow"}
+TEMPORARY = {"name": "temporary", "match": {"action": "ddl"}, "when": "op.temporary", "effect": "allow"}
+WRITES = {"name": "writes", "match": {"action": "write"}, "effect": "hold", "approval": "dba", "hold": SOON}
+MASKED = {"name": "masked", "match": {"tables": ["public.customers"]}, "mask": ["pii"]}
+FREE = {
+    "name": "free",
+    "match": {"action": "write", "tables": ["mine.*", "hidden.*", "pg_temp.*"]},
+    "effect": "allow",
+}
+DROPS = {"name": "drops", "match": {"action": "ddl", "tables": ["pg_temp.*"]}, "effect": "allow"}
+GUARDED = {**WRITES, "match": {"action": "write", "tables": ["public.*"]}}
+POLICIES = {
+    "held": (READS, WRITES, TEMPORARY, MASKED),
+    "shut": ({"name": "nothing", "match": {"tables": ["public.nothing"], "action": "read"}, "effect": "allow"},),
+    "paths": (READS, FREE, DROPS, GUARDED, TEMPORARY),
+}
+MASK = document("Mask", "pii", columns=[{"column": "public.customers.email"}])
+
+Connect = Callable[..., AbstractContextManager[Client]]
+Ask = Callable[[str, str], object]
+
+
+@pytest.fixture(scope="session")
+def attacked(postgres: PostgresServer) -> Iterator[Stack]:
+    user, password = ACCOUNT
+    postgres.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'")
+    for name in POLICIES:
+        postgres.execute(f"CREATE DATABASE {name}")
+        postgres.execute(f"GRANT TEMPORARY ON DATABASE {name} TO {user}", *SCHEMA, database=name)
+    documents = [MASK]
+    for name, rules in POLICIES.items():
+        documents += [target(name, postgres, name), policy(name, name, *rules)]
+    with running_stack(postgres, documents, dict.fromkeys(POLICIES, ACCOUNT)) as running:
+        yield running
+
+
+@pytest.fixture
+def connect(attacked: Stack) -> Connect:
+    """A raw client of a target."""
+
+    def connect(name: str, **settings: str) -> AbstractContextManager[Client]:
+        return connected(attacked.port(name), attacked.token, name, **settings)
+
+    return connect
+
+
+@pytest.fixture(autouse=True)
+def all_orders_there(postgres: PostgresServer, attacked: Stack) -> None:
+    """Each attack finds all rows, whatever the one before it did."""
+    del attacked
+    for name in POLICIES:
+        postgres.execute("DELETE FROM public.orders", FILL, database=name)
+
+
+@pytest.fixture
+async def rows_of(postgres: PostgresServer, attacked: Stack) -> Callable[..., object]:
+    """Asks the server itself, as its superuser."""
+    del attacked
+
+    async def ask(name: str, sql: str) -> object:
+        connection = await asyncpg.connect(postgres.url(name))
+        try:
+            return await connection.fetchval(sql)
+        finally:
+            await connection.close()
+
+    return ask
