@@ -42,9 +42,7 @@ def upgrade() -> None:
         sa.Column("issued_at", UtcDateTime(timezone=True), nullable=False),
         sa.Column("expires_at", UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("serial", name="pk_agent_certificates"),
-        sa.ForeignKeyConstraint(
-            ["agent_id"], ["agents.id"], name="fk_agent_certificates_agent_id", ondelete="CASCADE"
-        ),
+        sa.ForeignKeyConstraint(["agent_id"], ["agents.id"], name="fk_agent_certificates_agent_id", ondelete="CASCADE"),
     )
     op.create_index("ix_agent_certificates_agent_id", "agent_certificates", ["agent_id"])
     _create_instances()
