@@ -60,8 +60,8 @@ def policy(name: str, *rules: Mapping[str, Any], **spec: Any) -> dict[str, Any]:
 
 
 def documents(server: PostgresServer, name: str, *rules: Mapping[str, Any], **spec: Any) -> list[dict[str, Any]]:
-    """A target in a database of its own, which is made, with its policy."""
-    server.execute(f"CREATE DATABASE {name}")
+    """A target in a database of its own, which is made, with its policy. A package's fixtures may be made again."""
+    server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}")
     server.execute(SCHEMA, database=name)
     return [target(name, server, name, **spec), policy(name, *(rules or RULES))]
 
