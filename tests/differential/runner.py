@@ -29,11 +29,12 @@ def run_file(psql: Path, endpoint: PsqlEndpoint, regress: Path, name: str, build
         "PG_LIBDIR": str(build), "PG_DLSUFFIX": ".so", "PGSSLMODE": "disable", "LC_MESSAGES": "C",
         "PGOPTIONS": "-c intervalstyle=postgres_verbose", "PGAPPNAME": f"pg_regress/{name}",
     }  # fmt: skip
-    done = subprocess.run(
-        [psql, "-X", "-a", "-q", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on"],
-        stdin=(regress / "sql" / f"{name}.sql").open("rb"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        env=environment, check=False, timeout=300,
-    )  # fmt: skip
+    command = [psql, "-X", "-a", "-q", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on"]
+    with (regress / "sql" / f"{name}.sql").open("rb") as statements:
+        done = subprocess.run(
+            command, stdin=statements, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment,
+            check=False, timeout=300,
+        )  # fmt: skip
     return done.stdout.decode(errors="replace")
 
 
