@@ -23,6 +23,7 @@ from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane, StartEr
 from control_plane.cli.demo.story import Story, StoryError
 from control_plane.cli.output import cell, console, warn
 from control_plane.cli.processes import require
+from control_plane.cli.yaml_documents import dump_documents
 
 
 class Demo:
@@ -34,6 +35,10 @@ class Demo:
         self.reviewer = control.sign_in(shop.REVIEWER, self.reviewer_password)
         self.profile_file = folder / "profile.json"
         save_profile_to(self.profile_file, self.reviewer)
+        self.admin_profile_file = folder / "admin-profile.json"
+        save_profile_to(self.admin_profile_file, control.sign_in())
+        self.documents_file = folder / "shop.yaml"
+        self.documents_file.write_text(dump_documents(shop.demo_documents(target.port)), encoding="utf-8")
         self.token = control.machine_token(shop.BOT, [shop.TARGET])
 
     @property
@@ -105,6 +110,8 @@ def _invite(running: Demo) -> None:
         "database": shop.DATABASE,
         "link": running.console_link(),
         "profile": running.profile_file,
+        "admin_profile": running.admin_profile_file,
+        "documents": running.documents_file,
         "cli": Path(sys.argv[0]).resolve(),
         "reviewer_password": running.reviewer_password,
         "folder": running.folder,
