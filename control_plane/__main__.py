@@ -7,8 +7,10 @@ ASSENTRY_ADMIN_PASSWORD_FILE); run again it changes nothing. `serve` ends cleanl
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 
 import uvicorn
 from pydantic import ValidationError
@@ -17,6 +19,7 @@ from control_plane.app import create_app
 from control_plane.assembly import ControlPlane
 from control_plane.config import Settings
 from control_plane.kit.logs import configure_logs
+from control_plane.kit.starting import StartError, bind
 
 _USAGE = "usage: python -m control_plane serve|init"
 _DRAIN_SECONDS = 10
@@ -35,16 +38,21 @@ def main(arguments: Sequence[str]) -> int:
     configure_logs(settings.log_level)
     try:
         return commands[arguments[0]](settings)
+    except StartError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     except OSError as error:
-        sys.stderr.write(f"the control plane cannot start: {error}\n")
+        where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        sys.stderr.write(f"the control plane cannot start: {where}\n")
         return 1
 
 
 def serve(settings: Settings) -> int:
+    sockets = bind("ASSENTRY_HTTP_ADDRESS", settings.http.host, settings.http.port)
+    app = create_app(ControlPlane(settings))
     config = uvicorn.Config(
-        create_app(ControlPlane(settings)),
-        host=settings.http.host,
-        port=settings.http.port,
+        app,
+        lifespan="off",  # _Server has it in hand
         log_config=None,
         access_log=False,
         server_header=False,
@@ -52,9 +60,25 @@ def serve(settings: Settings) -> int:
         h11_max_incomplete_event_size=64 * 1024,
         limit_concurrency=1000,
     )
-    server = uvicorn.Server(config)
-    server.run()
+    server = _Server(config, app.router.lifespan_context(app))
+    server.run(sockets)
     return 0 if server.started else 1
+
+
+class _Server(uvicorn.Server):
+    """Enters the application's life itself: uvicorn would log what fails in it as a traceback and hide the error."""
+
+    def __init__(self, config: uvicorn.Config, life: AbstractAsyncContextManager[object]) -> None:
+        super().__init__(config)
+        self._life = life
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._life.__aenter__()
+        await super().startup(sockets)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        await self._life.__aexit__(None, None, None)
 
 
 def init(settings: Settings) -> int:

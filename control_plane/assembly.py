@@ -190,7 +190,8 @@ class ControlPlane:
     # -------------------------------------------------------------- life
 
     async def prepare(self) -> None:
-        """The schema only: what a command needs that serves nothing."""
+        """The schema only: what a command needs that serves nothing. Raises StartError without a database."""
+        await self.database.reach()
         await migrate(self.database)
 
     async def open(self) -> None:

@@ -24,7 +24,7 @@ from data_plane.link import enrolment
 from data_plane.link.enrolment import EnrolmentError
 from data_plane.link.files import private_directory
 from data_plane.link.identity import Identity, IdentityStore
-from data_plane.runtime.workers import Workers
+from data_plane.runtime.workers import CANNOT_START, Workers
 
 log = structlog.get_logger(__name__)
 
@@ -41,14 +41,16 @@ def main() -> int:
         config = configuration.load(arguments.config)
         _configure_logs(config.settings.log_level)
         gc.set_threshold(_COLLECT_AFTER)
-        uvloop.run(_run(config, arguments.worker))
-    except (ConfigError, EnrolmentError) as error:
+        return uvloop.run(_run(config, arguments.worker))
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return CANNOT_START
+    except EnrolmentError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    return 0
 
 
-async def _run(config: Config, worker: int | None) -> None:
+async def _run(config: Config, worker: int | None) -> int:
     store = IdentityStore(private_directory(config.state))
     identity = store.load() or await _enrol(config, store)
     store.write_pem_files(identity)
@@ -57,13 +59,13 @@ async def _run(config: Config, worker: int | None) -> None:
         _on_signals(stop)
         command = [sys.executable, "-m", "data_plane", "--config", str(config.file), "--worker"]
         patience = config.settings.drain_seconds + 20
-        await Workers(config.settings.workers, lambda index: [*command, str(index)], patience).run(stop)
-        return
+        return await Workers(config.settings.workers, lambda index: [*command, str(index)], patience).run(stop)
     process = Worker(config, worker or 0, store, identity)
     _on_signals(process.agent.stop)
     if worker is not None:
         _on_orphaned(process.agent.stop)
     await process.run()
+    return 0
 
 
 async def _enrol(config: Config, store: IdentityStore) -> Identity:

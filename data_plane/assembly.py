@@ -17,7 +17,7 @@ from importlib import metadata
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from data_plane.config import Config, ConfigError
+from data_plane.config import Address, Config, ConfigError
 from data_plane.credentials.local import LocalCredential
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.gate.services import GateServices
@@ -39,6 +39,7 @@ from data_plane.policy.model import MaskSpec
 from data_plane.policy.snapshot import PolicyState
 from data_plane.protocols.interface import ALPN, Endpoint, Process, ProtocolService
 from data_plane.protocols.registry import PROTOCOLS
+from data_plane.recording import salvage
 from data_plane.recording.shelf import Shelf
 from data_plane.recording.spool import Spool
 from data_plane.recording.upload import Uploader
@@ -115,7 +116,8 @@ class Worker:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
         self._shelf = Shelf(self._folder / "spool", self._config.settings.spool_bytes)
         self._shelf.recover()
-        self._uploader = Uploader(self._shelf, self._recording_broken)
+        salvage.report_left(self._shelf, self._journal)
+        self._uploader = Uploader(self._shelf, self._recording_broken, self._journal.stored)
         self._spool = Spool(
             self._shelf,
             clock=self._clock,
@@ -194,7 +196,10 @@ class Worker:
         for name, address in self._config.listeners.items():
             serve = service.serving(self._endpoint(TargetName(name), mask_key))
             listener = Listener(serve, tls=self._listener_tls)
-            await listener.start(address.host, address.port, reuse_port=self._config.settings.workers > 1)
+            try:
+                await listener.start(address.host, address.port, reuse_port=self._config.settings.workers > 1)
+            except OSError as error:
+                raise self._config.cannot_listen(f"targets.{name}.listen", address, error) from error
             listeners.append(listener)
             log.info("listening", target=name, host=address.host, port=listener.port)
         self.agent.listeners = listeners
@@ -234,8 +239,12 @@ class Worker:
             "lease_seconds": ("How long the lease still runs", lambda: float(self._lease.seconds_left)),
             "snapshot_version": ("The policy snapshot in force", lambda: float(self.policy.version)),
         }
-        address = self._config.metrics
-        return MetricsServer(address.host, address.port + self._index, Figures(figures), self._unready)
+        first = self._config.metrics
+        address = Address(first.host, first.port + self._index)
+        try:
+            return MetricsServer(address.host, address.port, Figures(figures), self._unready)
+        except OSError as error:
+            raise self._config.cannot_listen("metrics", address, error) from error
 
     def _unready(self) -> str:
         if not self.agent.listeners:

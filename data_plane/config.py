@@ -7,6 +7,7 @@ relative to the folder of the configuration file.
 from __future__ import annotations
 
 import difflib
+import errno
 import os
 import re
 import tomllib
@@ -30,6 +31,9 @@ class ConfigError(Exception):
 class Address(msgspec.Struct, frozen=True):
     host: str
     port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 class TargetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +72,11 @@ class Config(msgspec.Struct, frozen=True):
     metrics: Address
     listeners: dict[str, Address]
     passwords: dict[str, Secret]
+
+    def cannot_listen(self, field: str, address: Address, error: OSError) -> ConfigError:
+        advice = "; stop what listens there, or choose another port" if error.errno == errno.EADDRINUSE else ""
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
+        return ConfigError(f"{self.file}: {field}: cannot listen on {address}: {why.lower()}{advice}")
 
     @property
     def control_plane_ca(self) -> bytes:

@@ -20,6 +20,7 @@ from control_plane.agents.authority import CertificateAuthority
 from control_plane.agents.servicer import EnrolmentServicer, LinkServicer
 from control_plane.agents.stream import finished
 from control_plane.kit.clock import Clock
+from control_plane.kit.starting import StartError, check_free
 
 _log = structlog.get_logger(__name__)
 
@@ -60,16 +61,17 @@ class GrpcServer:
         self.enrolment_port = 0
 
     async def start(self) -> None:
-        """Raises RuntimeError for an address that cannot be bound."""
+        """Raises StartError for an address that cannot be had."""
         link = grpc.aio.server(options=_OPTIONS)
         stubs.add_LinkServicer_to_server(self._services[0], link)
-        self.link_port = link.add_secure_port(self._link_address, self._certificates.credentials(clients=True))
+        credentials = self._certificates.credentials(clients=True)
+        self.link_port = _port(link, self._link_address, credentials, "ASSENTRY_GRPC_ADDRESS")
         enrolment = grpc.aio.server(
             options=(*_OPTIONS[:1], ("grpc.max_receive_message_length", _ENROLMENT_BYTES)), maximum_concurrent_rpcs=32
         )
         stubs.add_EnrolmentServicer_to_server(self._services[1], enrolment)
         credentials = self._certificates.credentials(clients=False)
-        self.enrolment_port = enrolment.add_secure_port(self._enrolment_address, credentials)
+        self.enrolment_port = _port(enrolment, self._enrolment_address, credentials, "ASSENTRY_ENROLMENT_ADDRESS")
         self._servers = [link, enrolment]
         for server in self._servers:
             await server.start()
@@ -80,6 +82,14 @@ class GrpcServer:
         await asyncio.gather(*(server.stop(_GRACE_SECONDS) for server in self._servers))
         async with asyncio.timeout(_FINISH_SECONDS):
             await finished()
+
+
+def _port(server: grpc.aio.Server, address: str, credentials: grpc.ServerCredentials, setting: str) -> int:
+    check_free(setting, address)
+    try:
+        return server.add_secure_port(address, credentials)
+    except RuntimeError as error:
+        raise StartError(f"{setting}: cannot listen on {address}; choose another address") from error
 
 
 def enrolment_address_beside(link_address: str) -> str:

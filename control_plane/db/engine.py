@@ -9,10 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import asyncpg
 from sqlalchemy import event
 from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
+
+from control_plane.kit.starting import StartError
 
 _BUSY_MILLISECONDS = 10_000
 _READS = {"assentry_reads": True}
@@ -27,6 +31,14 @@ class Database:
         self.session = _sessions(self.engine)
         self.reading_session = _sessions(self.engine.execution_options(**_READS))
 
+    async def reach(self) -> None:
+        """Raises StartError; the message has neither user nor password."""
+        try:
+            async with self.engine.connect():
+                return
+        except (OSError, TimeoutError, DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            raise StartError(f"ASSENTRY_DATABASE_URL: {_place(self.url)} cannot be used: {_why(error)}") from error
+
     async def close(self) -> None:
         await self.engine.dispose()
 
@@ -38,6 +50,20 @@ def parse_url(text: str) -> URL:
     if driver is None:
         raise ValueError(f"{url.drivername} is not known; use sqlite:///FILE or postgresql://USER@HOST/NAME")
     return url.set(drivername=driver)
+
+
+def _place(url: URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return f"the file {url.database}"
+    host = "this machine" if url.host is None else f"{url.host}:{url.port or 5432}"
+    return f"the database {url.database} at {host}"
+
+
+def _why(error: BaseException) -> str:
+    cause = (error.orig or error) if isinstance(error, DBAPIError) else error
+    cause = cause.__cause__ or cause  # the driver's own words
+    told = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
+    return told.partition("\n")[0] or type(cause).__name__
 
 
 def _sessions(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:

@@ -6,7 +6,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from data_plane.runtime.workers import Workers
+from data_plane.runtime.workers import CANNOT_START, Workers
 
 _LIVES = "import pathlib,sys,time; pathlib.Path(sys.argv[1]).open('a').write('started\\n'); time.sleep(60)"
 _DIES = "import pathlib,sys; pathlib.Path(sys.argv[1]).open('a').write('started\\n')"
@@ -49,3 +49,10 @@ async def test_a_worker_that_does_not_end_is_killed(tmp_path: Path) -> None:
     await until(lambda: starts(file) == 1)
     stop.set()
     await asyncio.wait_for(task, 10)
+
+
+async def test_a_worker_that_says_at_once_that_it_cannot_start_ends_them_all(tmp_path: Path) -> None:
+    file = tmp_path / "worker"
+    commands = [[sys.executable, "-c", _LIVES, str(file)], [sys.executable, "-c", f"raise SystemExit({CANNOT_START})"]]
+    workers = Workers(2, lambda index: commands[index], 5)
+    assert await asyncio.wait_for(workers.run(asyncio.Event()), 10) == CANNOT_START
