@@ -9,6 +9,7 @@ from rich.table import Table
 
 from control_plane.cli.client import Api, Json
 from control_plane.cli.output import cell, console, say
+from data_plane.recording.model import AGENT_CRASHED
 
 
 class Recording:
@@ -111,6 +112,12 @@ def _completed(event: Json) -> str:
     return f"done: {cell(event['status'])}{cut if event['rows_kept'] < event['rows'] else ''}"
 
 
+def _closed(event: Json) -> str:
+    if event["reason"] == AGENT_CRASHED:
+        return f"[red]the agent died here: what it let pass after operation {event['operations']} is not recorded[/red]"
+    return f"closed: {cell(event['reason'])}, {event['operations']} operations"
+
+
 _SENTENCES: dict[str, Any] = {
     "opened": lambda event: (
         f"opened on {cell(event['target'])} by {cell(event['requester'])}, {cell(event['started_at'])}"
@@ -120,6 +127,6 @@ _SENTENCES: dict[str, Any] = {
     "hold": lambda event: f"[yellow]held[/yellow] {cell(event['short_code'])}, waits for {cell(event['reviewers'])}",
     "approval": _approval,
     "completed": _completed,
-    "closed": lambda event: f"closed: {cell(event['reason'])}, {event['operations']} operations",
+    "closed": _closed,
     "broken": lambda event: f"[red]the recording cannot be read from here on: {cell(event['reason'])}[/red]",
 }

@@ -12,17 +12,18 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import structlog
 
-from data_plane.gate.interface import SessionFacts
+from data_plane.gate.interface import Requester, SessionFacts, TargetFacts
 from data_plane.gate.ports import Clock
-from data_plane.identifiers import SessionId
+from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
 from data_plane.link import messages, wire
 from data_plane.link.nonces import SpentNonces
-from data_plane.recording.interface import Decisions, RecordingError
+from data_plane.recording.interface import Decisions, RecordingError, Reported
+from data_plane.recording.model import Opened
 
 log = structlog.get_logger(__name__)
 
@@ -30,7 +31,11 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value);
 CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS approvals (id TEXT PRIMARY KEY, consumed INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS sessions (
+    id TEXT PRIMARY KEY, decisions INTEGER NOT NULL DEFAULT 0, closed INTEGER NOT NULL DEFAULT 0
+);
 """
+_LEFT = "SELECT id, decisions, closed FROM sessions"
 _GATHER_SECONDS = 0.02  # decisions wait this long for others
 _RETRY_SECONDS = 1.0
 
@@ -56,17 +61,18 @@ class Journal:
         self._number = self._highest_number()
         self._durable = self._number
         self._open_approvals = {str(row[0]) for row in self._reading.execute("SELECT id FROM approvals")}
+        self._left = {row[0]: Reported(row[1], bool(row[2])) for row in self._reading.execute(_LEFT)}
         self._sessions: dict[str, int] = {}  # of this boot: 0, or the number of the report that closed it
         self._thread = threading.Thread(target=self._run, name="journal", daemon=True)
         self._thread.start()
 
     # ------------------------------------------------------------ writing
 
-    def append(self, report: messages.Report) -> int:
-        """Its number. Never fails: while the disk refuses, it waits in memory."""
+    def append(self, report: messages.Report, at_ms: int = 0) -> int:
+        """Its number. Never fails: while the disk refuses, it waits in memory. `at_ms`: now, unless told."""
         with self._condition:
             self._number += 1
-            at_ms = int(self._clock.now() * 1000)
+            at_ms = at_ms or int(self._clock.now() * 1000)
             body = wire.report(self._number, at_ms, report, self.boot_id)
             self._changes.append(("INSERT INTO outbox VALUES (?, ?)", (self._number, body)))
             self._follow(report)
@@ -120,8 +126,13 @@ class Journal:
                 self._changes.append(("UPDATE approvals SET consumed = 1 WHERE id = ?", (approval_id,)))
             case messages.SessionOpened(session):
                 self._sessions[session.id] = 0
+                self._changes.append(("INSERT OR IGNORE INTO sessions (id) VALUES (?)", (session.id,)))
+            case Decisions(session_id):
+                added = (report.count, session_id)
+                self._changes.append(("UPDATE sessions SET decisions = decisions + ? WHERE id = ?", added))
             case messages.SessionClosed(session_id):
                 self._sessions[session_id] = self._number
+                self._changes.append(("UPDATE sessions SET closed = 1 WHERE id = ?", (session_id,)))
             case messages.Cancelled(approval_id) | messages.Finished(approval_id):
                 self._forget(approval_id)
 
@@ -189,6 +200,34 @@ class Journal:
                 self.append(messages.Finished(approval_id, "outcome-unknown", "the agent stopped in between"))
             else:
                 self.append(messages.Cancelled(approval_id, "agent-restarted"))
+
+    def reported(self, session_id: str) -> Reported | None:
+        """Implements `recording.interface.SalvageReports`."""
+        return self._left.get(session_id)
+
+    def opened_before(self, opened: Opened) -> None:
+        """Implements `recording.interface.SalvageReports`. Of what the report does not tell nothing is known here."""
+        facts = SessionFacts(
+            SessionId(opened.session_id),
+            TargetFacts(TargetName(opened.target), opened.protocol, "", {}),
+            Requester(IdentityId(opened.requester_id), opened.requester, "", ()),
+            CredentialId(opened.credential_id),
+            opened.client_address,
+            opened.application_name,
+        )
+        self.append(messages.SessionOpened(facts, opened.snapshot_version), opened.started_at_ms)
+
+    def forget_reported(self, but: Collection[str]) -> None:
+        """Implements `recording.interface.SalvageReports`."""
+        for session_id in self._left.keys() - set(but):
+            self.stored(session_id)
+        self._left = {}
+
+    def stored(self, session_id: str) -> None:
+        """Its recording has left the spool, so nobody will ask what was reported of it."""
+        with self._condition:
+            self._changes.append(("DELETE FROM sessions WHERE id = ?", (session_id,)))
+            self._condition.notify()
 
     def flush(self, seconds: float) -> bool:
         """Waits until everything appended so far is on disk; False when it is not in time."""

@@ -20,7 +20,7 @@ GATHER_SECONDS = 0.2
 _MOST = 2000  # of one batch
 _MOST_BYTES = 1 << 20  # packed, before compression; the control plane opens four times as much
 
-_Entry = tuple[int, int, str, str, Sequence[str], str]  # operation, Unix ms, effect, action, rules, code
+Entry = tuple[int, int, str, str, Sequence[str], str]  # operation, Unix ms, effect, action, rules, code
 
 
 @final
@@ -29,7 +29,7 @@ class GatheredDecisions:
         self._reports = reports
         self._compressor = compressor
         self._monotonic = monotonic
-        self._waiting: dict[SessionRecorder, list[_Entry]] = {}
+        self._waiting: dict[SessionRecorder, list[Entry]] = {}
         self._since = 0.0  # the oldest that waits
 
     def __bool__(self) -> bool:
@@ -38,7 +38,7 @@ class GatheredDecisions:
     def add(self, recorder: SessionRecorder, events: Sequence[Any]) -> None:
         """Those among events that are decisions. May report; raises what reporting does."""
         zero = recorder.opened.started_at_ms
-        decided: list[_Entry] = [
+        decided: list[Entry] = [
             (event[2], zero + event[1], event[3], event[4], event[5], event[6])
             for event in events
             if event[0] == "decided"
@@ -66,24 +66,30 @@ class GatheredDecisions:
         entries = self._waiting.get(recorder)
         if entries is None:
             return
-        while entries:
-            count, packed = self._packed(entries)
-            self._reports.decisions(_batch(recorder.opened.session_id, entries[:count], packed))
-            del entries[:count]
+        report_all(recorder.opened.session_id, entries, self._reports, self._compressor)
         del self._waiting[recorder]
 
-    def _packed(self, entries: Sequence[_Entry]) -> tuple[int, bytes]:
-        """As many as fit into a batch, from the first on; at least one."""
-        count = min(len(entries), _MOST)
-        while count > 1:
-            packed = self._compressor.pack_within(entries[:count], _MOST_BYTES)
-            if packed is not None:
-                return count, packed
-            count //= 2
-        return 1, self._compressor.pack(entries[:1])
+
+def report_all(session_id: str, entries: list[Entry], reports: DecisionReports, compressor: Compressor) -> None:
+    """In batches that the control plane takes. What was reported is out of `entries`, also when reporting raises."""
+    while entries:
+        count, packed = _packed(entries, compressor)
+        reports.decisions(_batch(session_id, entries[:count], packed))
+        del entries[:count]
 
 
-def _batch(session_id: str, entries: Sequence[_Entry], packed: bytes) -> Decisions:
+def _packed(entries: Sequence[Entry], compressor: Compressor) -> tuple[int, bytes]:
+    """As many as fit into a batch, from the first on; at least one."""
+    count = min(len(entries), _MOST)
+    while count > 1:
+        packed = compressor.pack_within(entries[:count], _MOST_BYTES)
+        if packed is not None:
+            return count, packed
+        count //= 2
+    return 1, compressor.pack(entries[:1])
+
+
+def _batch(session_id: str, entries: Sequence[Entry], packed: bytes) -> Decisions:
     effects = Counter(entry[2] for entry in entries)
     return Decisions(
         session_id=session_id,

@@ -6,10 +6,12 @@ Strict: when nothing can be written any more, the next call raises RecordingErro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
+
+from data_plane.recording.model import Opened
 
 
 class RecordingError(Exception):
@@ -71,3 +73,22 @@ class DecisionReports(Protocol):
 
     def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
         """The session's recording has ended and is sealed; an empty hash: nothing could be sealed."""
+
+
+class Reported(msgspec.Struct, frozen=True):
+    """What the journal knows of a session of an earlier run."""
+
+    decisions: int  # how many of it have been reported, from the first on
+    closed: bool
+
+
+class SalvageReports(DecisionReports, Protocol):
+    """What is told of recordings that an earlier run of the agent left. Their order is that of the events."""
+
+    def reported(self, session_id: str) -> Reported | None:
+        """None: not even that it opened."""
+
+    def opened_before(self, opened: Opened) -> None: ...
+
+    def forget_reported(self, but: Collection[str]) -> None:
+        """These alone are still in the spool."""

@@ -80,7 +80,13 @@ class Completed(Event, frozen=True, tag="completed"):
     bytes: int
 
 
+AGENT_CRASHED = "agent-crashed"
+
+
 class Closed(Event, frozen=True, tag="closed"):
+    """With the reason AGENT_CRASHED written at the agent's next start: `operations` is the last that is recorded; the
+    agent may have let some more pass in the moment before it died (see `spool`)."""
+
     reason: str
     operations: int
 

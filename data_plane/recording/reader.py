@@ -63,6 +63,7 @@ class Salvaged(msgspec.Struct, frozen=True):
     header: Header
     length: int
     chunks: int
+    events: tuple[AnyEvent, ...]
 
 
 def read(data: bytes, index: int = 0) -> Segment | Broken:
@@ -93,6 +94,15 @@ def events(segment: Segment) -> Iterator[AnyEvent]:
         yield from _unpacked(chunk)
 
 
+def sealed_events(data: bytes) -> list[AnyEvent]:
+    """Of one sealed segment; none when it cannot be read."""
+    segment = read(data)
+    try:
+        return [] if isinstance(segment, Broken) else list(events(segment))
+    except ValueError:
+        return []
+
+
 def salvage(data: bytes) -> Salvaged | None:
     """The whole chunks of a segment that a crash left open; None: not even a header."""
     if not data.startswith(MAGIC):
@@ -100,15 +110,15 @@ def salvage(data: bytes) -> Salvaged | None:
     header, at = _head(data)
     if header is None:
         return None
-    chunks = 0
+    chunks, found = 0, list[AnyEvent]()
     while 0 < (size := length(data, at)) <= len(data) - at - 4:
         try:
-            _unpacked(data[at + 4 : at + 4 + size])
+            found += _unpacked(data[at + 4 : at + 4 + size])
         except ValueError:
             break
         at += 4 + size
         chunks += 1
-    return Salvaged(header, at, chunks)
+    return Salvaged(header, at, chunks, tuple(found))
 
 
 @final

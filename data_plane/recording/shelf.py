@@ -22,8 +22,9 @@ from typing import final
 import msgspec
 
 from data_plane.recording import reader
-from data_plane.recording.format import NO_HASH, RecordingEnd
-from data_plane.recording.writer import RECOVERED, RecordingWriter
+from data_plane.recording.format import NO_HASH, Header, RecordingEnd
+from data_plane.recording.model import AGENT_CRASHED, AnyEvent, Closed
+from data_plane.recording.writer import RECOVERED, Compressor, RecordingWriter
 
 _SESSION = re.compile(r"[A-Za-z0-9_-]{1,100}")
 _SEALED, _OPEN, _END = ".segment", ".open", "end"
@@ -151,7 +152,8 @@ class Shelf:
     def recover(self) -> Sequence[Spooled]:
         """Takes up what an earlier process left; returns the recordings that it did not end, now ended as incomplete.
 
-        Called once, before anything is written. Of an open segment the whole chunks are kept and sealed as recovered.
+        Called once, before anything is written. Of an open segment the whole chunks are kept and sealed as recovered,
+        with a last event that says so.
         """
         for grave in self._folder.glob(f"{_FORGOTTEN}*"):
             shutil.rmtree(grave)
@@ -171,7 +173,10 @@ class Shelf:
             return None
         chain = self._sealed_chain(session_id)
         writer = RecordingWriter(session_id, chain.next_index, chain.previous)
-        self._salvage(writer)
+        found = self._salvage(writer)
+        if not chain.recovered:
+            self._say_crashed(writer, found)
+        self.seal(writer, RECOVERED)
         self.end(session_id, writer.end(sign=None))
         return self._spooled[session_id]
 
@@ -183,18 +188,34 @@ class Shelf:
                 pass
         return chain
 
-    def _salvage(self, writer: RecordingWriter) -> None:
+    def _salvage(self, writer: RecordingWriter) -> Sequence[AnyEvent]:
+        """What is whole of the open segment; its file holds that and nothing else."""
         file = self._file(writer.session_id, writer.index, _OPEN)
         data = file.read_bytes() if file.exists() else b""
         whole = reader.salvage(data)
-        if whole is None or whole.chunks == 0 or whole.header.index != writer.index:
-            return
-        if whole.header.previous != writer.previous or whole.header.session_id != writer.session_id:
-            return
+        expected = Header(writer.session_id, writer.index, writer.previous)
+        if whole is None or whole.chunks == 0 or whole.header != expected:
+            file.unlink(missing_ok=True)
+            self._bytes -= len(data)
+            return ()
         os.truncate(file, whole.length)
         self._bytes -= len(data) - whole.length
         writer.written(data[: whole.length])
-        self.seal(writer, RECOVERED)
+        return whole.events
+
+    def _say_crashed(self, writer: RecordingWriter, found: Sequence[AnyEvent]) -> None:
+        """The recording's last event, so that its reader sees where it stops. On a full disk there is none."""
+        for index in range(writer.index - 1, -1, -1):
+            if any(getattr(event, "operation", 0) for event in found):
+                break
+            found = [*reader.sealed_events(self.segment(writer.session_id, index)), *found]
+        if not found or isinstance(found[-1], Closed):
+            return
+        last = max(getattr(event, "operation", 0) for event in found)
+        data = writer.chunk([Closed(found[-1].at_ms, AGENT_CRASHED, last)], Compressor())
+        with contextlib.suppress(OSError):
+            self.append(writer, data)
+            writer.written(data)
 
     def _file(self, session_id: str, index: int, suffix: str) -> Path:
         return self._folder / session_id / f"{index:08d}{suffix}"

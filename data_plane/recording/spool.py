@@ -1,11 +1,13 @@
 """The process's recording thread: takes events from memory, compresses, chains and writes them, and reports decisions.
 
-What can be lost. Events reach the file within FLUSH_SECONDS of being appended, so a killed process (kill -9) loses at
-most those of the last FLUSH_SECONDS, of operations that policy allowed or denied by itself; everything before is
-recovered at the next start. What people approved is synced to the disk (`durable`) before it runs, and so is each
-segment when it is sealed (at SEGMENT_BYTES, after IDLE_SECONDS without events, after AGE_SECONDS, or at the session's
-end): a loss of power loses at most the open segment. Decisions are also reported, for the audit log, a little later
-(see `decisions`): a killed process may leave some that are in the recording only.
+What can be lost. Events reach the file within FLUSH_SECONDS of being appended, and nobody waits for that: a statement
+that policy allows by itself may be at the target before its events are in the file. So a killed process (kill -9)
+loses at most the events of its last FLUSH_SECONDS and of the write that they wait for; everything before is recovered
+at the next start, and decisions that were not reported are reported then (`salvage`). Recording and audit log say that
+the session ended by a crash, and after which operation. What people approved is synced to the disk (`durable`) before
+it runs, and so is each segment when it is sealed (at SEGMENT_BYTES, after IDLE_SECONDS without events, after
+AGE_SECONDS, or at the session's end): a loss of power loses at most the open segment. Decisions are also reported, for
+the audit log, a little later (see `decisions`).
 
 When nothing can be written (disk full, any error) the session's next call raises RecordingError and `on_failure` is
 called on its event loop; its recording stays valid to its last whole chunk and is ended as incomplete, at once or as

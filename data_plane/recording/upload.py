@@ -50,11 +50,14 @@ class Uploads(Protocol):
 
 
 class Uploader:
-    """One for each process. `broken(session_id, why)` tells the admin."""
+    """One for each process. `broken(session_id, why)` tells the admin; `stored(session_id)`: it has left the spool."""
 
-    def __init__(self, shelf: Shelf, broken: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, shelf: Shelf, broken: Callable[[str, str], None], stored: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._shelf = shelf
         self._broken = broken
+        self._stored = stored
         self._given_up: set[str] = set()
         self._failures: dict[str, int] = {}
         self._waiting: dict[str, None] = {}  # in order, each once
@@ -129,3 +132,4 @@ class Uploader:
                 wanted = await upload.segment(wanted, sealed)
             if item.end is not None and await upload.end(item.end):
                 await asyncio.to_thread(self._shelf.forget, item.session_id)
+                self._stored(item.session_id)

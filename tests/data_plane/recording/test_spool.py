@@ -18,7 +18,7 @@ import zstandard
 
 from data_plane.recording import decisions, reader, spool
 from data_plane.recording.interface import Decisions, RecordingError
-from data_plane.recording.model import Closed, Decided, Input, Opened, Output
+from data_plane.recording.model import AGENT_CRASHED, Closed, Decided, Input, Opened, Output
 from data_plane.recording.recorder import SessionRecorder
 from data_plane.recording.shelf import Shelf, Spooled
 from data_plane.recording.spool import Spool
@@ -378,7 +378,8 @@ async def test_a_killed_agent_loses_nothing_that_was_durable(tmp_path: Path) -> 
     assert not item.end.complete
     events = world.events(item)
     assert isinstance(events[0], Opened)
-    assert [event.operation for event in events[1:]] == [1]
+    assert [event.operation for event in events[1:-1]] == [1]
+    assert msgspec.structs.replace(events[-1], at_ms=0) == Closed(0, AGENT_CRASHED, 1), "it says where it stops"
     segment = reader.read(world.shelf.segment("ses_1", 0))
     assert isinstance(segment, reader.Segment)
     assert segment.recovered

@@ -20,6 +20,7 @@ from tests.support.stack import Stack, another_agent, eventually
 
 READ = "SELECT amount FROM ledger WHERE id = {}"
 WRITE = "UPDATE ledger SET amount = amount + 1 WHERE id = {}"
+MANY = 1200  # statements, more than what is not in a file yet
 SLOW = "UPDATE slow SET amount = amount + 1 WHERE id = 1"
 
 
@@ -45,6 +46,7 @@ class Crash:
     held: dict[str, Any]
     running: dict[str, Any]
     held_session: str
+    busy_session: str
     ends: list[psycopg.Error]
 
 
@@ -61,10 +63,19 @@ def crash(mortal: Stack) -> Crash:
             eventually(lambda: mortal.approval(running["id"])["state"] == "executing", "the use of the grant")
             eventually(lambda: session_of(mortal, "held")["allowed"] == 1, "the record of the read on disk")
             session = session_of(mortal, "held")
-            mortal.agent.kill()
+            busy = killed_while_busy(mortal)
             ends = [failure(waiting), failure(executing)]
     mortal.agent.start()
-    return Crash(held, running, session["id"], ends)
+    return Crash(held, running, session["id"], busy["id"], ends)
+
+
+def killed_while_busy(stack: Stack) -> dict[str, Any]:
+    with connected(stack, "crypt", name="busiest") as client:
+        eventually(lambda: len(stack.sessions()) >= 3, "the report of the session")
+        for number in range(MANY):
+            assert client.ask(READ.format(number % 10 + 1)) == 0
+        stack.agent.kill()
+    return session_of(stack, "busiest")
 
 
 def session_of(stack: Stack, application: str) -> dict[str, Any]:
@@ -80,19 +91,45 @@ def test_what_was_held_when_the_agent_was_killed_has_not_run_and_is_cancelled(mo
     assert value(mortal.server, "crypt", READ.format(1)) == 0
     eventually(lambda: mortal.approval(crash.held["id"])["state"] == "cancelled", "the end of the request")
     closed = mortal.audited("session.closed", crash.held_session)
-    assert {event["data"]["reason"] for event in closed} <= {"agent-restarted", "recording-failed"}
+    assert {event["data"]["reason"] for event in closed} <= {"agent-restarted", "agent-crashed"}
     assert closed
 
 
 def test_the_recording_of_a_killed_agent_is_uploaded_and_marked_truncated(mortal: Stack, crash: Crash) -> None:
-    def truncated() -> Any:
-        page = mortal._timeline(crash.held_session)
-        return page if page and page["status"] == "truncated" else None
-
-    page = eventually(truncated, "the recording")
-    asked = [event["text"] for event in page["events"] if event["kind"] == "input"]
+    events = eventually(lambda: truncated(mortal, crash.held_session), "the recording")
+    asked = [event["text"] for event in events if event["kind"] == "input"]
     assert READ.format(1) in asked
-    assert page["events"][0]["kind"] == "opened"
+    assert events[0]["kind"] == "opened"
+
+
+def test_every_decision_that_a_killed_agent_recorded_is_in_the_audit_log_once(mortal: Stack, crash: Crash) -> None:
+    """Those that it had not reported yet are reported at its next start; both say after which operation it ended."""
+    said = eventually(lambda: end_by_crash(mortal, crash.busy_session), "the agent's word on the end")
+    recorded = eventually(lambda: truncated(mortal, crash.busy_session), "the recording")
+    decided = [event["operation"] for event in recorded if event["kind"] == "decision"]
+    batches = mortal.audited("operation.decided", crash.busy_session)
+    assert [one["operation"] for batch in batches for one in batch["decisions"]] == decided
+    assert decided == list(range(1, said["data"]["operations"] + 1))
+    assert 0 < len(decided) <= MANY
+    assert (recorded[-1]["kind"], recorded[-1]["reason"]) == ("closed", "agent-crashed")
+    assert recorded[-1]["operations"] == len(decided)
+
+
+def truncated(stack: Stack, session: str) -> list[dict[str, Any]]:
+    """The whole timeline, once all of it has arrived; empty before."""
+    page = stack._timeline(session)
+    if not page or page["status"] != "truncated":
+        return []
+    events = list(page["events"])
+    while page["next_cursor"] is not None:
+        page = stack.reviewer.get(f"/v1/sessions/{session}/timeline", cursor=page["next_cursor"])
+        events += page["events"]
+    return events
+
+
+def end_by_crash(stack: Stack, session: str) -> dict[str, Any] | None:
+    ends = stack.audited("session.closed", session)
+    return next((end for end in ends if end["data"]["reason"] == "agent-crashed"), None)
 
 
 def test_an_approved_statement_never_runs_again_after_a_crash_and_its_outcome_is_unknown(
@@ -138,7 +175,7 @@ def test_sigterm_lets_a_statement_finish_and_tells_those_at_rest(mortal: Stack, 
 def test_a_second_agent_on_the_same_state_is_refused(mortal: Stack) -> None:
     command = [sys.executable, "-m", "data_plane", "--config", str(mortal.agent.config_file)]
     second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert second.returncode == 1
+    assert second.returncode == 2
     assert "another agent works here" in second.stderr
 
 
