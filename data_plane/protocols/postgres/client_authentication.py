@@ -23,6 +23,14 @@ from data_plane.protocols.postgres.messages import (
 from data_plane.runtime.secret import Secret
 
 LONGEST_PASSWORD: Final = 16 * 1024
+_GET_ONE: Final = "Get a token with `assentry token`; it is the password."
+_NO_TOKENS: Final = {  # by how they begin; nothing of them is repeated
+    "assentry_k_": (
+        "the password is a service-account key, not a token",
+        "Get a token with the key: ASSENTRY_TOKEN=(the key) assentry token. Replace a key that others may have seen.",
+    ),
+    "assentry_s_": ("the password is a sign-in of the command line, not a token", _GET_ONE),
+}
 
 
 class State(enum.Enum):
@@ -55,6 +63,7 @@ class Shown(msgspec.Struct, frozen=True):
 class Refused(msgspec.Struct, frozen=True):
     sqlstate: str
     message: str
+    hint: str = ""
 
 
 Step = Ask | Shown | Refused
@@ -102,11 +111,14 @@ class ClientAuthentication:
         fields.end()
         self._buffer.clear()
         if not password or not password.isascii():
-            return self._fail("28P01", "the password must be a token: get one with `assentry token`")
+            return self._fail("28P01", "the password must be a token", _GET_ONE)
+        for beginning, told in _NO_TOKENS.items():
+            if password.startswith(beginning.encode()):
+                return self._fail("28P01", *told)
         self.state = State.DONE
         return Shown(TokenCredential(Secret(password.decode("ascii"))), rest)
 
-    def _fail(self, sqlstate: str, message: str) -> Refused:
+    def _fail(self, sqlstate: str, message: str, hint: str = "") -> Refused:
         self.state = State.FAILED
         self._buffer.clear()
-        return Refused(sqlstate, message)
+        return Refused(sqlstate, message, hint)

@@ -37,7 +37,9 @@ _FOR_THE_CLIENT: Final = frozenset({"3D000", "22023", "42501", "53300", "57P01",
 
 def not_admitted(refused: NotAdmitted, *, certificate: bool) -> Refusal:
     if refused.authentication:
-        return Refusal("28000" if certificate else "28P01", refused.message)
+        if certificate:
+            return Refusal("28000", refused.message)
+        return Refusal("28P01", refused.message, "The password is a short-lived token: get one with `assentry token`.")
     return Refusal(_BY_CODE.get(refused.code, "28000"), refused.message)
 
 

@@ -152,7 +152,7 @@ class Opening:
         step = core.begin(asked.rest)
         while not isinstance(step, client_authentication.Shown):
             if isinstance(step, client_authentication.Refused):
-                raise RefusedError(Refusal(step.sqlstate, step.message))
+                raise RefusedError(Refusal(step.sqlstate, step.message, step.hint))
             if isinstance(step, client_authentication.Ask):
                 self._client.send(step.data)
             data = await self._client.receive()

@@ -77,6 +77,20 @@ def test_anything_else_is_refused_and_says_nothing_of_it(message: bytes) -> None
     assert "ab" not in step.message.split()
 
 
+@pytest.mark.parametrize(
+    ("password", "what"), [("assentry_k_hunter2", "a service-account key"), ("assentry_s_hunter2", "a sign-in")]
+)
+def test_a_key_in_place_of_a_token_is_named_and_told_how_to_get_one(password: str, what: str) -> None:
+    core = ClientAuthentication(TLS)
+    core.begin()
+    step = core.client_sent(encode_password(password))
+    assert isinstance(step, Refused)
+    assert step.sqlstate == "28P01"
+    assert f"the password is {what}" in step.message
+    assert "assentry token" in step.hint
+    assert "hunter2" not in step.message + step.hint
+
+
 def test_nothing_may_come_before_it_is_asked_for() -> None:
     assert isinstance(ClientAuthentication(TLS).begin(encode_password("token")), Refused)
 
