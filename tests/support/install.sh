@@ -1,5 +1,6 @@
 #!/bin/sh
-# Installs what the tests drive and the machine lacks: a PostgreSQL server with psql and pgbench, PgBouncer, Chromium.
+# Installs what the tests drive and the machine lacks: a PostgreSQL server with psql and pgbench, PgBouncer, Chromium,
+# Node.js with npm, Java with PostgreSQL's JDBC driver.
 # Without the right to install, the tests that need a missing thing say so in their report.
 set -eu
 
@@ -15,6 +16,9 @@ want "postgresql postgresql-client" has_server
 want postgresql-client command -v psql
 want pgbouncer command -v pgbouncer
 want "chromium fonts-dejavu-core" command -v chromium
+want "nodejs npm" command -v npm
+want default-jdk-headless command -v javac
+want libpostgresql-jdbc-java test -e /usr/share/java/postgresql.jar
 
 [ -n "$missing" ] || exit 0
 if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
