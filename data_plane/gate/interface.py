@@ -213,6 +213,10 @@ class Pending(msgspec.Struct, frozen=True):
     rules: tuple[str, ...]
     wait_seconds: float
 
+    def within(self, seconds: float) -> Pending:
+        """With a limit that the client itself has set; 0: none."""
+        return msgspec.structs.replace(self, wait_seconds=min(self.wait_seconds, seconds or self.wait_seconds))
+
 
 class HoldListener(Protocol):
     """Called by the gate on the session's own event loop, never from inside `Gate.hold`."""

@@ -25,7 +25,8 @@ WRITE_HIGH: Final = 256 * 1024  # bytes that may wait for a slow peer before the
 WRITE_LOW: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0  # for a peer to take what was written at the end
 HALF_CLOSED_SECONDS: Final = 2.0  # for answers to a client that has stopped writing
-REMIND_SECONDS: Final = 15.0
+REMIND_SECONDS: Final = 15.0  # the first time; each wait is twice the one before
+SELDOM: Final = 20  # times that: the longest wait
 LOOK_SECONDS: Final = 1.0  # how often a held client that is not read is looked at
 
 _BACKPRESSURE: Final = 1
@@ -47,6 +48,9 @@ class Core(Protocol):
     def hold_pending(self, pending: Pending) -> None: ...
 
     def hold_decided(self, verdict: Allowed | Denied) -> None: ...
+
+    def hold_overdue(self) -> None:
+        """The limit that came with `hold` has passed."""
 
     def remind(self) -> None: ...
 
@@ -176,7 +180,9 @@ class Driver:
         self._gate = gate
         self._farewell = farewell
         self._remind_seconds = remind_seconds
+        self._remind_after = remind_seconds
         self._remind_at = 0.0
+        self._overdue_at = 0.0  # 0: never
         self._hold: Hold | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -218,9 +224,12 @@ class Driver:
     def resume_client(self) -> None:
         self.client.resume(_BY_CORE)
 
-    def hold(self, operation: Operation, held: Held, raw: bytes) -> None:
+    def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0) -> None:
         self._hold = self._gate.hold(operation, held, raw, self)
-        self._remind_at = self._loop.time() + self._remind_seconds
+        now = self._loop.time()
+        self._remind_after = self._remind_seconds
+        self._remind_at = now + self._remind_after
+        self._overdue_at = now + limit_seconds if limit_seconds else 0.0
         self._look()
 
     def hold_ended(self, cancelled: str = "") -> None:
@@ -260,16 +269,27 @@ class Driver:
         self._guarded(lambda: self._core.hold_decided(verdict))
 
     def _look(self) -> None:
-        """While held: reminds the client, and finds out that it is gone even when it is not read."""
+        """While held: reminds the client, more and more seldom, and finds out that it is gone though it is not read."""
         if self._hold is None:
             return
         if self.client.paused and self.client.hung_up():
             self.client.connection.abort()
             return
-        if self._loop.time() >= self._remind_at:
-            self._remind_at += self._remind_seconds
+        now = self._loop.time()
+        if self._overdue_at and now >= self._overdue_at:
+            self._guarded(self._core.hold_overdue)
+            return
+        if now >= self._remind_at:
+            self._remind_after = min(2 * self._remind_after, SELDOM * self._remind_seconds)
+            self._remind_at = now + self._remind_after
             self._guarded(self._core.remind)
-        self._timer = self._loop.call_later(min(LOOK_SECONDS, self._remind_seconds), self._look)
+        self._look_later(now)
+
+    def _look_later(self, now: float) -> None:
+        seconds = min(LOOK_SECONDS, self._remind_seconds)
+        if self._overdue_at:
+            seconds = min(seconds, max(0.0, self._overdue_at - now))
+        self._timer = self._loop.call_later(seconds, self._look)
 
     # -------------------------------------------------------------- called by the protocol's session
 

@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 
+import pytest
+
 from tests.support.stack import Stack, eventually
 
 WAIT = 30
@@ -53,6 +55,26 @@ def test_refusals_say_what_to_fix_and_the_session_lives_on(stack: Stack) -> None
     assert "add a WHERE clause" in done.stderr
     assert "no schema changes here" in done.stderr
     assert "alive" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "before"),
+    [("", ["SET statement_timeout = '1s'"]), ("-c statement_timeout=1s", [])],
+    ids=["set", "start"],
+)
+def test_a_statement_timeout_of_the_client_bounds_a_hold(stack: Stack, options: str, before: list[str]) -> None:
+    statement = "DELETE FROM orders WHERE id = 20"
+    done = stack.psql("shop", *before, statement, "SELECT 'alive'", PGOPTIONS=options)
+    assert "canceling statement due to statement timeout" in done.stderr
+    assert "waits up to 1 s" in done.stderr
+    assert "alive" in done.stdout
+
+    def states() -> set[str]:
+        asked = stack.reviewer.pages("/v1/approvals", 100, show="decided")
+        return {one["state"] for one in asked if one["headline"].startswith(statement)}
+
+    eventually(lambda: states() == {"cancelled"}, "the end of the request")
+    assert orders(stack, "id = 20") == "1"
 
 
 def test_ctrl_c_during_a_hold_cancels_it(stack: Stack) -> None:

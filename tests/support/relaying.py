@@ -136,12 +136,13 @@ class RelayCore:
         self.waiting = b""
         self.heard: list[str] = []
         self.reminders = 0
+        self.hold_limit = 0.0
         self.forward_cancel = True
 
     def client_sent(self, data: bytes) -> None:
         if data[5:9] == b"hold":
             self.waiting, self.held = data, True
-            self.output.hold(None, Held(DECISION), data)  # type: ignore[arg-type]
+            self.output.hold(None, Held(DECISION), data, self.hold_limit)  # type: ignore[arg-type]
         elif data[5:9] == b"boom":
             raise RuntimeError("a bug")
         else:
@@ -172,6 +173,10 @@ class RelayCore:
         self.output.hold_ended()
         if isinstance(verdict, Allowed):
             self.output.to_target(verdict.permit)
+
+    def hold_overdue(self) -> None:
+        self.heard.append("overdue")
+        self.output.hold_ended("overdue")
 
     def remind(self) -> None:
         self.reminders += 1

@@ -22,7 +22,9 @@ a masked value back. A name that was ever that of a temporary relation means bot
 and for masks.
 
 **Cancelling.** Clients get keys of our own with the backend's real process id; a request ends a hold, or goes on to the
-target, and nothing else is sent until it has been delivered (`cancellation`).
+target, and nothing else is sent until it has been delivered (`cancellation`). A `statement_timeout` that the client
+sets (SET, set_config, at the start) bounds a hold as it bounds a statement; after an approval the target counts anew.
+One that only the target has set for the agent's account does not bound holds.
 
 **What this does not protect against.** What functions, triggers, views and rules do behind an approved statement; what
 predicates, timing and errors tell about masked columns: only the rights of the agent's account can. A token that is

@@ -226,8 +226,9 @@ class Opening:
         self, admitted: Admitted, asked: Startup, rest: bytes, database: str, opened: Opened, make_core: MakeCore
     ) -> str:
         ready = opened.ready
+        own = {name: asked.settings[name] for name in ("statement_timeout",) if name in asked.settings}
         driver = Driver(self._client, opened.connection, admitted.gate, farewell)
-        core = make_core(driver, {**ready.parameters, **ready.state, "database": database})
+        core = make_core(driver, {**ready.parameters, **ready.state, **own, "database": database})
         session = PostgresSession(admitted, driver, core, ready.key)
         key = self._cancels.issue(asked.version, ready.key, session)
         self._endpoint.sessions.add(session)

@@ -7,6 +7,8 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
@@ -167,6 +169,37 @@ async def test_a_held_client_that_is_not_read_is_looked_at(monkeypatch: pytest.M
         async with asyncio.timeout(5):
             await asyncio.shield(it.driver.finished)
         assert it.gate.holds[0].cancelled
+
+
+async def test_a_hold_ends_when_the_limit_of_the_client_has_passed() -> None:
+    async with line() as it:
+        it.core.hold_limit = 0.03
+        await held(it)
+        async with asyncio.timeout(0.9):  # before the next look
+            while "overdue" not in it.core.heard:
+                await asyncio.sleep(0.005)
+        assert it.gate.holds[0].cancelled == "overdue"
+
+
+async def test_reminders_become_more_and_more_seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen at a clock of our own, look by look."""
+    now = 0.0
+    monkeypatch.setattr(module, "LOOK_SECONDS", 1000.0)
+    async with line() as it:
+        monkeypatch.setattr(it.driver, "_loop", SimpleNamespace(time=lambda: now, call_later=lambda *_: Timer()))
+        it.driver.hold(None, None, b"")  # type: ignore[arg-type]
+        at = []
+        for now in range(1, 2000):
+            reminded = it.core.reminders
+            it.driver._look()
+            at += [now] * (it.core.reminders - reminded)
+        monkeypatch.undo()
+    waits = [after - before for before, after in pairwise([0, *at])]
+    assert waits == [15, 30, 60, 120, 240, *[300] * 5]
+
+
+class Timer:
+    def cancel(self) -> None: ...
 
 
 async def test_a_held_client_is_reminded_until_the_hold_ends() -> None:

@@ -28,8 +28,10 @@ class Output(Protocol):
 
     def resume_client(self) -> None: ...
 
-    def hold(self, operation: Operation, held: Held, raw: bytes) -> None:
-        """Calls `Gate.hold` with the core as listener and keeps the `Hold`."""
+    def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0) -> None:
+        """Calls `Gate.hold` with the core as listener and keeps the `Hold`.
+
+        A `limit_seconds` above 0 is the client's own: `hold_overdue` is called when it has passed."""
 
     def hold_ended(self, cancelled: str = "") -> None:
         """The hold is over. `cancelled` is empty when it was decided, else the reason for `Hold.cancel`."""

@@ -69,6 +69,9 @@ def from_verdict(denied: Denied) -> Refusal:
 CANCELLED: Final = Refusal(
     "57014", "canceling statement due to user request", detail="It was waiting for approval.", code=Code.CANCELLED
 )
+OVERDUE: Final = Refusal(
+    "57014", "canceling statement due to statement timeout", detail="It was waiting for approval.", code=Code.CANCELLED
+)
 FUNCTION_CALL: Final = Refusal(
     "42501", "function calls by number are not allowed", "Call the function in a SELECT statement."
 )
@@ -110,11 +113,21 @@ def pinned(setting: str) -> Refusal:
     return Refusal("42501", f"{setting} cannot be changed in this session", f"Leave {setting} as it is.")
 
 
+def fatal(sqlstate: str, message: str) -> bytes:
+    """The last words of a session."""
+    return encode_error(sqlstate, message, severity="FATAL")
+
+
 def holding_notice(pending: Pending, verbs: str) -> bytes:
-    """What the client reads while its unit is held; `verbs` says what is held."""
+    """What the client reads when its unit is held; `verbs` says what is held."""
     return encode_notice(
         f"held for approval: {pending.short_code} ({verbs})",
         detail=f"{pending.reviewers} may approve at {pending.url} (rule {', '.join(pending.rules)})",
         hint=f"The statement waits up to {pending.wait_seconds:.0f} s. Ctrl-C cancels it.",
         sqlstate="01000",
     )
+
+
+def reminder(pending: Pending, verbs: str) -> bytes:
+    """What it reads later on: everything else it has been told."""
+    return encode_notice(f"still waiting for approval: {pending.short_code} ({verbs})", sqlstate="01000")

@@ -20,7 +20,6 @@ from typing import Final
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Pending, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.answers import encode_error
 from data_plane.protocols.postgres.core import refusals
 from data_plane.protocols.postgres.core.accounts import Accounts
 from data_plane.protocols.postgres.core.backlog import Backlog
@@ -32,7 +31,7 @@ from data_plane.protocols.postgres.core.lane import plan_plain
 from data_plane.protocols.postgres.core.outcomes import Outcomes, PinBrokenError
 from data_plane.protocols.postgres.core.planning import plan_batch, plan_function_call, plan_query
 from data_plane.protocols.postgres.core.ports import Limits, Output
-from data_plane.protocols.postgres.core.refusals import Refusal
+from data_plane.protocols.postgres.core.refusals import Refusal, fatal
 from data_plane.protocols.postgres.core.relay import Relay
 from data_plane.protocols.postgres.core.settings import Settings
 from data_plane.protocols.postgres.core.states import Expected, Phase, Treatment
@@ -92,7 +91,7 @@ class SessionCore:
             for frame in self._frames.feed(data):
                 self._actions[frame[0]](self, frame)
         except RemoteProtocolError as error:
-            self._end("client-broke-protocol", _fatal(error.sqlstate, str(error)))
+            self._end("client-broke-protocol", fatal(error.sqlstate, str(error)))
         except RecordingError as error:
             self._unrecorded(error)
 
@@ -271,15 +270,15 @@ class SessionCore:
             return
         self._held = unit
         self._enter(Phase.HELD)
-        self._output.hold(self._judge.operation(unit), held, unit.raw)
+        self._output.hold(self._judge.operation(unit), held, unit.raw, self._context.settings.statement_timeout)
 
     def hold_pending(self, pending: Pending) -> None:
-        self._pending = pending
-        self.remind()
+        self._pending = pending.within(self._context.settings.statement_timeout)
+        self.remind(refusals.holding_notice)
 
-    def remind(self) -> None:
+    def remind(self, notice: Callable[[Pending, str], bytes] = refusals.reminder) -> None:
         if self._held is not None and self._pending is not None and not self._relay.amid_message:
-            self._output.to_client(refusals.holding_notice(self._pending, self._held.verbs))
+            self._output.to_client(notice(self._pending, self._held.verbs))
 
     def hold_decided(self, verdict: Allowed | Denied) -> None:
         if (unit := self._leave_hold("")) is None:
@@ -294,6 +293,10 @@ class SessionCore:
             return len(self._pipeline) > 0
         self._refuse(unit, refusals.CANCELLED)
         return False
+
+    def hold_overdue(self) -> None:
+        if (unit := self._leave_hold("statement-timeout")) is not None:
+            self._advance(partial(self._refuse, unit, refusals.OVERDUE))
 
     def _leave_hold(self, cancelled: str) -> Unit | None:
         unit, self._held, self._pending = self._held, None, None
@@ -313,16 +316,16 @@ class SessionCore:
             finally:
                 self._accounts.answered(self._relay.over)
         except RemoteProtocolError as error:
-            self._end("target-broke-protocol", _fatal("08P01", f"the target broke the protocol: {error}"))
+            self._end("target-broke-protocol", fatal("08P01", f"the target broke the protocol: {error}"))
         except PinBrokenError as error:
-            self._end("pin-broken", _fatal("57P01", f"terminating connection: {error}"))
+            self._end("pin-broken", fatal("57P01", f"terminating connection: {error}"))
         except RecordingError as error:
             self._unrecorded(error)
         else:
             self._answered()
 
     def target_closed(self) -> None:
-        self._end("target-closed", _fatal("08006", "the target closed the connection"), target_is_there=False)
+        self._end("target-closed", fatal("08006", "the target closed the connection"), target_is_there=False)
 
     def _answered(self) -> None:
         if self._outcomes.dying:
@@ -341,7 +344,7 @@ class SessionCore:
             step()
             self._resume()
         except RemoteProtocolError as error:
-            self._end("client-broke-protocol", _fatal(error.sqlstate, str(error)))
+            self._end("client-broke-protocol", fatal(error.sqlstate, str(error)))
         except RecordingError as error:
             self._unrecorded(error)
 
@@ -361,10 +364,10 @@ class SessionCore:
     # -------------------------------------------------------------- the end
 
     def terminate(self, reason: str, message: str) -> None:
-        self._end(reason, _fatal("57P01", message))
+        self._end(reason, fatal("57P01", message))
 
     def _unrecorded(self, error: RecordingError) -> None:
-        self._end("recording-failed", _fatal("58030", f"the session cannot be recorded any more: {error}"))
+        self._end("recording-failed", fatal("58030", f"the session cannot be recorded any more: {error}"))
 
     def _end(self, reason: str, last_words: bytes, *, target_is_there: bool = True) -> None:
         if self._phase is Phase.ENDED:
@@ -380,10 +383,6 @@ class SessionCore:
         if target_is_there:
             self._output.control_to_target(m.TERMINATE)
         self._output.end(reason)
-
-
-def _fatal(sqlstate: str, message: str) -> bytes:
-    return encode_error(sqlstate, message, severity="FATAL")
 
 
 _HANDLERS: Final[Mapping[Treatment, Callable[[SessionCore, bytes], None]]] = {

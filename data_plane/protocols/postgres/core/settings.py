@@ -39,6 +39,8 @@ _WITHOUT_MEANING: Final = frozenset({"application_name"})
 _SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
 _PLAIN_NAME: Final = re.compile(r"""[!#-+\--~]+""")  # of ASCII alone, without quotes or commas
 _LONGEST_NAME: Final = 63  # bytes; the server cuts a longer one
+_TIMEOUT: Final = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(us|ms|s|min|h|d)?\s*", re.ASCII)
+_MILLISECONDS: Final = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
 _REPORTED: Final = ("client_encoding", "standard_conforming_strings", "DateStyle", "IntervalStyle", "TimeZone")
 
 
@@ -184,6 +186,12 @@ class Settings:
         values = self._levels[-1].now if self._levels else self._committed
         found = values.get(name)
         return self._initial.get(name) if found is None else found
+
+    @property
+    def statement_timeout(self) -> float:
+        """Seconds that this session gives a statement; 0: no bound, or none of its own."""
+        read = _TIMEOUT.fullmatch(self.value("statement_timeout") or "")
+        return round(float(read[1]) * _MILLISECONDS[read[2] or "ms"]) / 1000 if read else 0.0
 
     def _path(self) -> SearchPath:
         written = self.value("search_path")

@@ -235,8 +235,9 @@ class Conversation:
     def resume_client(self) -> None:
         self.paused = False
 
-    def hold(self, operation: Operation, held: Held, raw: bytes) -> None:
+    def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0) -> None:
         self.operations.append(operation)
+        self.hold_limit = limit_seconds
         self.held_raw = raw
 
     def hold_ended(self, cancelled: str = "") -> None:

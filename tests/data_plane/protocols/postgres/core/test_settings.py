@@ -29,6 +29,25 @@ def path_of(*effects: object) -> str:
     return ",".join(settings.path.schemas)
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("250", 0.25), ("5s", 5), (" 1.5 min ", 90), ("2h", 7200), ("1d", 86400), (".5s", 0.5), ("1500us", 0.002),
+     ("0", 0), ("0.4", 0), ("-1", 0), ("soon", 0), ("5 S", 0), ("", 0)],
+)  # fmt: skip
+def test_a_statement_timeout_is_read_with_its_unit(value: str, seconds: float) -> None:
+    settings = Settings({})
+    settings.apply(SetsParameter("statement_timeout", value, local=False), "SET")
+    assert settings.statement_timeout == seconds
+
+
+def test_the_statement_timeout_of_the_start_comes_back_with_a_reset() -> None:
+    settings = Settings({"statement_timeout": "3s"})
+    settings.apply(SetsParameter("statement_timeout", "1min", local=True), "SET")
+    assert settings.statement_timeout == 60
+    settings.apply(SetsParameter("statement_timeout", None, local=False), "RESET")
+    assert settings.statement_timeout == 3
+
+
 def sets(value: str | None, *, local: bool = False) -> SetsParameter:
     return SetsParameter("search_path", value, local)
 

@@ -86,7 +86,7 @@ def test_a_held_statement_waits_and_runs_after_approval(session: Conversation) -
     session.core.hold_pending(PENDING)
     assert session.take_client() == ["Notice 01000 held for approval: 7F3A (DELETE)"]
     session.core.remind()
-    assert len(session.take_client()) == 1
+    assert session.take_client() == ["Notice 01000 still waiting for approval: 7F3A (DELETE)"]
     operation = session.operations[0]
     assert (operation.text, operation.parts) == (
         "delete from orders",
@@ -122,6 +122,31 @@ def test_a_cancel_during_a_hold_ends_it_with_57014(session: Conversation) -> Non
     session.target(SYNTAX_ERROR, ready())
     assert session.take_client()[0].startswith("Error 57014")
     assert session.core.cancel_requested() is False, "idle: nothing to cancel"
+
+
+@pytest.mark.parametrize(("value", "limit"), [("'1500'", 1.5), ("'2 min'", 120), ("0", 0), ("default", 0)])
+def test_a_hold_waits_no_longer_than_the_statement_timeout_of_the_session(
+    session: Conversation, value: str, limit: float
+) -> None:
+    session.client(QUERY(f"set statement_timeout = {value}"))
+    session.target(COMPLETE("SET"), ready())
+    session.client(QUERY("delete from orders"))
+    assert session.hold_limit == limit
+    session.core.hold_pending(PENDING)
+    waits = f"waits up to {limit or PENDING.wait_seconds:.0f} s"
+    assert waits.encode() in session.to_client_bytes
+
+
+def test_a_hold_that_outlasts_the_statement_timeout_fails_as_the_server_would_let_it(session: Conversation) -> None:
+    session.client(QUERY("delete from orders"), QUERY("select 2"))
+    session.core.hold_overdue()
+    assert session.hold_end == "statement-timeout"
+    session.target(SYNTAX_ERROR, ready())
+    assert session.take_client() == ["Error 57014 canceling statement due to statement timeout", "Ready I"]
+    assert session.take_target()[-1] == "Query select 2", "what waited behind it goes on"
+    session.core.hold_overdue()
+    session.core.hold_decided(Denied(Code.CANCELLED, "late"))
+    assert (session.take_target(), session.take_client()) == ([], [])
 
 
 def test_a_cancel_of_a_running_statement_is_for_the_target(session: Conversation) -> None:
