@@ -13,7 +13,7 @@ from assentry.v1 import link_pb2 as pb
 from google.protobuf.message import DecodeError
 
 from data_plane.gate.grants import Approver, GrantContents
-from data_plane.gate.interface import Operation, Resource, SessionFacts
+from data_plane.gate.interface import FactValue, Operation, Resource, SessionFacts, Subject
 from data_plane.gate.ports import Answer, Answered, SignedGrant
 from data_plane.identifiers import ApprovalId, IdentityId, SessionId
 from data_plane.link import messages
@@ -128,10 +128,15 @@ def _operation(operation: Operation, session: SessionFacts) -> pb.Operation:
             pb.Parameter(name=item.name, type=item.type, value=item.value, decoded=item.decoded, null=item.null)
             for item in operation.parameters
         ],
-        facts_json=msgspec.json.encode([subject.facts for subject in subjects], order="sorted").decode(),
+        facts_json=msgspec.json.encode([_facts(subject) for subject in subjects], order="sorted").decode(),
         session_state=[pb.StateEntry(name=name, value=state) for name, state in operation.state],
         digest=operation.digest,
     )
+
+
+def _facts(subject: Subject) -> dict[str, FactValue]:
+    """Without the names as they are written: the resources say what they mean."""
+    return {name: value for name, value in subject.facts.items() if name not in ("tables", "functions")}
 
 
 _GRAVITY = ("session", "connect", "read", "exec", "write", "ddl", "admin", "unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 
@@ -54,6 +55,23 @@ def test_the_inbox_fills_by_itself_and_a_click_releases_the_client(console: Page
     out, _ = client.communicate(timeout=WAIT)
     assert "DELETE 1" in out
     expect(console.locator("#state")).to_have_text("executed", timeout=10_000)
+
+
+def test_nothing_scrolls_sideways_on_a_phone(console: Page, stack: Stack) -> None:
+    long = f"DELETE FROM orders WHERE id = 14 AND customer_id IN ({', '.join(map(str, range(100)))})"
+    client = stack.start_psql("shop", long)
+    request = stack.pending("DELETE FROM orders WHERE id = 14")
+    console.set_viewport_size({"width": 390, "height": 800})
+    for path in ("/", f"/approvals/{request['id']}", "/decided", "/sessions"):
+        console.goto(stack.control.url + path)
+        wide = (
+            "[...document.querySelectorAll('body, main, table')].filter((e) => e.getBoundingClientRect().right > 390)"
+        )
+        assert console.evaluate(f"{wide}.map((e) => e.tagName)") == [], path
+        assert "?." not in console.inner_text("main"), "a name that is resolved elsewhere on the page"
+        expect(console.locator("time[title*=UTC]").first).to_have_text(re.compile("just now|in .* minute|min"))
+    stack.deny("DELETE FROM orders WHERE id = 14", "only a test")
+    client.communicate(timeout=WAIT)
 
 
 def test_a_denial_needs_a_reason_and_hands_it_to_the_client(console: Page, stack: Stack) -> None:

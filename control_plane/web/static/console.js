@@ -49,6 +49,24 @@ function redeem() {
   form.submit();
 }
 
+// As `_distance` of rendering.py.
+function distance(seconds) {
+  const [length, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([size]) => Math.abs(seconds) >= size) || [];
+  if (!unit) return seconds <= 0 ? "just now" : "in less than a minute";
+  const number = Math.floor(Math.abs(seconds) / length);
+  return seconds < 0 ? `${number} ${unit} ago` : `in ${number} ${unit}`;
+}
+
+// Counts from the server's clock, which this machine's may not agree with.
+function keepTimes() {
+  const ahead = Date.now() - Date.parse(document.body.dataset.now);
+  setInterval(() => {
+    const now = Date.now() - ahead;
+    document.querySelectorAll("time[data-relative]").forEach((time) => { time.textContent = distance((Date.parse(time.dateTime) - now) / 1000); });
+  }, 15000);
+}
+
 redeem();
+keepTimes();
 keepLive();
 replay();
