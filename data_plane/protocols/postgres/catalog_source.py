@@ -1,7 +1,8 @@
 """Reads the catalogue of one database over asyncpg, on a connection of its own that is closed again at once.
 
-Everything is read in one read-only, repeatable-read transaction, so that it is one state. The fingerprint covers the
-rows' `xmin` of what is read: a change that commits changes it, `ANALYZE` does not.
+Everything is read in one read-only, repeatable-read transaction, so that it is one state. VACUUM must keep what is
+deleted while it is open, so it is short: JIT, which compiles these queries for longer than they run, is off. The
+fingerprint covers the rows' `xmin` of what is read: a change that commits changes it, `ANALYZE` does not.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from data_plane.protocols.postgres.catalog_data import CatalogData, Relation, Vi
 Credential = Callable[[], Awaitable[tuple[str, str]]]
 """Gives the agent's user name and password at the target."""
 
+_HAS_JIT: Final = (11, 0)
+_HAS_GENERATED: Final = (12, 0)
 _FINGERPRINT: Final = """
 select concat_ws('/',
   (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_class),
@@ -40,7 +43,7 @@ from pg_class c join pg_namespace n on n.oid = c.relnamespace left join pg_type 
 where c.relkind <> 't'
 """
 _COLUMNS: Final = """
-select a.attrelid, a.attnum, a.attname, a.atttypid, to_jsonb(a)->>'attgenerated' > '' as generated
+select a.attrelid, a.attnum, a.attname, a.atttypid, {generated} as generated
 from pg_attribute a join pg_class c on c.oid = a.attrelid
 where a.attnum > 0 and not a.attisdropped and c.relkind in ('r', 'p', 'v', 'm', 'f')
 """
@@ -146,6 +149,8 @@ class AsyncpgCatalogSource:
             server_settings={"application_name": "assentry catalogue", "search_path": "pg_catalog"},
         )
         try:
+            if connection.get_server_version() >= _HAS_JIT:
+                await connection.execute("set jit = off")
             yield connection
         finally:
             await connection.close(timeout=1)
@@ -180,7 +185,8 @@ async def _relations(connection: asyncpg.Connection[Any]) -> dict[int, Relation]
     names: dict[int, dict[int, str]] = {}
     types: dict[int, dict[int, int]] = {}
     generated: dict[int, set[int]] = {}
-    for oid, attnum, name, type_, is_generated in await connection.fetch(_COLUMNS):
+    marked = "a.attgenerated <> ''" if connection.get_server_version() >= _HAS_GENERATED else "false"
+    for oid, attnum, name, type_, is_generated in await connection.fetch(_COLUMNS.format(generated=marked)):
         names.setdefault(oid, {})[attnum] = name
         types.setdefault(oid, {})[attnum] = type_
         if is_generated:
