@@ -33,8 +33,10 @@ from data_plane.link.lease import Lease
 from data_plane.link.messages import Load, Notice
 from data_plane.link.nonces import SpentNonces
 from data_plane.link.renewal import Renewal
+from data_plane.link.siblings import SiblingNews
 from data_plane.link.snapshots import SnapshotStore
 from data_plane.link.stream import Parts
+from data_plane.link.tickets import StoredTickets
 from data_plane.policy.model import MaskSpec
 from data_plane.policy.snapshot import PolicyState
 from data_plane.protocols.interface import ALPN, Endpoint, Process, ProtocolService
@@ -93,9 +95,16 @@ class Worker:
             self._lock = locked_directory(self._folder)
         except BlockingIOError as error:
             raise ConfigError(f"{self._folder}: another agent works here; give each a state of its own") from error
-        self._nonces = SpentNonces(self._config.state / "nonces.db", self._clock)
         self._journal = Journal(self._folder / "journal.db", self._clock)
-        self._journal.recover(self._nonces)
+        spent, instance = self._config.state / "nonces.db", self._journal.instance_id
+        self._nonces = SpentNonces(spent, self._clock, instance)
+        shared = self._config.state / "workers"
+        self._news = SiblingNews(shared, f"worker-{self._index}")
+        self._stored = StoredTickets(spent, self._clock, instance, self._news, self._journal.flush)
+        self._left = self._stored.recover(self._journal.open_approvals)
+        self._journal.recover(self._nonces, [one.approval for one in self._left.tickets], self._left.used)
+        if self._left.used and self._journal.flush(_SHIP_SECONDS):
+            self._stored.forget(self._left.used)
         self._lease = Lease(self._folder / "lease", self._clock)
         self._snapshots = SnapshotStore(self._folder / "snapshot")
 
@@ -131,6 +140,8 @@ class Worker:
 
     def _admission(self) -> None:
         self._approvals = LinkApprovals(self._journal, self._clock, lambda: self._stream.reachable)
+        self._tickets = Tickets(self._approvals, self._stored, self._clock, self._journal.instance_id)
+        self._tickets.resume(self._left.tickets)
         services = GateServices(
             state=self.policy,
             lease=self._lease,
@@ -140,7 +151,7 @@ class Worker:
             decode_grant=wire.grant_contents,
             agent_instance=self._journal.instance_id,
             new_approval_id=lambda: ApprovalId(f"apr_{secrets.token_hex(16)}"),
-            tickets=Tickets(self._approvals),
+            tickets=self._tickets,
         )
         self._doors = PolicyAdmission(
             services,
@@ -173,6 +184,7 @@ class Worker:
     async def run(self) -> None:
         """Serves until `agent.stop` is set, then drains."""
         self._spool.start()
+        self._news.listen(self._tickets.changed)
         service = PROTOCOLS[_PROTOCOL](Process(self._config.state / "workers", f"worker-{self._index}"))
         await service.start()
         linked = spawn(self._stream.run(), "link")
@@ -188,6 +200,7 @@ class Worker:
                 task.cancel()
             await asyncio.wait([linked, renewing])
             await service.close()
+            self._news.close()
             await asyncio.to_thread(self._close)
 
     async def _listen(self, service: ProtocolService) -> None:
@@ -270,5 +283,6 @@ class Worker:
 
     def _close(self) -> None:
         self._spool.stop()
+        self._stored.close()
         self._journal.close()
         self._nonces.close()

@@ -121,11 +121,11 @@ class ReportIntake:
             case RequestedReport():
                 return await self._approvals.requested(uow, who.instance_id, report)
             case CancelledReport():
-                await self._approvals.cancelled(uow, who.instance_id, report)
+                await self._approvals.cancelled(uow, who.instance_id, report, who.agent_name)
             case ConsumedReport():
-                await self._approvals.grant_consumed(uow, who.instance_id, report)
+                await self._approvals.grant_consumed(uow, who.instance_id, report, who.agent_name)
             case FinishedReport():
-                await self._approvals.finished(uow, who.instance_id, report)
+                await self._approvals.finished(uow, who.instance_id, report, who.agent_name)
             case OpenedReport() | ClosedReport() | RefusedReport():
                 await self._of_session(uow, who, report)
             case Notice(kind, text):

@@ -87,6 +87,7 @@ class KnownSessions:
             return None
         return SessionFacts(
             id=row.id,
+            agent_name=row.agent_name,
             instance_id=row.instance_id,
             target=row.target,
             requester_id=row.requester_id,

@@ -72,6 +72,7 @@ class TargetFacts(msgspec.Struct, frozen=True):
 class SessionFacts(msgspec.Struct, frozen=True):
     id: str
     instance_id: str
+    agent_name: str
     target: str
     requester_id: str
     credential_id: str

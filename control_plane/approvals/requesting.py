@@ -69,6 +69,11 @@ class Gatherer:
         self._rulebook = rulebook
         self._sessions = sessions
 
+    async def asked_by(self, uow: UnitOfWork, request: ApprovalRow) -> str:
+        """The name of the agent whose session it came from."""
+        session = await self._sessions.session(uow, request.session_id)
+        return session.agent_name if session is not None else ""
+
     async def case(self, uow: UnitOfWork, instance_id: str, report: RequestedReport) -> Case:
         asked = report.operation
         chain = await self._rulebook.chain(uow, report.chain)

@@ -66,17 +66,19 @@ class ApprovalService:
         uow.audit(audited(known, "id-reused", agent(instance_id), {"digest": report.operation.digest.hex()}))
         return DecidedAnswer(report.approval_id, Outcome.REFUSED, "the id belongs to another request")
 
-    async def cancelled(self, uow: UnitOfWork, instance_id: str, report: CancelledReport) -> None:
+    async def cancelled(self, uow: UnitOfWork, instance_id: str, report: CancelledReport, agent_name: str = "") -> None:
         """The client gave up or went away. After a decision it only tells that the grant will not be used."""
-        request = await self._of(uow, instance_id, report.approval_id)
+        request = await self._of(uow, instance_id, report.approval_id, agent_name)
         if request is None:
             return
         ended = Event.TIMED_OUT if report.reason == WAIT_ENDED else Event.CANCELLED
         move(uow, request, ended, agent(instance_id), report.reason)
 
-    async def grant_consumed(self, uow: UnitOfWork, instance_id: str, report: ConsumedReport) -> None:
+    async def grant_consumed(
+        self, uow: UnitOfWork, instance_id: str, report: ConsumedReport, agent_name: str = ""
+    ) -> None:
         """The agent has spent the nonce. Anything else than the first use of the right one is an alarm."""
-        request = await self._of(uow, instance_id, report.approval_id)
+        request = await self._of(uow, instance_id, report.approval_id, agent_name)
         if request is None:
             return
         grant = await repository.grant(uow.session, report.approval_id)
@@ -90,8 +92,8 @@ class ApprovalService:
             uow.session.add(grant)
             move(uow, request, Event.CONSUMED, by, data={"nonce": report.nonce.hex()})
 
-    async def finished(self, uow: UnitOfWork, instance_id: str, report: FinishedReport) -> None:
-        request = await self._of(uow, instance_id, report.approval_id)
+    async def finished(self, uow: UnitOfWork, instance_id: str, report: FinishedReport, agent_name: str = "") -> None:
+        request = await self._of(uow, instance_id, report.approval_id, agent_name)
         if request is None:
             return
         request.result = report.detail.replace("\0", "")
@@ -114,10 +116,14 @@ class ApprovalService:
             return None
         return await self._answer(uow, request)
 
-    async def _of(self, uow: UnitOfWork, instance_id: str, approval_id: str) -> ApprovalRow | None:
-        """The locked request, when it is this instance's; a report on another's is an alarm."""
+    async def _of(self, uow: UnitOfWork, instance_id: str, approval_id: str, agent_name: str) -> ApprovalRow | None:
+        """The locked request, when it is this instance's, or a ticket of the same agent: its client may come back to
+        another worker. A report on anything else is an alarm."""
         request = await repository.locked(uow.session, approval_id)
         if request is not None and request.instance_id == instance_id:
+            return request
+        asked_by = await self._gatherer.asked_by(uow, request) if request is not None and request.ticket else ""
+        if asked_by and asked_by == agent_name:
             return request
         uow.audit(AuditEvent("approval.unknown-reported", agent(instance_id), approval_id[:64]))
         return None

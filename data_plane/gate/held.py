@@ -82,7 +82,7 @@ class HeldOperation:
             return
         self._timer = self._loop.call_later(self._wait, self._waited)
         if self._decision.ticket:
-            self._with_ticket()
+            spawn(self._with_ticket(), name=f"ticket {self._id}")
             return
         self._services.approvals.request(self._request(self._wait), self.pending, self.answered)
 
@@ -92,7 +92,7 @@ class HeldOperation:
         claimed = self._state is State.CLAIMING
         self._enter(State.OVER)
         if self._ticket is not None and self._issued:
-            self._ticket.attached = None
+            self._services.tickets.leave(self._ticket)
         elif not (claimed and self._spent):
             self._withdraw(reason)
         self._note_end("cancelled", reason)
@@ -135,7 +135,7 @@ class HeldOperation:
         if self._state is not State.ASKED:
             return
         if self._ticket is not None:
-            self._ticket.attached, self._ticket.issued = None, True
+            self._services.tickets.leave(self._ticket)
             name = self._ticket.short_code or self._id
             message = f"still waiting for approval {name}: send the same statement again later"
             self._decide(Denied(Code.PENDING, message, rules=self._decision.rules, ticket=self._id), "wait-ended")
@@ -197,7 +197,7 @@ class HeldOperation:
         state, snapshot = self._services.state, self._services.state.current
         expected = Expected(
             deployment=state.deployment,
-            agent_instance=self._services.agent_instance,
+            agent_instance=self._ticket.kept.owner if self._ticket else self._services.agent_instance,
             session=self._gate.facts,
             approval_id=self._id,
             digest=self._digest,
@@ -245,6 +245,8 @@ class HeldOperation:
             self._services.approvals.cancel(self._id, verdict.code.value)
 
     def _withdraw(self, reason: str) -> None:
+        if self._decision.ticket and self._ticket is None:
+            return  # nobody has been asked yet, and nobody will be
         self._drop_ticket()
         self._services.approvals.cancel(self._id, reason)
 
@@ -287,20 +289,28 @@ class HeldOperation:
             wait_seconds=wait_seconds,
         )
 
-    def _with_ticket(self) -> None:
+    async def _with_ticket(self) -> None:
         """Attaches to the ticket of the same operation, or opens one."""
-        tickets, facts = self._services.tickets, self._gate.facts
-        ticket = tickets.find(facts, self._digest)
-        if ticket is None:
-            wait = self._gate.ticket_seconds(self._decision)
-            ticket = tickets.open(self._request(wait), self._digest, wait)
-        elif ticket.attached is not None:
-            denied = Denied(Code.PENDING, "the same statement waits for approval in another session already")
-            self._loop.call_soon(self._decide, denied, "waits elsewhere")
+        wait = self._gate.ticket_seconds(self._decision)
+        try:
+            ticket = await self._services.tickets.take(self._request(wait), self._digest, wait)
+        except Exception as error:
+            log.exception("a ticket could not be kept", approval=self._id)
+            message = f"the request could not be kept here: {type(error).__name__}"
+            self._decide(Denied(Code.UNAVAILABLE, message, hint="try later"), message)
             return
-        self._ticket, self._id = ticket, ticket.request.id
-        self._policy_version, self._issued = ticket.request.policy_version, ticket.issued
-        ticket.attach(self)
+        if ticket is None:
+            denied = Denied(Code.PENDING, "the same statement waits for approval in another session already")
+            self._decide(denied, "waits elsewhere")
+            return
+        self._ticket, self._id, self._issued = ticket, ticket.kept.approval, ticket.kept.issued
+        self._policy_version = ticket.kept.policy_version
+        if self._state is State.ASKED:
+            ticket.attach(self)
+        elif self._issued:
+            self._services.tickets.leave(ticket)
+        else:
+            self._withdraw("client-gone")
 
     def _drop_ticket(self) -> None:
         if self._ticket is not None:

@@ -46,6 +46,41 @@ class ApprovalRequest(msgspec.Struct, frozen=True):
     wait_seconds: float
 
 
+class KeptTicket(msgspec.Struct, frozen=True):
+    """A request for approval whose client may come back: what any worker must know to serve it."""
+
+    approval: ApprovalId
+    owner: str  # the agent instance that asked; grants are bound to it
+    policy_version: int
+    rules: tuple[str, ...]
+    expires_at: float  # Unix time
+    issued: bool = False  # a client was told to come back
+    pending: Pending | None = None
+    answered: Answered | None = None
+
+
+TicketKey = tuple[str, str, str, bytes]  # requester, credential, target, digest
+
+
+class TicketStore(Protocol):
+    """Shared by the workers of one agent, on disk when a method returns. Each raises an error when it cannot be."""
+
+    async def take(self, key: TicketKey, fresh: KeptTicket) -> KeptTicket | None:
+        """The ticket of this key, held by this worker from now on; `fresh` when there was none. None: a client waits
+        with it already, here or at another worker."""
+
+    async def read(self, approval: ApprovalId) -> KeptTicket | None: ...
+
+    async def leave(self, approval: ApprovalId) -> None:
+        """The client has been told to come back, or gone away: the ticket is free for the next."""
+
+    async def tell(self, approval: ApprovalId, pending: Pending | None, answered: Answered | None) -> None:
+        """What its owner has heard. The other workers look at it then."""
+
+    async def remove(self, approval: ApprovalId) -> bool:
+        """False: it was gone already. What was reported of it is on disk before. The other workers hear of it."""
+
+
 class Approvals(Protocol):
     """Asks people through the control plane."""
 
@@ -56,6 +91,14 @@ class Approvals(Protocol):
         answered: Callable[[Answered], None],
     ) -> None:
         """Calls back on the event loop; `answered` once. Out of reach: UNAVAILABLE, at once."""
+
+    def resume(
+        self, ticket: KeptTicket, pending: Callable[[Pending], None], answered: Callable[[Answered], None]
+    ) -> None:
+        """As `request`, for what was asked before this process started."""
+
+    def forget(self, approval: ApprovalId) -> None:
+        """Another worker of this agent has reported, or will, what becomes of it."""
 
     def cancel(self, approval: ApprovalId, reason: str) -> None: ...
 

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from data_plane.gate.interface import Pending
-from data_plane.gate.ports import Answer, Answered, ApprovalRequest, Clock
+from data_plane.gate.ports import Answer, Answered, ApprovalRequest, Clock, KeptTicket
 from data_plane.identifiers import ApprovalId
 from data_plane.link import messages
 from data_plane.link.journal import Journal
@@ -23,7 +23,8 @@ log = structlog.get_logger(__name__)
 
 
 class _Waiting(msgspec.Struct, eq=False):
-    request: ApprovalRequest
+    rules: tuple[str, ...]
+    wait_seconds: float
     pending: Callable[[Pending], None]
     answered: Callable[[Answered], None]
     told: bool = False  # `pending` was called
@@ -48,9 +49,21 @@ class LinkApprovals:
             unavailable = Answered(Answer.UNAVAILABLE, "the control plane is out of reach")
             asyncio.get_running_loop().call_soon(answered, unavailable)
             return
-        self._waiting[request.id] = _Waiting(request, pending, answered)
+        rules = request.decision.rules
+        self._waiting[request.id] = _Waiting(rules, request.wait_seconds, pending, answered)
         wait_until_ms = int((self._clock.now() + request.wait_seconds) * 1000)
         self._journal.append(messages.Requested(request, wait_until_ms))
+
+    def resume(
+        self, ticket: KeptTicket, pending: Callable[[Pending], None], answered: Callable[[Answered], None]
+    ) -> None:
+        """The control plane is asked about it at Hello."""
+        left = ticket.expires_at - self._clock.now()
+        self._waiting[ticket.approval] = _Waiting(ticket.rules, left, pending, answered)
+
+    def forget(self, approval: ApprovalId) -> None:
+        self._waiting.pop(approval, None)
+        self._journal.settled(approval)
 
     def cancel(self, approval: ApprovalId, reason: str) -> None:
         self._waiting.pop(approval, None)
@@ -74,14 +87,13 @@ class LinkApprovals:
         if waiting is None or waiting.told:
             return
         waiting.told = True
-        decision = waiting.request.decision
         told = Pending(
             approval_id=said.approval_id,
             short_code=said.short_code,
             url=said.url,
             reviewers=said.reviewers,
-            rules=decision.rules,
-            wait_seconds=waiting.request.wait_seconds,
+            rules=waiting.rules,
+            wait_seconds=waiting.wait_seconds,
         )
         waiting.pending(told)
 

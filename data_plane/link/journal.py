@@ -19,7 +19,7 @@ import structlog
 
 from data_plane.gate.interface import Requester, SessionFacts, TargetFacts
 from data_plane.gate.ports import Clock
-from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
+from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, SessionId, TargetName
 from data_plane.link import messages, wire
 from data_plane.link.nonces import SpentNonces
 from data_plane.recording.interface import Decisions, RecordingError, Reported
@@ -122,8 +122,9 @@ class Journal:
             case messages.Requested(request):
                 self._open_approvals.add(request.id)
                 self._changes.append(("INSERT OR IGNORE INTO approvals (id) VALUES (?)", (request.id,)))
-            case messages.Consumed(approval_id):
-                self._changes.append(("UPDATE approvals SET consumed = 1 WHERE id = ?", (approval_id,)))
+            case messages.Consumed(approval_id):  # another worker may have asked for it
+                self._open_approvals.add(approval_id)
+                self._changes.append(("INSERT OR REPLACE INTO approvals VALUES (?, 1)", (approval_id,)))
             case messages.SessionOpened(session):
                 self._sessions[session.id] = 0
                 self._changes.append(("INSERT OR IGNORE INTO sessions (id) VALUES (?)", (session.id,)))
@@ -188,18 +189,25 @@ class Journal:
 
     # ------------------------------------------------------------ start and end
 
-    def recover(self, nonces: SpentNonces) -> None:
+    def recover(self, nonces: SpentNonces, tickets: Collection[str] = (), used: Collection[str] = ()) -> None:
         """Reports what became of the approvals that were open when the agent stopped. Invariant 6: an operation
-        whose nonce was spent may have run; it is never run again and its outcome is unknown."""
-        rows = self._reading.execute("SELECT id, consumed FROM approvals").fetchall()
-        spent = nonces.spent_for([row[0] for row in rows])
-        for approval_id, consumed in rows:
-            if approval_id in spent and not consumed:
-                self.append(messages.Consumed(approval_id, spent[approval_id]))
-            if consumed or approval_id in spent:
-                self.append(messages.Finished(approval_id, "outcome-unknown", "the agent stopped in between"))
-            else:
-                self.append(messages.Cancelled(approval_id, "agent-restarted"))
+        whose nonce was spent may have run; it is never run again and its outcome is unknown.
+
+        `tickets`: those that clients may come back for. `used`: those that others had asked for and this one ran."""
+        rows = dict(self._reading.execute("SELECT id, consumed FROM approvals").fetchall())
+        rows = dict.fromkeys(used, 0) | rows
+        spent = nonces.spent_for(list(rows))
+        for approval_id, consumed in rows.items():
+            nonce, here = spent.get(approval_id, (b"", False))
+            if nonce and not here:
+                self.settled(approval_id)  # by another worker, which reports what becomes of it
+            elif consumed or nonce:
+                if not consumed:
+                    self.append(messages.Consumed(ApprovalId(approval_id), nonce))
+                unknown = messages.Finished(ApprovalId(approval_id), "outcome-unknown", "the agent stopped in between")
+                self.append(unknown)
+            elif approval_id not in tickets:
+                self.append(messages.Cancelled(ApprovalId(approval_id), "agent-restarted"))
 
     def reported(self, session_id: str) -> Reported | None:
         """Implements `recording.interface.SalvageReports`."""

@@ -18,10 +18,12 @@ from tests.control_plane.approvals.grants import grant_of, nonce_of
 from tests.control_plane.world import INSTANCE, REPORTER, World, chain, person
 
 
-async def consume(world: World, approval_id: str, nonce: bytes | None = None, instance: str = INSTANCE) -> None:
+async def consume(
+    world: World, approval_id: str, nonce: bytes | None = None, instance: str = INSTANCE, agent_name: str = ""
+) -> None:
     spent = nonce if nonce is not None else await nonce_of(world, approval_id)
     async with world.units() as uow:
-        await world.approvals.grant_consumed(uow, instance, ConsumedReport(approval_id, spent))
+        await world.approvals.grant_consumed(uow, instance, ConsumedReport(approval_id, spent), agent_name)
 
 
 async def finish(world: World, approval_id: str, outcome: str, detail: str = "") -> None:
@@ -160,6 +162,18 @@ async def test_another_agent_learns_and_changes_nothing(world: World) -> None:
         assert await world.approvals.decision_for(uow, "ins_other", approval) is None
     assert await world.state(approval) == State.APPROVED
     assert (await world.audited_kinds())[-2:] == ["approval.unknown-reported"] * 2
+
+
+async def test_another_worker_of_the_agent_may_use_a_ticket_and_nothing_else(world: World) -> None:
+    """Its client came back there."""
+    ticket, session_bound = await world.held(ticket=True), (await world.ask()).approval_id
+    for approval in (ticket, session_bound):
+        await world.approve("ada", approval)
+    for approval, name in ((ticket, "stranger"), (ticket, ""), (session_bound, REPORTER.agent_name)):
+        await consume(world, approval, instance="ins_other", agent_name=name)
+        assert await world.state(approval) == State.APPROVED
+    await consume(world, ticket, instance="ins_other", agent_name=REPORTER.agent_name)
+    assert await world.state(ticket) == State.EXECUTING
 
 
 # ------------------------------------------------------------------ ended without a decision

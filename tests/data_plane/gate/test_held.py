@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 from typing import Any
 
 import pytest
@@ -11,9 +9,8 @@ import pytest
 from data_plane.gate.held import MOVES, State
 from data_plane.gate.interface import Allowed, Code, Denied
 from data_plane.gate.ports import Answer, Answered
-from data_plane.policy.snapshot import NamedJson
 from tests.data_plane.gate.worlds import RAW, READ, RULES, WRITE, Listener, World, settled
-from tests.support.policies import READS, WRITES, allow, deny, hold, session, subject
+from tests.support.policies import READS, WRITES, allow, deny, hold, subject
 
 
 def soon(**limits: Any) -> list[dict]:
@@ -275,99 +272,6 @@ async def test_closing_the_session_cancels_its_hold_and_leaves_unfinished_work_u
     assert world.log[-1] == ("finished", "apr_1", "outcome-unknown", "client-closed")
     await settled()
     assert second.verdicts == []
-
-
-TICKET = soon(then="ticket")
-
-
-async def test_a_ticket_stays_open_after_the_wait_and_the_same_operation_uses_it_once() -> None:
-    world, first, second, third = World(TICKET), Listener(), Listener(), Listener()
-    world.hold(first)
-    world.approvals.is_pending()
-    verdict = await first.verdict()
-    assert isinstance(verdict, Denied)
-    assert (verdict.code, verdict.ticket) == (Code.PENDING, "apr_1")
-    assert "cancelled" not in world.logged()
-    world.approve()
-    later = world.open(session(id="ses_9"))
-    world.hold(second, gate=later, session="ses_9")
-    assert isinstance(await second.verdict(), Allowed)
-    assert world.logged("requested") == ["requested"], "nobody was asked twice"
-    world.hold(third, gate=later, session="ses_9")
-    assert world.logged("requested") == ["requested", "requested"], "a ticket is used once"
-    await third.verdict()
-
-
-async def test_coming_back_before_the_decision_waits_on_the_same_request() -> None:
-    world, first, second = World(TICKET), Listener(), Listener()
-    world.hold(first)
-    world.approvals.is_pending()
-    await first.verdict()
-    world.hold(second)
-    await settled()
-    assert [pending.approval_id for pending in second.pendings] == ["apr_1"]
-    world.approve()
-    assert isinstance(await second.verdict(), Allowed)
-
-
-@pytest.mark.parametrize(
-    "changed",
-    [{"raw": b"another"}, {"state": (("role", "other"),)}, {"credential": "crd_2"}],
-)
-async def test_a_ticket_is_no_use_to_another_operation_or_credential(changed: dict) -> None:
-    world, first, second = World(TICKET), Listener(), Listener()
-    world.hold(first)
-    await first.verdict()
-    world.approve()
-    credential = changed.pop("credential", None)
-    gate = world.open(session(credential_id=credential)) if credential else world.gate
-    world.hold(second, gate=gate, **changed)
-    assert isinstance(await second.verdict(), Denied)
-    assert world.logged("requested") == ["requested", "requested"]
-
-
-async def test_a_refused_ticket_tells_the_client_when_it_comes_back_and_is_gone() -> None:
-    world, first, second = World(TICKET), Listener(), Listener()
-    world.hold(first)
-    await first.verdict()
-    world.approvals.answer(Answered(Answer.DENIED, "no"))
-    world.hold(second)
-    verdict = await second.verdict()
-    assert isinstance(verdict, Denied)
-    assert verdict.code is Code.DENIED
-    assert world.services.tickets.find(session(), world.operation().digest) is None
-
-
-async def test_a_client_that_goes_away_before_it_has_a_ticket_leaves_none() -> None:
-    world, listener = World([*RULES[:1], hold(match=WRITES, hold={"wait": "1m", "then": "ticket"})]), Listener()
-    world.hold(listener).cancel("client-disconnected")
-    assert world.log[-2] == ("cancelled", "apr_1", "client-disconnected")
-    assert world.services.tickets.find(session(), world.operation().digest) is None
-
-
-async def test_a_ticket_that_nobody_decides_is_given_up_when_its_time_is_over() -> None:
-    chain = {"stages": [{"groups": ["dba"], "timeout": "50ms"}]}
-    document = {"apiVersion": "assentry.dev/v1", "kind": "ApprovalChain", "metadata": {"name": "dba"}, "spec": chain}
-    world, listener = World(TICKET, chains=(NamedJson("dba", json.dumps(document)),)), Listener()
-    world.hold(listener)
-    assert world.approvals.requests[0].wait_seconds == 0.05
-    await listener.verdict()
-    while "cancelled" not in world.logged():
-        await asyncio.sleep(0.005)
-    assert world.log[-1] == ("cancelled", "apr_1", "wait-ended")
-    assert world.services.tickets.find(session(), world.operation().digest) is None
-
-
-async def test_a_ticket_is_held_by_one_client_at_a_time() -> None:
-    world = World([*RULES[:1], hold(match=WRITES, hold={"wait": "1m", "then": "ticket"})])
-    first, second = Listener(), Listener()
-    world.hold(first)
-    world.hold(second)
-    verdict = await second.verdict()
-    assert isinstance(verdict, Denied)
-    assert verdict.code is Code.PENDING
-    world.approve()
-    assert isinstance(await first.verdict(), Allowed)
 
 
 def test_the_end_of_a_hold_is_final() -> None:

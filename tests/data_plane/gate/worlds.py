@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from data_plane.gate.grants import Approver, GrantContents
 from data_plane.gate.interface import Allowed, Denied, Held, Operation, Pending, SessionFacts, Subject
 from data_plane.gate.policy_gate import PolicyGate
-from data_plane.gate.ports import Answer, Answered, ApprovalRequest, SignedGrant
+from data_plane.gate.ports import Answer, Answered, ApprovalRequest, KeptTicket, SignedGrant, TicketKey
 from data_plane.gate.services import GateServices
 from data_plane.gate.tickets import Tickets
 from data_plane.identifiers import ApprovalId, OperationId
@@ -104,6 +105,13 @@ class Approvals:
         self.requests.append(request)
         self._callbacks[request.id] = (pending, answered)
 
+    def resume(self, ticket, pending, answered) -> None:
+        self._callbacks[ticket.approval] = (pending, answered)
+
+    def forget(self, approval) -> None:
+        self._callbacks.pop(approval, None)
+        self.log.append(("forgotten", approval))
+
     def cancel(self, approval, reason) -> None:
         self._callbacks.pop(approval, None)
         self.log.append(("cancelled", approval, reason))
@@ -141,6 +149,64 @@ class Nonces:
         return fresh
 
 
+class TicketDisk:
+    """What the workers of one agent share."""
+
+    def __init__(self) -> None:
+        self.rows: dict[TicketKey, KeptTicket] = {}
+        self.held: dict[ApprovalId, object] = {}
+        self.workers: list[SharedTickets] = []
+        self.broken = False
+
+
+class SharedTickets:
+    """Implements `TicketStore` for one worker, in memory."""
+
+    def __init__(self, disk: TicketDisk) -> None:
+        self.disk = disk
+        self.changed: Callable[[ApprovalId], None] = lambda _: None
+        disk.workers.append(self)
+
+    async def take(self, key, fresh):
+        if self.disk.broken:
+            raise OSError("the disk is full")
+        kept = self.disk.rows.setdefault(key, fresh)
+        if kept.approval in self.disk.held:
+            return None
+        self.disk.held[kept.approval] = self
+        return kept
+
+    async def read(self, approval):
+        return next((kept for kept in self.disk.rows.values() if kept.approval == approval), None)
+
+    async def leave(self, approval):
+        self.disk.held.pop(approval, None)
+        self._replace(approval, issued=True)
+
+    async def tell(self, approval, pending, answered):
+        told = {"pending": pending, "answered": answered}
+        self._replace(approval, **{name: value for name, value in told.items() if value is not None})
+        self._poke(approval)
+
+    async def remove(self, approval):
+        self.disk.held.pop(approval, None)
+        keys = [key for key, kept in self.disk.rows.items() if kept.approval == approval]
+        for key in keys:
+            del self.disk.rows[key]
+        self._poke(approval)
+        return bool(keys)
+
+    def _replace(self, approval, **changed) -> None:
+        for key, kept in self.disk.rows.items():
+            if kept.approval == approval:
+                self.disk.rows[key] = msgspec.structs.replace(kept, **changed)
+
+    def _poke(self, approval) -> None:
+        for other in self.disk.workers:
+            if other is not self:
+                other.changed(approval)
+
+
 class Listener:
     def __init__(self) -> None:
         self.pendings: list[Pending] = []
@@ -174,13 +240,21 @@ def sign(contents: GrantContents, key: Ed25519PrivateKey = KEY, key_id: str = "k
 
 
 class World:
-    def __init__(self, rules: list[dict] | None = None, **snapshot: Any) -> None:
+    def __init__(self, rules: list[dict] | None = None, *, beside: World | None = None, **snapshot: Any) -> None:
+        """`beside`: another worker of the same agent."""
+        self.instance = "ins_2" if beside else "ins_1"
         self.log: list[tuple[Any, ...]] = []
         self.clock, self.lease = Clock(), Lease()
         self.approvals, self.nonces, self.recorder = Approvals(self.log), Nonces(self.log), Recorder(self.log)
         self.state = PolicyState(deployment="dep", agent_name="edge", keys=KEYS, decode=decode_snapshot)
         self.apply(rules, **snapshot)
-        self._ids = iter(range(1, 1000))
+        self._ids = iter(range(101, 1000) if beside else range(1, 100))
+        self.ticket_disk = beside.ticket_disk if beside else TicketDisk()
+        stored = SharedTickets(self.ticket_disk)
+        tickets = Tickets(self.approvals, stored, self.clock, self.instance)
+        stored.changed = tickets.changed
+        if beside:
+            self.nonces.spent = beside.nonces.spent
         self.services = GateServices(
             state=self.state,
             lease=self.lease,
@@ -188,9 +262,9 @@ class World:
             nonces=self.nonces,
             clock=self.clock,
             decode_grant=decode_grant,
-            agent_instance="ins_1",
+            agent_instance=self.instance,
             new_approval_id=lambda: ApprovalId(f"apr_{next(self._ids)}"),
-            tickets=Tickets(self.approvals),
+            tickets=tickets,
         )
         self.gate = self.open()
 

@@ -196,6 +196,30 @@ async def test_what_was_open_at_a_crash_is_told_by_what_became_of_it(tmp_path: P
     nonces.close()
 
 
+async def test_a_ticket_stays_open_over_a_restart_unless_another_worker_has_used_it(tmp_path: Path) -> None:
+    from tests.contract.stack import approval_request
+
+    here, there = (SpentNonces(tmp_path / "nonces.db", CLOCK, name) for name in ("ins_1", "ins_2"))
+    before = Journal(tmp_path / "journal.db", CLOCK)
+    kept, used = (approval_request(facts("ses_1")) for _ in range(2))
+    for request in (kept, used):
+        before.append(messages.Requested(request, 0))
+    await there.spend(b"u" * 16, used.id)
+    await here.spend(b"f" * 16, ApprovalId("apr_foreign"))
+    before.flush(5)
+    last = before.durable
+    before.close()
+    after = Journal(tmp_path / "journal.db", CLOCK)
+    after.recover(here, [kept.id, used.id], ["apr_foreign"])
+    after.flush(5)
+    told = [(one.WhichOneof("report"), _approval(one)) for one in reports(after, last)]
+    assert told == [("grant_consumed", "apr_foreign"), ("operation_finished", "apr_foreign")]
+    assert after.open_approvals == (kept.id,)
+    after.close()
+    here.close()
+    there.close()
+
+
 def _approval(report: pb.Report) -> str:
     return getattr(report, report.WhichOneof("report")).approval_id
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -85,6 +87,56 @@ def spread(stack: Stack, exits: ExitStack) -> list[Client]:
 def dead(client: Client) -> bool:
     asked = client.start("SELECT 1")
     return isinstance(asked.exception(10), psycopg.OperationalError)
+
+
+def test_a_ticket_serves_its_client_once_at_whichever_worker_it_comes_back_to(pair: Stack) -> None:
+    """Also after a restart of all of them. The kernel chooses the worker, so several clients try at the same time."""
+    statement = "UPDATE ticketed SET amount = amount + 1 WHERE id = {}"
+    for number, restarts in ((1, False), (2, True)):
+        with connected(pair, "twins") as client:
+            assert "again later" in str(failure(client.start(statement.format(number))))
+        if restarts:
+            pair.agent.stop()
+            pair.agent.start()
+        request = pair.approve(statement.format(number))["id"]
+        with ExitStack() as stack:
+            asked = [client.start(statement.format(number)) for client in spread(pair, stack)]
+            ends = [one.exception(30) for one in asked]
+            assert ends.count(None) == 1, "an approval runs one statement"
+            look = stack.enter_context(connected(pair, "twins"))
+            assert look.ask(f"SELECT amount FROM ticketed WHERE id = {number}") == 1
+        eventually(lambda one=request: pair.approval(one)["state"] == "executed", "the outcome")
+        kinds = [event["kind"] for event in pair.audited("approval.", request)]
+        assert kinds.count("approval.grant-consumed") == 1
+        assert not pair.audited("approval.unknown-reported")
+        for waiting in pair.reviewer.pages("/v1/approvals", 100, show="mine"):
+            if waiting["headline"].startswith(statement.format(number)):
+                pair.deny(statement.format(number), "one is enough")
+
+
+def test_a_ticket_is_served_while_the_worker_that_asked_for_it_is_dead(pair: Stack) -> None:
+    """Its answer is on disk for the other one."""
+    statement = "UPDATE ticketed SET amount = amount + 1 WHERE id = 3"
+    with connected(pair, "twins") as client:
+        failure(client.start(statement))
+    request = pair.approve(statement)["id"]
+    store = sqlite3.connect(pair.agent.state / "nonces.db")
+    kept = "SELECT owner FROM tickets WHERE approval = ? AND answered IS NOT NULL"
+    [owner] = eventually(lambda: store.execute(kept, (request,)).fetchone(), "the answer on disk")
+    store.close()
+    index = next(index for index in (0, 1) if instance(pair, index) == owner)
+    os.kill(workers(pair)[index], signal.SIGKILL)
+    with connected(pair, "twins") as client:
+        assert client.ask(statement) == "UPDATE 1"
+        assert client.ask("SELECT amount FROM ticketed WHERE id = 3") == 1
+    eventually(lambda: pair.approval(request)["state"] == "executed", "the outcome")
+    eventually(lambda: len(workers(pair)) == 2, "another worker")
+    pair.agent.ready()
+
+
+def instance(stack: Stack, worker: int) -> str:
+    with contextlib.closing(sqlite3.connect(stack.agent.state / f"worker-{worker}" / "journal.db")) as journal:
+        return str(journal.execute("SELECT value FROM facts WHERE name = 'instance'").fetchone()[0])
 
 
 def test_workers_do_not_outlive_the_process_that_watches_them(pair: Stack) -> None:
