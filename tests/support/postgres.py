@@ -1,11 +1,11 @@
-"""A real PostgreSQL for tests: SCRAM passwords, TLS, its statement log; one per test process, thrown away after."""
+"""A real PostgreSQL for tests: SCRAM passwords, TLS, its statement log; one per test process, thrown away after,
+also when the test process is killed."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import os
-import shutil
 import subprocess
 import tempfile
 import uuid
@@ -18,6 +18,7 @@ import pytest
 import trustme
 
 from control_plane.cli.demo.postgres import HOST, SUPERUSER, binaries, free_port, initialise, start, stop
+from tests.support.watching import watched
 
 __all__ = ["PostgresServer", "free_port", "postgres", "running_postgres"]
 
@@ -87,7 +88,7 @@ def running_postgres(*options: str) -> Iterator[PostgresServer]:
     folder = Path(tempfile.mkdtemp(prefix="assentry-pg-"))
     folder.chmod(0o755)
     port, password = free_port(), "superuser-password"
-    try:
+    with watched(folder):
         ca_pem = certify(folder)
         initialise(folder, bin_folder, password)
         tls = ["ssl=on", f"ssl_cert_file={folder}/server.crt", f"ssl_key_file={folder}/server.key"]
@@ -98,8 +99,6 @@ def running_postgres(*options: str) -> Iterator[PostgresServer]:
             yield PostgresServer(HOST, port, SUPERUSER, password, folder, bin_folder, ca_pem)
         finally:
             stop(folder, bin_folder)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import shutil
 import subprocess
 import tempfile
 import threading
@@ -19,6 +18,7 @@ from control_plane.cli.client import Api, ApiError
 from control_plane.cli.config import client_environment
 from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane
 from tests.support.postgres import PostgresServer
+from tests.support.watching import watched
 
 HOST = "127.0.0.1"
 REQUESTER, REVIEWER = "bot", "rosa"
@@ -210,7 +210,7 @@ def running_stack(
     where the control plane is."""
     folder = Path(tempfile.mkdtemp(prefix="assentry-stack-"))
     with ExitStack() as stack:
-        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.enter_context(watched(folder))
         control = LocalControlPlane(folder / "control-plane", **(control_settings or {}))
         stack.callback(control.stop)
         control.apply([*PEOPLE, *documents])
