@@ -18,7 +18,7 @@ import structlog
 import uvloop
 
 from data_plane import config as configuration
-from data_plane.assembly import VERSION, Worker
+from data_plane.assembly import VERSION, Worker, metrics_of_workers
 from data_plane.config import Config, ConfigError
 from data_plane.link import enrolment
 from data_plane.link.enrolment import EnrolmentError
@@ -59,7 +59,11 @@ async def _run(config: Config, worker: int | None) -> int:
         _on_signals(stop)
         command = [sys.executable, "-m", "data_plane", "--config", str(config.file), "--worker"]
         patience = config.settings.drain_seconds + 20
-        return await Workers(config.settings.workers, lambda index: [*command, str(index)], patience).run(stop)
+        metrics = metrics_of_workers(config)
+        try:
+            return await Workers(config.settings.workers, lambda index: [*command, str(index)], patience).run(stop)
+        finally:
+            metrics.close()
     process = Worker(config, worker or 0, store, identity)
     _on_signals(process.agent.stop)
     if worker is not None:

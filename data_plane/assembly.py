@@ -11,13 +11,14 @@ import base64
 import contextlib
 import secrets
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import CollectorRegistry
 
-from data_plane.config import Address, Config, ConfigError
+from data_plane.config import Config, ConfigError
 from data_plane.credentials.local import LocalCredential
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.gate.services import GateServices
@@ -49,9 +50,10 @@ from data_plane.runtime import tls
 from data_plane.runtime.agent import Agent
 from data_plane.runtime.clock import SystemClock
 from data_plane.runtime.listener import Listener
-from data_plane.runtime.metrics import Figures, MetricsServer
+from data_plane.runtime.metrics import Figures, MetricsServer, of_this_process
 from data_plane.runtime.session import Sessions
 from data_plane.runtime.tasks import spawn
+from data_plane.runtime.worker_metrics import WorkerMetrics, worker_socket
 
 log = structlog.get_logger(__name__)
 
@@ -59,6 +61,21 @@ VERSION = metadata.version("assentry")
 _NO_MASKS: Mapping[str, MaskSpec] = {}
 _SHIP_SECONDS = 5.0
 _PROTOCOL = "postgres"  # of every endpoint, until targets of others can be declared
+
+
+def metrics_server(config: Config, registry: CollectorRegistry, unready: Callable[[], str]) -> MetricsServer:
+    """The agent's one port. Raises ConfigError when it is taken."""
+    address = config.metrics
+    try:
+        return MetricsServer((address.host, address.port), registry, unready)
+    except OSError as error:
+        raise config.cannot_listen("metrics", address, error) from error
+
+
+def metrics_of_workers(config: Config) -> MetricsServer:
+    """What the process that watches the workers serves for all of them."""
+    workers = WorkerMetrics([worker_socket(config.state, index) for index in range(config.settings.workers)])
+    return metrics_server(config, workers.registry, workers.unready)
 
 
 class LinkedAgent(Agent):
@@ -252,12 +269,12 @@ class Worker:
             "lease_seconds": ("How long the lease still runs", lambda: float(self._lease.seconds_left)),
             "snapshot_version": ("The policy snapshot in force", lambda: float(self.policy.version)),
         }
-        first = self._config.metrics
-        address = Address(first.host, first.port + self._index)
-        try:
-            return MetricsServer(address.host, address.port, Figures(figures), self._unready)
-        except OSError as error:
-            raise self._config.cannot_listen("metrics", address, error) from error
+        registry = of_this_process(Figures(figures))
+        if self._config.settings.workers > 1:
+            path = worker_socket(self._config.state, self._index)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return MetricsServer(path, registry, self._unready)
+        return metrics_server(self._config, registry, self._unready)
 
     def _unready(self) -> str:
         if not self.agent.listeners:

@@ -1,16 +1,18 @@
 """`/healthz`, `/readyz` and Prometheus `/metrics` on a loopback port, from a thread of its own.
 
-Answers even when the event loop is busy; readiness and figures are asked for at each request. With several workers
-each serves its own figures on the next port after the first one's, in the order of the workers.
+Answers even when the event loop is busy; readiness and figures are asked for at each request. One port for the agent:
+with several workers each answers on a Unix socket, and the process that watches them on the port (`worker_metrics`).
 """
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterable
-from socketserver import ThreadingMixIn
+from pathlib import Path
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
-from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector, make_wsgi_app
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -30,6 +32,29 @@ class _Quiet(WSGIRequestHandler):
         del format, args
 
 
+class _UnixServer(_Server):
+    """What a process of this name that crashed has left is replaced."""
+
+    address_family = socket.AF_UNIX
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        super().__init__(str(path), _Quiet)  # type: ignore[arg-type]  # the path is the address
+        path.chmod(0o600)
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = "localhost", 0
+        self.setup_environ()
+
+    def get_request(self) -> tuple[socket.socket, tuple[str, int]]:
+        return self.socket.accept()[0], ("local", 0)
+
+    def server_close(self) -> None:
+        super().server_close()
+        Path(str(self.server_address)).unlink(missing_ok=True)
+
+
 class Figures:
     """Collected at each scrape: name, help and how to ask."""
 
@@ -41,18 +66,28 @@ class Figures:
             yield GaugeMetricFamily(f"assentry_{name}", description, value=ask())
 
 
-class MetricsServer:
-    """`unready`: why the agent cannot serve now; empty: it can."""
+def of_this_process(figures: Figures) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    registry.register(figures)
+    return registry
 
-    def __init__(self, host: str, port: int, figures: Figures, unready: Callable[[], str]) -> None:
-        registry = CollectorRegistry()
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
-        GCCollector(registry=registry)
-        registry.register(figures)
+
+class MetricsServer:
+    """`where`: host and port, or the path of a Unix socket. `unready`: why the agent cannot serve now; empty: it can.
+    Raises OSError when it cannot listen there."""
+
+    def __init__(self, where: tuple[str, int] | Path, registry: CollectorRegistry, unready: Callable[[], str]) -> None:
         self._metrics = make_wsgi_app(registry)
         self._unready = unready
-        self._server = make_server(host, port, self._answer, server_class=_Server, handler_class=_Quiet)
+        self._server: WSGIServer
+        if isinstance(where, Path):
+            self._server = _UnixServer(where)
+        else:
+            self._server = _Server(where, _Quiet)
+        self._server.set_app(self._answer)
         threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
 
     def close(self) -> None:

@@ -156,9 +156,9 @@ class Stack:
         headers = {"Authorization": f"Bearer {profile.token}", "If-Match": "*"}
         httpx.delete(f"{profile.url}/v1/{kind}/{name}", headers=headers).raise_for_status()
 
-    def gauge(self, name: str, worker: int = 0) -> float:
+    def gauge(self, name: str) -> float:
         """One of the agent's own figures."""
-        page = httpx.get(f"http://{HOST}:{self.agent.metrics_port + worker}/metrics").text
+        page = httpx.get(f"http://{HOST}:{self.agent.metrics_port}/metrics").text
         return next(float(line.split()[1]) for line in page.splitlines() if line.startswith(f"assentry_{name} "))
 
     def approval(self, approval_id: str) -> dict[str, Any]:

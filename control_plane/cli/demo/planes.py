@@ -155,7 +155,7 @@ class LocalAgent:
         self.state = state
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.ports = {target: free_port() for target in endpoints}
-        self.metrics_port = free_port() if settings.get("workers", 1) == 1 else _port_with_free_neighbour()
+        self.metrics_port = free_port()
         name = settings.pop("name", "demo")
         with Api(control.admin) as admin:
             joining = admin.post("/v1/join-tokens", {"agent": name})
@@ -192,8 +192,7 @@ class LocalAgent:
 
     def ready(self) -> None:
         """Returns when every worker can serve."""
-        for worker in range(self.config.get("workers", 1)):
-            self.plane.wait(f"http://{HOST}:{self.metrics_port + worker}/readyz")
+        self.plane.wait(f"http://{HOST}:{self.metrics_port}/readyz")
 
     def stop(self) -> None:
         self.plane.stop()

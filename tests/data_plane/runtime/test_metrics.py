@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from data_plane.runtime.metrics import Figures, MetricsServer
+from data_plane.runtime.metrics import Figures, MetricsServer, of_this_process
 
 
 class State:
@@ -24,7 +24,7 @@ def state() -> State:
 @pytest.fixture
 def address(state: State) -> Iterator[str]:
     figures = Figures({"open_sessions": ("Sessions that are open", lambda: float(state.sessions))})
-    server = MetricsServer("127.0.0.1", 0, figures, lambda: state.unready)
+    server = MetricsServer(("127.0.0.1", 0), of_this_process(figures), lambda: state.unready)
     yield f"http://127.0.0.1:{server._server.server_port}"
     server.close()
 

@@ -35,10 +35,17 @@ def workers(stack: Stack) -> list[int]:
     return [int(pid) for pid in Path(f"/proc/{boss}/task/{boss}/children").read_text().split()]
 
 
+def shares(stack: Stack) -> list[float]:
+    """The open sessions of each."""
+    return [stack.gauge(f'worker_open_sessions{{worker="{index}"}}') for index in (0, 1)]
+
+
 def test_both_workers_serve_and_a_cancel_request_always_finds_its_session(pair: Stack) -> None:
     with ExitStack() as stack, locked(pair.server, "twins", "slow") as lock:
         clients = [stack.enter_context(connected(pair, "twins")) for _ in range(MANY)]
-        assert all(pair.gauge("open_sessions", worker) for worker in (0, 1))
+        assert all(shares(pair))
+        assert pair.gauge("open_sessions") == sum(shares(pair)) == MANY
+        assert (pair.gauge("workers"), pair.gauge("link_connected")) == (2, 1)
         asked = [client.start(BLOCKED) for client in clients]
         lock.somebody_waits(MANY)
         for client, one in zip(clients, asked, strict=True):
@@ -79,7 +86,7 @@ def test_a_worker_that_dies_is_started_again_and_the_other_serves_on(pair: Stack
 def spread(stack: Stack, exits: ExitStack) -> list[Client]:
     """Sessions at both workers."""
     clients: list[Client] = []
-    while len(clients) < MANY or not all(stack.gauge("open_sessions", worker) for worker in (0, 1)):
+    while len(clients) < MANY or not all(shares(stack)):
         clients.append(exits.enter_context(connected(stack, "twins")))
     return clients
 
@@ -125,7 +132,9 @@ def test_a_ticket_is_served_while_the_worker_that_asked_for_it_is_dead(pair: Sta
     [owner] = eventually(lambda: store.execute(kept, (request,)).fetchone(), "the answer on disk")
     store.close()
     index = next(index for index in (0, 1) if instance(pair, index) == owner)
-    os.kill(workers(pair)[index], signal.SIGKILL)
+    killed = workers(pair)[index]
+    os.kill(killed, signal.SIGKILL)
+    eventually(lambda: not alive(killed), "the end of the worker")
     with connected(pair, "twins") as client:
         assert client.ask(statement) == "UPDATE 1"
         assert client.ask("SELECT amount FROM ticketed WHERE id = 3") == 1

@@ -19,8 +19,10 @@ CLIENTS = 16
 
 
 def open_sessions(stack: Stack, worker: int) -> int:
-    with urllib.request.urlopen(f"http://{HOST}:{stack.agent.metrics_port + worker}/metrics", timeout=5) as answer:
-        found = re.search(r"^assentry_open_sessions (\S+)$", answer.read().decode(), re.MULTILINE)
+    with urllib.request.urlopen(f"http://{HOST}:{stack.agent.metrics_port}/metrics", timeout=5) as answer:
+        found = re.search(
+            rf'^assentry_worker_open_sessions{{worker="{worker}"}} (\S+)$', answer.read().decode(), re.MULTILINE
+        )
     assert found is not None
     return int(float(found[1]))
 
