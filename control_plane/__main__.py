@@ -21,12 +21,26 @@ from control_plane.config import Settings
 from control_plane.kit.logs import configure_logs
 from control_plane.kit.starting import StartError, bind
 
-_USAGE = "usage: python -m control_plane serve|init"
+_USAGE = "usage: assentry control-plane serve|init"
+_HELP = f"""{_USAGE}
+
+  serve  run it until SIGTERM or SIGINT: REST and console, the link of the agents, their enrolment
+  init   make the first admin and print the password, once; run again it changes nothing
+
+Settings are environment variables; with what holds when they are left out:
+
+{{settings}}
+
+What each is, and how to run it for good: deploy/README.md.
+"""
 _DRAIN_SECONDS = 10
 
 
 def main(arguments: Sequence[str]) -> int:
     commands = {"serve": serve, "init": init}
+    if {"-h", "--help", "help"}.intersection(arguments):
+        sys.stdout.write(_HELP.format(settings=_defaults()))
+        return 0
     if len(arguments) != 1 or arguments[0] not in commands:
         sys.stderr.write(f"{_USAGE}\n")
         return 2
@@ -45,6 +59,11 @@ def main(arguments: Sequence[str]) -> int:
         where = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         sys.stderr.write(f"the control plane cannot start: {where}\n")
         return 1
+
+
+def _defaults() -> str:
+    fields = [(f"ASSENTRY_{name.upper()}", field.default) for name, field in Settings.model_fields.items()]
+    return "\n".join(f"  {name:<29} {'-' if default in ('', None) else default}" for name, default in fields)
 
 
 def serve(settings: Settings) -> int:

@@ -13,7 +13,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -137,6 +137,9 @@ def _converted(file: Path, table: str, shape: type[T], values: Mapping[str, obje
             near = difflib.get_close_matches(unknown[1], shape.__struct_fields__, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(shape.__struct_fields__)}"
             text = f"unknown field {unknown[1]!r}; {hint}"
+        if text.startswith("Invalid enum value"):
+            choices = get_args(get_type_hints(shape)[field.rpartition(".")[2]])
+            text = f"{text}; choose one of: {', '.join(choices)}"
         where = f"{field}: " if field else ""
         raise ConfigError(f"{file}: {where}{text[0].lower()}{text[1:]}") from error
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Annotated, Final
@@ -19,6 +21,7 @@ from control_plane.cli.errors import CommandError
 from control_plane.cli.output import Format, OutputOption, cell, print_json, print_list, say, warn
 
 app = typer.Typer(no_args_is_help=True, help="The audit log.")
+_ENTRY: Final = '{"type":"entry"'  # beside them: the head, and signatures
 _OF_DECISIONS: Final = ("effect", "action", "rules", "code")
 
 
@@ -67,19 +70,21 @@ def _decided(entries: Iterable[Json]) -> Iterator[Json]:
 
 @app.command()
 def export(
-    to: Annotated[Path, typer.Option("--file", "-f")] = Path("audit.ndjson"),
+    to: Annotated[Path, typer.Option("--file", "-f", help="- is standard output")] = Path("audit.ndjson"),
     keys: Annotated[Path | None, typer.Option(help="also write the public keys here, for `verify`")] = None,
 ) -> None:
     """Write the whole log, signed at its end, as NDJSON."""
     api = Api(load_profile())
-    lines = 0
-    with to.open("w", encoding="utf-8") as file, api.stream("/v1/audit/export") as stream:
+    entries = 0
+    written = nullcontext(sys.stdout) if str(to) == "-" else to.open("w", encoding="utf-8")
+    with written as file, api.stream("/v1/audit/export") as stream:
         for line in stream:
             file.write(line + "\n")
-            lines += 1
+            entries += line.startswith(_ENTRY)
     if keys is not None:
         keys.write_bytes(msgspec.json.encode(api.get("/v1/audit/public-keys")))
-    say(f"{lines} lines written to {cell(to)}")
+    if str(to) != "-":
+        say(f"{entries} entries written to {cell(to)}")
 
 
 @app.command()

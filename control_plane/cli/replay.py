@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, Final
 
+from rich.padding import Padding
 from rich.table import Table
 
 from control_plane.cli.client import Api, Json
 from control_plane.cli.output import cell, console, say
 from data_plane.recording.model import AGENT_CRASHED
+
+_INDENT: Final = 19  # of what stands under a line: as wide as its time and number
+_MARGIN: Final = " " * _INDENT
 
 
 class Recording:
@@ -71,18 +75,18 @@ def print_event(event: Json) -> None:
 def _print_result(event: Json, when: str) -> None:
     if event["columns"] or event["rows"]:
         say(f"{when}[dim]result[/dim]")
-        console.print(_table(event))
+        console.print(Padding(_table(event), (0, 0, 0, _INDENT)))
     for message in event["messages"]:
         colour = "red" if message["kind"] == "error" else "yellow"
         text = f"{message['severity']} {message['code']} {message['message']}"
         say(f"{when}[{colour}]{cell(text)}[/{colour}]")
     for text in (event["text"], event["unreadable"]):
         if text:
-            say(f"{when}{cell(text)}")
+            say(f"{when}{_lines(text)}")
 
 
 def _table(event: Json) -> Table:
-    table = Table(box=None, pad_edge=True, header_style="bold", show_header=bool(event["columns"]))
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=bool(event["columns"]))
     for index in range(len(event["columns"] or event["rows"][0])):
         table.add_column(cell(event["columns"][index]["name"]) if event["columns"] else "", overflow="fold")
     for row in event["rows"]:
@@ -91,8 +95,13 @@ def _table(event: Json) -> Table:
 
 
 def _input(event: Json) -> str:
-    values = "".join(f"\n{'':19}{cell(one['name'])} = {cell(one['value'])}" for one in event["parameters"])
-    return f"[bold]{cell(event['text'])}[/bold]{values}"
+    values = "".join(f"\n{_MARGIN}{cell(one['name'])} = {_lines(one['value'])}" for one in event["parameters"])
+    return f"[bold]{_lines(event['text'])}[/bold]{values}"
+
+
+def _lines(text: str) -> str:
+    """Each under the first, beside the margin with the times."""
+    return cell(text).replace("\n", f"\n{_MARGIN}")
 
 
 def _decision(event: Json) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from control_plane.documents.domain import Change, PlannedChange, Stored, World, plain, planned
+from control_plane.documents.domain import Change, PlannedChange, Stored, World, planned
 from control_plane.documents.ports import DocumentKind, Validation
 from control_plane.documents.stored_kind import StoredKind
 from control_plane.kit.access import Principal
@@ -20,7 +20,7 @@ from control_plane.kit.errors import FieldProblem, ForbiddenError, InvalidError
 from control_plane.kit.names import DESCRIPTION, is_name
 from control_plane.kit.unit_of_work import AuditEvent, Json, UnitOfWork
 from data_plane.policy import model
-from data_plane.policy.documents import Problem
+from data_plane.policy.documents import Problem, sparse
 
 Key = tuple[str, str]
 _CHANGING: tuple[Change, ...] = ("create", "update", "delete")
@@ -87,11 +87,11 @@ class DocumentService:
         return found
 
     async def export(self, uow: UnitOfWork) -> list[object]:
-        """Everything that there is, in the order in which it can be applied."""
+        """Everything that there is, in the order in which it can be applied, as people write it."""
         found = []
         for kind in self._kinds.values():
             stored = await kind.stored(uow)
-            found += [plain(one.document) for _, one in sorted(stored.items())]
+            found += [sparse(one.document) for _, one in sorted(stored.items())]
         return found
 
     # -------------------------------------------------------------- steps

@@ -14,7 +14,7 @@ from control_plane.identities.service import IdentityService
 from control_plane.identities.tables import GroupRow
 from control_plane.kit.access import Permission, Role
 from control_plane.kit.unit_of_work import Actor, UnitOfWork
-from data_plane.policy import model
+from data_plane.policy import documents, model
 from data_plane.policy.documents import Problem
 
 T = TypeVar("T", bound=model.Document)
@@ -126,11 +126,7 @@ class GroupKind:
 
 def _decode(shape: type[T], kind: str, value: object) -> T | Problem:
     """Lists are sets here: their order means nothing, so a document is the same in any."""
-    try:
-        document = msgspec.convert(value, shape)
-    except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at `")
-        return Problem(kind, "", path.rstrip("`") or "$", text[0].lower() + text[1:])
+    document = documents.into(shape, value, kind, "")
     if isinstance(document, GroupDocument):
         spec = GroupSpec(tuple(sorted(set(document.spec.members))), tuple(sorted(set(document.spec.roles))))
         return cast("T", msgspec.structs.replace(document, spec=spec))

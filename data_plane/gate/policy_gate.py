@@ -40,6 +40,7 @@ from data_plane.policy.snapshot import Snapshot
 from data_plane.recording.interface import Recorder
 
 _MOST_KEPT: Final = 2048
+_MOST_NAMED: Final = 5  # tables and functions in a hint
 _TICKET_SECONDS: Final = 900.0
 _GRAVITY: Final = (
     Action.SESSION,
@@ -242,4 +243,15 @@ def _verdict(decision: Decision, subjects: Sequence[Subject]) -> Denied | Held |
     if puzzling is not None or not subjects:
         problem = puzzling.problem if puzzling is not None else ""
         return Denied(Code.NOT_UNDERSTOOD, problem or "this is not understood", hint="write it in a simpler way")
-    return Denied(Code.POLICY, decision.message, hint="nothing here covers this operation: use one that is covered")
+    return Denied(Code.POLICY, decision.message, hint=_judged_as(subjects))
+
+
+def _judged_as(subjects: Sequence[Subject]) -> str:
+    """Where no rule has words of its own: what it was taken for, so that one sees which part of it to leave out."""
+    verbs = dict.fromkeys(verb for subject in subjects for verb in subject.verbs)
+    names = dict.fromkeys(one.candidates[0] for subject in subjects for one in subject.resources if one.candidates)
+    shown = [name.removeprefix("?.") for name in names][:_MOST_NAMED]
+    more = ", …" if len(names) > _MOST_NAMED else ""
+    action = max((subject.action for subject in subjects), key=_GRAVITY.index)
+    touched = f" on {', '.join(shown)}{more}" if shown else ""
+    return f"It was judged as {action.value} ({', '.join(verbs) or 'no verb'}){touched}."

@@ -55,7 +55,7 @@ def convert(value: object) -> model.AnyDocument | Problem:
     shape = _KINDS.get(kind)
     if shape is None:
         return Problem(kind, name, "$.kind", _unknown("kind", kind, sorted(_KINDS)))
-    document = _into(shape, value, kind, name)
+    document = into(shape, value, kind, name)
     return typing.cast("model.AnyDocument | Problem", document)
 
 
@@ -65,12 +65,32 @@ def decode_spec(shape: type[_Struct], kind: str, name: str, data: bytes | str) -
         value = msgspec.json.decode(data)
     except msgspec.DecodeError as error:
         return Problem(kind, name, "$", f"not JSON: {error}")
-    return _into(shape, value, kind, name)
+    return into(shape, value, kind, name)
 
 
 def encode(document: msgspec.Struct) -> str:
     """Canonical JSON: every field, names sorted. Equal documents have equal text."""
     return msgspec.json.encode(document, order="sorted").decode()
+
+
+def sparse(value: object) -> Any:
+    """As JSON values, without the fields that say what they would say if they were left out."""
+    if isinstance(value, msgspec.Struct):
+        config = value.__struct_config__
+        tag = {config.tag_field: config.tag} if config.tag_field else {}
+        fields = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
+        return tag | {
+            field.encode_name: sparse(one) for field, one in fields if field.required or one != _left_out(field)
+        }
+    if isinstance(value, (tuple, list)):
+        return [sparse(one) for one in value]
+    if isinstance(value, dict):
+        return {name: sparse(one) for name, one in value.items()}
+    return msgspec.to_builtins(value)
+
+
+def _left_out(field: msgspec.structs.FieldInfo) -> object:
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _told(value: dict[Any, Any]) -> tuple[str, str]:
@@ -80,7 +100,7 @@ def _told(value: dict[Any, Any]) -> tuple[str, str]:
     return (kind if isinstance(kind, str) else ""), (name if isinstance(name, str) else "")
 
 
-def _into(shape: type[_Struct], value: object, kind: str, name: str) -> _Struct | Problem:
+def into(shape: type[_Struct], value: object, kind: str, name: str) -> _Struct | Problem:
     try:
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
@@ -92,7 +112,9 @@ def _problem(shape: type, kind: str, name: str, message: str) -> Problem:
     path = path.rstrip("`") or "$"
     field = _UNKNOWN_FIELD.match(text)
     if field is None:
-        return Problem(kind, name, path, text[0].lower() + text[1:])
+        choices = _choices(_type_at(shape, path)) if text.startswith("Invalid enum value") else []
+        told = f"{text[0].lower()}{text[1:]}"
+        return Problem(kind, name, path, f"{told}; choose one of: {', '.join(choices)}" if choices else told)
     text = _unknown("field", field["field"], _fields_at(shape, path))
     return Problem(kind, name, f"{path}.{field['field']}", text)
 
@@ -103,12 +125,22 @@ def _unknown(what: str, given: str, known: Sequence[str]) -> str:
     return f"unknown {what} {given!r}; {hint}"
 
 
-def _fields_at(shape: Any, path: str) -> list[str]:
+def _type_at(shape: Any, path: str) -> Any:
     for step in _STEP.finditer(path):
         shape = _inner(shape, step[1])
-        if shape is None:
-            return []
-    return sorted(_names(shape))
+    return shape
+
+
+def _fields_at(shape: Any, path: str) -> list[str]:
+    return sorted(_names(_type_at(shape, path)))
+
+
+def _choices(shape: Any) -> list[str]:
+    """What a field of a few words may be; the empty one is what it is when it is left out."""
+    if typing.get_origin(shape) is typing.Literal:
+        return [choice for choice in typing.get_args(shape) if choice]
+    of_union = typing.get_origin(shape) in (types.UnionType, typing.Union)
+    return [choice for member in (typing.get_args(shape) if of_union else ()) for choice in _choices(member)]
 
 
 def _names(shape: Any) -> set[str]:
@@ -122,7 +154,8 @@ def _names(shape: Any) -> set[str]:
 
 def _inner(shape: Any, field: str | None) -> Any:
     """The type one step further: of a field, or of a member when `field` is None."""
-    for option in typing.get_args(shape) if isinstance(shape, types.UnionType) else (shape,):
+    of_union = typing.get_origin(shape) in (types.UnionType, typing.Union)
+    for option in typing.get_args(shape) if of_union else (shape,):
         if field is None and typing.get_origin(option) is tuple:
             return typing.get_args(option)[0]
         if field is not None and isinstance(option, type) and issubclass(option, msgspec.Struct):

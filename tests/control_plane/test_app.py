@@ -146,6 +146,15 @@ def test_a_wrong_setting_is_named_without_its_value(
     assert "ASSENTRY_HTTP_ADDRESS" in told
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["serve", "--help"]])
+def test_help_names_the_commands_and_every_setting(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    assert "serve" in told
+    assert "init" in told
+    assert all(f"ASSENTRY_{name.upper()} " in told for name in Settings.model_fields)
+
+
 def test_an_unknown_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]):
     assert main(["start"]) == 2
     assert "serve|init" in capsys.readouterr().err

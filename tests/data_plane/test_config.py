@@ -81,7 +81,11 @@ def test_secrets_are_not_shown(folder: Path) -> None:
         ("127.0.0.1:15432", "15432", "targets.orders.listen: '15432' is not host:port"),
         ('username = "app"', 'usrname = "app"', "targets.orders: unknown field 'usrname'; did you mean 'username'?"),
         ('username = "app"', "username = 7", "targets.orders.username: expected `str`"),
-        ('username = "app"', 'username = "app"\nclient_tls = "never"', "targets.orders.client_tls: invalid enum value"),
+        (
+            'username = "app"',
+            'username = "app"\nclient_tls = "never"',
+            "targets.orders.client_tls: invalid enum value 'never'; choose one of: optional, required",
+        ),
         ('password_file = "orders.password"', "", "targets.orders: needs password_file or password_env"),
         ("orders.password", "missing", "targets.orders.password_file: missing cannot be read: No such file"),
         ("[targets.orders]", "[target.orders]", "targets: write a table [targets.NAME]"),

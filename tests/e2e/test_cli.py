@@ -304,7 +304,11 @@ def test_a_session_is_killed_with_a_reason(admin: Cli, stack: Stack) -> None:
 def test_the_log_is_exported_and_verified_offline(admin: Cli, tmp_path: Path) -> None:
     log, keys, seen = (str(tmp_path / name) for name in ("audit.ndjson", "keys.json", "checkpoint.json"))
     admin.said("audit", "checkpoint", "--file", seen)
-    admin.said("audit", "export", "--file", log, "--keys", keys)
+    said = admin.said("audit", "export", "--file", log, "--keys", keys)
+    entries = sum('"type":"entry"' in line for line in Path(log).read_text().splitlines())
+    assert f"{entries} entries written" in said
+    piped = admin.said("audit", "export", "-f", "-").splitlines()
+    assert [json.loads(line)["type"] for line in piped].count("entry") == entries + 1, "and the export before it"
     offline = Cli(tmp_path, ASSENTRY_URL="http://127.0.0.1:1")
     assert "intact" in offline.said("audit", "verify", log, "--keys", keys, "--checkpoint", seen)
     lines = Path(log).read_text().splitlines()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from control_plane.cli.output import Format, cell, print_fields, print_json, print_list, visible
-from control_plane.cli.replay import joined
+from control_plane.cli.replay import joined, print_event
 
 HOSTILE = "a\x1b[2Jb\u202ec\x7f\U000e0041"
 
@@ -66,6 +67,18 @@ def test_the_pieces_of_a_result_are_one_table() -> None:
     assert [event["kind"] for event in told] == ["input", "result", "result", "completed"]
     assert told[1]["rows"] == [["1"], ["2"]]
     assert told[2]["columns"] == [{"name": "b"}]
+
+
+def test_what_stands_under_a_line_of_a_replay_begins_beside_its_time(capsys: pytest.CaptureFixture[str]) -> None:
+    parameter = {"name": "$1", "type": "text", "value": "two\nlines"}
+    text = "SELECT 1\nWHERE $1"
+    print_event({"kind": "input", "at_ms": 1500, "operation": 3, "text": text, "parameters": [parameter]})
+    for event in joined(PIECES[1:-1], whole=True):
+        print_event(event)
+    first, *under = capsys.readouterr().out.splitlines()
+    at = first.index("SELECT 1")
+    assert {line[:at].strip() for line in under if not re.match(r" *\d+\.\d+ s", line)} == {""}
+    assert [line[at:] for line in under[:3]] == ["WHERE $1", "$1 = two", "lines"]
 
 
 def test_with_real_timing_only_what_came_together_is_put_together() -> None:

@@ -81,6 +81,8 @@ async def test_what_is_exported_can_be_applied_and_changes_nothing(admin: httpx.
     exported = (await admin.get("/v1/documents/export")).json()["documents"]
     assert len(exported) == len(ALL) + 2  # the admin of this test and its group
     assert set((await apply(admin, *exported)).values()) == {"unchanged"}
+    policy = next(one for one in exported if one["kind"] == "Policy")
+    assert policy["spec"]["rules"] == POLICY["spec"]["rules"], "no defaults that nobody wrote"
 
 
 async def test_a_plan_says_what_would_change_and_changes_nothing(admin: httpx.AsyncClient):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from data_plane.gate.interface import Allowed, Code, Denied, Held, Subject
+from data_plane.gate.interface import Allowed, Code, Denied, Held, Resource, Subject
 from tests.data_plane.gate.worlds import IDENTITIES, RAW, READ, RULES, WRITE, World
 from tests.support.policies import READS, allow, deny, subject
 
@@ -49,6 +49,16 @@ def test_a_batch_is_denied_over_held_over_allowed_and_recorded_as_one() -> None:
     assert [(entry[1], entry[2], entry[3]) for entry in world.log] == [
         (1, "deny", "ddl"), (2, "hold", "write"), (3, "allow", "read"),
     ]  # fmt: skip
+
+
+def test_what_no_rule_allows_is_told_as_what_it_was_taken_for() -> None:
+    tables = tuple(Resource("relation", (f"public.t{number}",), ("ddl",)) for number in range(6))
+    dropped = msgspec.structs.replace(DROP, resources=tables)
+    verdict = World().gate.judge(1, (READ, dropped), RAW)
+    assert isinstance(verdict, Denied)
+    assert verdict.message == "no rule allows this here"
+    assert verdict.hint.startswith("It was judged as ddl (SELECT, DROP) on ")
+    assert verdict.hint.endswith(", …."), "not every name of many"
 
 
 def test_what_is_not_understood_is_told_apart_from_what_policy_refuses() -> None:

@@ -28,7 +28,13 @@ def test_a_document_survives_encoding_and_equal_documents_have_equal_text() -> N
         ({"name": "r", "efect": "allow"}, "$.spec.rules[0].efect", "unknown field 'efect'; did you mean 'effect'?"),
         ({"name": "r", "match": {"tabels": []}}, "$.spec.rules[0].match.tabels", "did you mean 'tables'?"),
         ({"name": "r", "match": {"zzz": 1}}, "$.spec.rules[0].match.zzz", "known: action, functions, tables, verbs"),
-        ({"name": "r", "effect": "permit"}, "$.spec.rules[0].effect", "invalid enum value 'permit'"),
+        (
+            {"name": "r", "effect": "permit"},
+            "$.spec.rules[0].effect",
+            "invalid enum value 'permit'; choose one of: allow, hold, deny",
+        ),
+        ({"name": "r", "match": {"action": "reed"}}, "$.spec.rules[0].match.action", "choose one of: read, write, ddl"),
+        ({"name": "r", "match": {"action": ["reed"]}}, "$.spec.rules[0].match.action[0]", "choose one of: read, write"),
         ({"name": 3}, "$.spec.rules[0].name", "expected `str`, got `int`"),
         ({}, "$.spec.rules[0]", "missing required field `name`"),
     ],
@@ -43,6 +49,15 @@ def test_an_unknown_kind_names_the_known_ones() -> None:
     assert "did you mean 'Policy'?" in problem({"kind": "Polici"}).message
     assert problem([]).path == "$"
     assert isinstance(documents.decode("{"), Problem)
+
+
+def test_what_is_as_it_would_be_without_is_left_out_and_the_rest_reads_back() -> None:
+    rule = {"name": "r", "match": {"action": "read"}, "effect": "hold", "approval": "dba", "hold": {"wait": "10m"}}
+    document = documents.convert(policy_document("p", [rule]))
+    written = documents.sparse(document)
+    assert written["spec"]["rules"] == [{name: value for name, value in rule.items() if name != "hold"}]
+    assert (written["kind"], written["apiVersion"], written["metadata"]) == ("Policy", "assentry.dev/v1", {"name": "p"})
+    assert documents.convert(written) == document
 
 
 def test_a_bare_spec_is_read_as_a_snapshot_carries_it() -> None:
