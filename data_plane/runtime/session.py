@@ -20,6 +20,10 @@ class SessionHandle(Protocol):
     def held(self) -> bool:
         """An operation of it waits for people."""
 
+    @property
+    def idle(self) -> bool:
+        """Nothing of it is begun: ending it now interrupts nothing."""
+
     def end(self, reason: str, message: str) -> None:
         """Tells the client `message` and closes; `reason` is for the recording. Returns at once, harmless twice."""
 
@@ -63,14 +67,24 @@ class Sessions:
             handle.end(reason, message)
         return len(ending)
 
-    async def drain(self, seconds: float, message: str = "the agent is shutting down: connect again") -> None:
-        """Waits for sessions to end by themselves, ends the rest and returns when all are gone.
+    async def drain(self, seconds: float) -> None:
+        """Ends each session as soon as it is idle, the rest after `seconds`, and returns when all are gone.
 
         Accepting new ones is stopped by the listener before."""
-        loop = asyncio.get_running_loop()
-        if not await self._gone_by(loop.time() + seconds):
-            self.terminate_where(lambda _: True, "drained", message)
-            await self._gone_by(loop.time() + _LINGER)
+        deadline = asyncio.get_running_loop().time() + seconds
+        while not await self._gone_by(min(deadline, self._end_idle())):
+            if asyncio.get_running_loop().time() >= deadline:
+                break
+        for handle in tuple(self._open.values()):
+            handle.end("drained", _HELD if handle.held else _DRAINED)
+        await self._gone_by(asyncio.get_running_loop().time() + _LINGER)
+
+    def _end_idle(self) -> float:
+        """When to look again."""
+        for handle in tuple(self._open.values()):
+            if handle.idle:
+                handle.end("drained", _DRAINED)
+        return asyncio.get_running_loop().time() + _LOOK
 
     async def _gone_by(self, deadline: float) -> bool:
         while self._open:
@@ -84,3 +98,6 @@ class Sessions:
 
 
 _LINGER: Final = 10.0
+_LOOK: Final = 0.05
+_DRAINED: Final = "the agent is shutting down: connect again"
+_HELD: Final = "the agent is shutting down: what waited for approval was not run; connect again and send it again"

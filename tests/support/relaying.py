@@ -132,7 +132,7 @@ class RelayCore:
     def __init__(self, output: Output, parameters: Mapping[str, str]) -> None:
         self.output = output
         self.parameters = parameters
-        self.held = False
+        self.held = self.idle = False
         self.waiting = b""
         self.heard: list[str] = []
         self.reminders = 0

@@ -36,6 +36,10 @@ log = structlog.get_logger(__name__)
 
 
 class PostgresCore(Core, Protocol):
+    @property
+    def idle(self) -> bool:
+        """Nothing is begun: no transaction, no unanswered message, no part of one."""
+
     def cancel_requested(self) -> bool:
         """True: forward a CancelRequest to the target; False: it was for a hold, or there is nothing to cancel."""
 
@@ -72,6 +76,10 @@ class PostgresSession:
     @property
     def held(self) -> bool:
         return self._core.held
+
+    @property
+    def idle(self) -> bool:
+        return self._core.idle
 
     def end(self, reason: str, message: str) -> None:
         self._driver.terminate(reason, message)

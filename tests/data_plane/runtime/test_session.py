@@ -10,12 +10,14 @@ from data_plane.runtime.session import Sessions
 
 
 class Handle:
-    def __init__(self, sessions: Sessions, name: str, *, held: bool = False, stubborn: bool = False) -> None:
+    def __init__(
+        self, sessions: Sessions, name: str, *, held: bool = False, stubborn: bool = False, idle: bool = False
+    ) -> None:
         self.facts = SessionFacts(
             SessionId(name), TargetFacts(TargetName("t"), "postgres", "test", {}),
             Requester(IdentityId(f"of-{name}"), name, "machine", ()), CredentialId("c"), "local", "",
         )  # fmt: skip
-        self.held = held
+        self.held, self.idle = held, idle
         self.ended: list[tuple[str, str]] = []
         self._sessions, self._stubborn = sessions, stubborn
         sessions.add(self)
@@ -63,3 +65,23 @@ async def test_a_drain_ends_those_that_stay() -> None:
     await sessions.drain(0.01)
     assert one.ended[0][0] == "drained"
     assert sessions.count == 0
+
+
+async def test_a_drain_ends_idle_sessions_at_once_and_others_when_they_become_idle() -> None:
+    sessions = Sessions()
+    resting, busy = Handle(sessions, "resting", idle=True), Handle(sessions, "busy")
+    draining = asyncio.ensure_future(sessions.drain(60))
+    await asyncio.sleep(0)
+    assert (len(resting.ended), len(busy.ended)) == (1, 0)
+    busy.idle = True
+    await asyncio.wait_for(draining, 10)
+    assert busy.ended == resting.ended == [("drained", "the agent is shutting down: connect again")]
+
+
+async def test_a_hold_at_the_end_of_a_drain_is_told_that_nothing_has_run() -> None:
+    sessions = Sessions()
+    held = Handle(sessions, "held", held=True)
+    await sessions.drain(0.01)
+    [(reason, message)] = held.ended
+    assert reason == "drained"
+    assert "was not run" in message

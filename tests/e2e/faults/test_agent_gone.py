@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -149,22 +150,33 @@ def test_an_approved_statement_never_runs_again_after_a_crash_and_its_outcome_is
 
 
 def test_sigterm_lets_a_statement_finish_and_tells_those_at_rest(mortal: Stack, crash: Crash) -> None:
-    with connected(mortal, "crypt", name="busy") as busy, connected(mortal, "crypt", name="resting") as resting:
+    """Those that are idle at once, those that wait for people when the time of the drain is over."""
+    with ExitStack() as clients:
+        busy, resting, waiting = (
+            clients.enter_context(connected(mortal, "crypt", name=name)) for name in ("busy", "resting", "waiting")
+        )
         assert resting.ask("SELECT 1") == 1
+        held = waiting.start(WRITE.format(9))
+        request = mortal.pending(WRITE.format(9))
         with locked(mortal.server, "crypt", "slow") as lock:
             asked = busy.start("SELECT amount FROM slow WHERE id = 2")
             lock.somebody_waits()
             process = mortal.agent.plane.process
             process.send_signal(signal.SIGTERM)
+            goodbye = resting.farewell() if resting.hears() else None
+            assert not asked.done()
             eventually(lambda: "refused" in refusal(mortal, "crypt"), "the end of listening")
             lock.release()
             assert asked.result(10) == 0
-        goodbye = resting.farewell() if resting.hears() else None
-        assert goodbye is not None
-        assert goodbye.sqlstate == "57P01"
-        assert "shutting down" in str(goodbye)
+        unheard = failure(held)
+        for end in (goodbye, unheard):
+            assert end is not None
+            assert end.sqlstate == "57P01"
+            assert "shutting down" in str(end)
+        assert "was not run" in str(unheard)
         assert process.wait(20) == 0
-    for name in ("busy", "resting"):
+    assert mortal.approval(request["id"])["state"] == "cancelled"
+    for name in ("busy", "resting", "waiting"):
         session = session_of(mortal, name)
         closed = mortal.audited("session.closed", session["id"])
         assert [event["data"]["reason"] for event in closed] == ["drained"]

@@ -40,8 +40,7 @@ from data_plane.protocols.postgres.framing import FrameReader, RemoteProtocolErr
 from data_plane.protocols.postgres.interface import Classifier, Masking, Names
 from data_plane.recording.interface import Recorder, RecordingError
 
-_READY: Final = Phase.READY
-_ENDED: Final = Phase.ENDED
+_READY, _ENDED = Phase.READY, Phase.ENDED
 _Request = tuple[Batch | None, bytes]  # a batch and what closes it, or None and a Query or FunctionCall
 
 
@@ -77,6 +76,11 @@ class SessionCore:
     @property
     def held(self) -> bool:
         return self._phase is Phase.HELD
+
+    @property
+    def idle(self) -> bool:
+        begun = self._pipeline.busy or self._batch.size or self._frames.buffered
+        return self._phase is _READY and self._context.status == m.IDLE and not begun
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -330,14 +334,11 @@ class SessionCore:
     def _answered(self) -> None:
         if self._outcomes.dying:
             self._end("target-closed", b"")
-            return
-        if self._leaving:
+        elif self._leaving:
             if not len(self._pipeline):
                 self._end("client-closed", b"")
-            return
-        if self._phase is _READY and not self._outcomes.copying_in:
-            return
-        self._advance(self._follow_copy)
+        elif self._phase is not _READY or self._outcomes.copying_in:
+            self._advance(self._follow_copy)
 
     def _advance(self, step: Callable[[], None]) -> None:
         try:

@@ -108,6 +108,29 @@ def test_a_hold_that_is_denied_says_why(session: Conversation) -> None:
     assert session.take_client() == ["Error 42501 denied by ann: not today", "Ready I"]
 
 
+def test_a_session_is_idle_when_nothing_is_begun(session: Conversation) -> None:
+    """A drain ends it then."""
+    assert session.core.idle
+    session.client(QUERY("select 1"))
+    assert not session.core.idle, "unanswered"
+    session.target(COMPLETE("SELECT 1"), ready())
+    assert session.core.idle
+    session.client(QUERY("select 1")[:7])
+    assert not session.core.idle, "half a message"
+
+
+def test_a_session_in_a_transaction_or_held_is_not_idle(session: Conversation) -> None:
+    session.client(QUERY("begin"))
+    session.target(COMPLETE("BEGIN"), ready("T"))
+    assert not session.core.idle
+    session.client(QUERY("rollback"))
+    session.target(COMPLETE("ROLLBACK"), ready())
+    assert session.core.idle
+    session.client(QUERY("delete from orders"))
+    assert not session.core.idle
+    assert session.core.held
+
+
 def test_a_ticket_is_in_the_detail(session: Conversation) -> None:
     session.client(QUERY("delete from orders"))
     session.core.hold_decided(Denied(Code.PENDING, "still waiting", ticket="tkt_9"))
