@@ -31,7 +31,7 @@ from data_plane.link.files import kept_secret, locked_directory
 from data_plane.link.identity import Identity, IdentityStore
 from data_plane.link.journal import Journal
 from data_plane.link.lease import Lease
-from data_plane.link.messages import Load, Notice
+from data_plane.link.messages import LinkState, Load, Notice
 from data_plane.link.nonces import SpentNonces
 from data_plane.link.renewal import Renewal
 from data_plane.link.siblings import SiblingNews
@@ -283,6 +283,8 @@ class Worker:
             return "no policy snapshot yet"
         if self._doors.draining:
             return "draining"
+        if self._stream.state is LinkState.REFUSED:
+            return "refused by the control plane: enable the agent there"
         return "" if self._lease.valid else "no lease: the control plane is out of reach"
 
     async def _shipped(self) -> None:

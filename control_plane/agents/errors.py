@@ -28,7 +28,7 @@ class AgentDisabledError(ConflictError):
 class End(enum.Enum):
     """Why a stream ends; the servicer knows the gRPC status of each."""
 
-    REFUSED = "refused"  # final for the agent
+    REFUSED = "refused"  # the agent's sessions end
     CONFUSED = "confused"  # the agent broke the contract
     REPLACED = "replaced"  # the same instance has connected again
     EXPIRED = "expired"  # its certificate has ended meanwhile

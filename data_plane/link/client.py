@@ -1,8 +1,9 @@
 """The link of one agent instance: connects, says what it has, and connects again when the stream ends.
 
 Back-off is exponential with full jitter, so that a thousand agents do not come back in step. While there is no
-stream the agent serves from its snapshot until the lease ends; then every session ends. PERMISSION_DENIED is final:
-the agent was disabled or its certificate revoked, and asking again would be wrong.
+stream the agent serves from its snapshot until the lease ends; then every session ends. PERMISSION_DENIED ends the
+lease at once: the agent was disabled or its certificate revoked. It goes on asking, more and more seldom, because
+whoever disabled it may enable it again.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ class Pauses(msgspec.Struct, frozen=True):
 
     first: float = 0.25
     longest: float = 5.0  # well below a lease, so that one heartbeat too many is not missed
+    refused_first: float = 2.0  # after PERMISSION_DENIED
+    refused_longest: float = 60.0
 
 
 class Link:
@@ -62,30 +65,30 @@ class Link:
         return self.state is LinkState.CONNECTED
 
     async def run(self) -> None:
-        """Until it is cancelled or refused for good."""
+        """Until it is cancelled."""
         watch = spawn(self._watch_lease(), "lease")
         try:
-            while await self._once():  # noqa: ASYNC110 - no event ends the pause
+            while True:
+                await self._once()
                 await asyncio.sleep(self._pause())
         finally:
             watch.cancel()
             if self.state is LinkState.CONNECTED:
                 self._disconnected(LinkState.CLOSED)
 
-    async def _once(self) -> bool:
-        """One connection from its start to its end. False: there must not be another one."""
+    async def _once(self) -> None:
+        """One connection from its start to its end."""
         try:
             async with channel.link(self._address, self._identity()) as connection:
                 await self._serve(stubs.LinkStub(connection))
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.PERMISSION_DENIED:
                 self._refused(error.details() or "")
-                return False
+                return
             log.warning("the control plane is out of reach", reason=error.details(), code=error.code().name)
         except (StreamEndedError, TimeoutError, grpc.aio.UsageError, asyncio.InvalidStateError) as error:
             log.warning("the link ended", reason=str(error) or type(error).__name__)
         self._disconnected(LinkState.DISCONNECTED)
-        return True
 
     async def _serve(self, stub: stubs.LinkAsyncStub) -> None:
         call = stub.Connect(None)  # written with `write`, not by an iterator
@@ -132,8 +135,11 @@ class Link:
         )
 
     def _refused(self, reason: str) -> None:
-        log.critical("the control plane refused this agent for good; its sessions end", reason=reason)
+        if self.state is LinkState.REFUSED:
+            return
+        log.critical("the control plane refuses this agent; its sessions end until it is enabled again", reason=reason)
         self._disconnected(LinkState.REFUSED)
+        self._failures = 0
         self._parts.lease.end()
         self._lease_ended("agent-disabled")
 
@@ -143,8 +149,9 @@ class Link:
 
     def _pause(self) -> float:
         self._failures += 1
-        longest = min(self._pauses.longest, self._pauses.first * 2 ** min(self._failures, 16))
-        return random.uniform(0, longest)
+        pauses, refused = self._pauses, self.state is LinkState.REFUSED
+        first, longest = (pauses.refused_first, pauses.refused_longest) if refused else (pauses.first, pauses.longest)
+        return random.uniform(0, min(longest, first * 2 ** min(self._failures, 16)))
 
     async def _watch_lease(self) -> None:
         """Tells once, when the lease ends; again only after there was another one."""

@@ -42,7 +42,7 @@ class Lease:
         write_atomically(self._file, msgspec.json.encode(kept), durable=False)
 
     def end(self) -> None:
-        """The control plane refused this agent for good."""
+        """The control plane refuses this agent."""
         self._until = self._clock.monotonic()
         self._file.unlink(missing_ok=True)
 

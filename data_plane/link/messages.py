@@ -178,5 +178,5 @@ class UploadAck(msgspec.Struct, frozen=True):
 class LinkState(enum.Enum):
     DISCONNECTED = "disconnected"
     CONNECTED = "connected"
-    REFUSED = "refused"  # final: this agent was disabled or its certificate revoked
+    REFUSED = "refused"  # this agent was disabled or its certificate revoked
     CLOSED = "closed"

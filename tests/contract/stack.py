@@ -62,7 +62,7 @@ from tests.control_plane import world as worlds
 from tests.control_plane.world import World
 
 AGENT = "demo"
-QUICK = Pauses(first=0.02, longest=0.1)
+QUICK = Pauses(first=0.02, longest=0.1, refused_first=0.02, refused_longest=0.1)
 SYSTEM_CLOCK = agent_clock.SystemClock()
 
 

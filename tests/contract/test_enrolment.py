@@ -15,6 +15,7 @@ from control_plane.agents.authority import CertificateAuthority
 from control_plane.kit.clock import SystemClock
 from data_plane.link import channel, enrolment
 from data_plane.link.enrolment import EnrolmentError
+from data_plane.link.messages import LinkState
 from data_plane.runtime.secret import Secret
 from tests.contract.stack import ControlSide, changed, running_agent
 
@@ -102,5 +103,5 @@ async def test_a_certificate_that_was_never_given_out_opens_nothing(control: Con
     issued = control.feature.authority.issue(request, "idn_x", "crd_x", clock.now(), clock.now() + timedelta(hours=1))
     stranger = changed(identity, client_key=enrolment._pem(key), client_certificate=issued.chain_pem.encode())
     async with running_agent(tmp_path / "agent", stranger, control.link_address) as agent:
-        await agent.until(agent.task.done)
+        await agent.until(lambda: agent.link.state is LinkState.REFUSED)
         assert agent.side.lease_ends == ["agent-disabled"]

@@ -17,6 +17,7 @@ from control_plane.kit.unit_of_work import SYSTEM
 from data_plane.gate.interface import Code
 from data_plane.gate.ports import Answer
 from data_plane.link import wire
+from data_plane.link.client import Pauses
 from data_plane.link.identity import Identity
 from data_plane.link.messages import LinkState
 from data_plane.link.nonces import SpentNonces
@@ -283,7 +284,7 @@ async def test_a_termination_that_came_while_the_agent_was_away_is_told_at_hello
     await agent.until(lambda: agent.side.terminated)
 
 
-async def test_a_disabled_agent_is_refused_for_good_and_its_sessions_end(
+async def test_the_sessions_of_a_disabled_agent_end_and_it_is_back_when_it_is_enabled(
     control: ControlSide, agent: RunningAgent
 ) -> None:
     """Invariant 7."""
@@ -297,7 +298,23 @@ async def test_a_disabled_agent_is_refused_for_good_and_its_sessions_end(
     assert agent.side.lease_ends == ["agent-disabled"]
     assert not agent.lease.valid
     assert (await agent.answers.get()).answer is Answer.UNAVAILABLE
-    await asyncio.wait_for(agent.task, 5)
+    refusals = agent.link._failures
+    await agent.until(lambda: agent.link._failures > refusals + 1)
+    assert not agent.lease.valid
+    assert agent.side.lease_ends == ["agent-disabled"], "told once, however often it is refused"
+    async with control.world.units() as uow:
+        await control.feature.service.set_disabled(uow, SYSTEM, AGENT, disabled=False)
+    await agent.until(lambda: agent.link.reachable)
+    assert agent.lease.valid
+
+
+def test_a_refused_agent_asks_more_and_more_seldom(agent: RunningAgent, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("data_plane.link.client.random.uniform", lambda least, most: most)
+    link = agent.link
+    monkeypatch.setattr(link, "_pauses", Pauses())
+    monkeypatch.setattr(link, "state", LinkState.REFUSED)
+    monkeypatch.setattr(link, "_failures", 0)
+    assert [link._pause() for _ in range(7)] == [4, 8, 16, 32, 60, 60, 60]
 
 
 async def test_a_drain_reaches_the_agent(control: ControlSide, agent: RunningAgent) -> None:

@@ -134,7 +134,8 @@ class LinkServicer:
         """The one stream. The agent says Hello first; the control plane answers Welcome, then the newest
         Snapshot. Failure: the stream ends; the agent keeps its lease until it runs out, reconnects with
         back-off and jitter, and says Hello again with what it has, so nothing is lost or repeated.
-        PERMISSION_DENIED (agent disabled or certificate revoked) is final: the agent ends its sessions.
+        PERMISSION_DENIED (agent disabled or certificate revoked): the agent ends its sessions and its lease at once, and
+        asks again, slowly, because it may be enabled again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

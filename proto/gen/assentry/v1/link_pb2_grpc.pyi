@@ -81,7 +81,8 @@ class LinkStub:
     """The one stream. The agent says Hello first; the control plane answers Welcome, then the newest
     Snapshot. Failure: the stream ends; the agent keeps its lease until it runs out, reconnects with
     back-off and jitter, and says Hello again with what it has, so nothing is lost or repeated.
-    PERMISSION_DENIED (agent disabled or certificate revoked) is final: the agent ends its sessions.
+    PERMISSION_DENIED (agent disabled or certificate revoked): the agent ends its sessions and its lease at once, and
+    asks again, slowly, because it may be enabled again.
     """
     Renew: _grpc.UnaryUnaryMultiCallable[_link_pb2.RenewRequest, _link_pb2.RenewResponse]
     """A new certificate before the old one ends. Failure: the old one stays valid; tried again."""
@@ -99,7 +100,8 @@ class LinkAsyncStub(LinkStub):
     """The one stream. The agent says Hello first; the control plane answers Welcome, then the newest
     Snapshot. Failure: the stream ends; the agent keeps its lease until it runs out, reconnects with
     back-off and jitter, and says Hello again with what it has, so nothing is lost or repeated.
-    PERMISSION_DENIED (agent disabled or certificate revoked) is final: the agent ends its sessions.
+    PERMISSION_DENIED (agent disabled or certificate revoked): the agent ends its sessions and its lease at once, and
+    asks again, slowly, because it may be enabled again.
     """
     Renew: _aio.UnaryUnaryMultiCallable[_link_pb2.RenewRequest, _link_pb2.RenewResponse]  # type: ignore[assignment]
     """A new certificate before the old one ends. Failure: the old one stays valid; tried again."""
@@ -120,7 +122,8 @@ class LinkServicer(metaclass=_abc_1.ABCMeta):
         """The one stream. The agent says Hello first; the control plane answers Welcome, then the newest
         Snapshot. Failure: the stream ends; the agent keeps its lease until it runs out, reconnects with
         back-off and jitter, and says Hello again with what it has, so nothing is lost or repeated.
-        PERMISSION_DENIED (agent disabled or certificate revoked) is final: the agent ends its sessions.
+        PERMISSION_DENIED (agent disabled or certificate revoked): the agent ends its sessions and its lease at once, and
+        asks again, slowly, because it may be enabled again.
         """
 
     @_abc_1.abstractmethod
