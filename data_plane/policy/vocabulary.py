@@ -32,7 +32,10 @@ FACTS: Mapping[str, FactValue] = {
     "copy": "",  # to-client, from-client, to-file, from-file, to-program, from-program
     "unknown_functions": (),  # those in no list
     "possible_functions": (),  # names after a dot: a column, or a function that is called with what stands before
+    "attributes": (),  # those of them behind something that is no relation of the statement: a row, a value
+    "operators": (),
     "types": (),  # cast to, and not built in
+    "casts": (),  # cast to, and built in
     "columns": (),  # every column name that is read, from whichever relation
     "assigned": (),  # column names that are given values
     "settings": (),  # parameters that are set or reset

@@ -10,15 +10,16 @@ A column that was protected once stays protected, whatever it is renamed to, unt
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
 
 from data_plane.gate.interface import Resource, Subject
 from data_plane.policy.model import ColumnMask, Strategy
-from data_plane.protocols.postgres.catalog_calls import HiddenCalls
+from data_plane.protocols.postgres.catalog_calls import HiddenCalls, runs_code
 from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
+from data_plane.protocols.postgres.catalog_views import WrittenViews
 from data_plane.protocols.postgres.interface import Classifier, SearchPath
 from data_plane.protocols.postgres.protection import ByName, Protection, close
 
@@ -48,6 +49,7 @@ class Catalogue:
         self._resolved: dict[SearchPath, dict[Subject, Subject]] = {}
         self._open: set[Subject] = set()  # answers with a name that is not known
         self._calls = HiddenCalls(self.relations)
+        self._views = WrittenViews(self.relations)
         self._announced: dict[str, str] = {}  # name: schema, of relations that are being made
 
     # ------------------------------------------------------------------ loading
@@ -117,6 +119,9 @@ class Catalogue:
             )
         return name in self._names
 
+    def runs_code(self, types: Iterable[int]) -> bool:
+        return runs_code(types, self.data.code)
+
     # ------------------------------------------------------------------ names
 
     def resolve(self, subject: Subject, path: SearchPath) -> Subject:
@@ -145,7 +150,8 @@ class Catalogue:
         )
         if resources != subject.resources:
             subject = msgspec.structs.replace(subject, resources=resources)
-        subject = self._calls.judged(subject, self.data, stale=self.stale)
+        subject = self._calls.judged(subject, self.data, path, stale=self.stale)
+        subject = self._views.judged(subject, self.data, stale=self.stale)
         if any(
             candidate.startswith("?.") for item in resources if item.kind == "relation" for candidate in item.candidates
         ):

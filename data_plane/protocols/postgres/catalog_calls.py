@@ -1,21 +1,25 @@
-"""Code that a statement runs without a call being written: `x.name`, which is name(x) where x has no such column, and
-casts to types whose values are made by somebody's code. Only the catalogue of the target can tell. Pure.
+"""Code that a statement runs without a call being written: `x.name`, which is name(x) where x has no such column;
+functions and operators of this database that are called like the server's own, and take other types; casts, written or
+not, and types whose values are made by somebody's code. Only the catalogue of the target can tell. Pure.
 
-What is in doubt is not understood: a name that is both a function and a column is taken for the column only where all
-relations of the statement have it. What this target is being given is remembered by name, because the catalogue does
-not have it before its transaction has committed; and after anything that may make functions unseen, no such name is
-trusted until the catalogue is loaded again.
+What is in doubt is not understood. A name of the server's own that somebody gave another function or operator, in a
+schema of the search path, is not the server's any more, whatever it is called with. A name that is both a function and
+a column is taken for the column only behind a relation of the statement, and where all of them have it; behind anything
+else (an expression, a sub-query, a function) it is the function. Where an implicit cast calls code, statements that
+touch a relation with a column of its types are not understood. What this target is being given is remembered by name,
+because the catalogue does not have it before its transaction has committed; and after anything that may make functions
+unseen, no such name is trusted until the catalogue is loaded again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
-import msgspec
-
 from data_plane.gate.interface import Action, Subject
-from data_plane.protocols.postgres.catalog_data import CatalogData, Relation
+from data_plane.protocols.postgres.catalog_data import CatalogData, Code, Relation, Schemas
+from data_plane.protocols.postgres.catalog_views import not_understood
+from data_plane.protocols.postgres.interface import SearchPath
 
 _MADE: Final = frozenset({"function", "type"})
 _MAKERS: Final = frozenset(
@@ -24,6 +28,11 @@ _MAKERS: Final = frozenset(
         "foreign schema",
     }
 )  # fmt: skip
+# They make values of the types of columns of the row that they are given.
+_POPULATE: Final = frozenset(
+    {"json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset"}
+)
+SIGN: Final = "-$1"  # the operator before one value: in any statement, because a sign may be part of a number or not
 _REMEMBERED: Final = 10_000
 
 
@@ -50,57 +59,131 @@ class HiddenCalls:
                 self._made.update(candidate.rpartition(".")[2] for candidate in resource.candidates)
         return len(self._made) > before
 
-    def judged(self, subject: Subject, data: CatalogData, *, stale: bool) -> Subject:
+    def judged(self, subject: Subject, data: CatalogData, path: SearchPath, *, stale: bool) -> Subject:
         """The subject, not understood when it may run code that it does not name as such."""
-        if not subject.understood:
+        if not subject.understood or (subject.action is Action.SESSION and subject.facts.get("command") != "EXECUTE"):
             return subject
         unsure = stale and (self.may_be_new or not data.fingerprint)
-        problem = self._by_types(subject, data, unsure=unsure) or self._by_names(subject, data, unsure=unsure)
+        problem = (
+            self._by_types(subject, data.code, unsure=unsure)
+            or self._by_casts(subject, data.code)
+            or self._by_attributes(subject, data.code, unsure=unsure)
+            or self._by_functions(subject, data, path, unsure=unsure)
+            or _by_operators(subject, data, path)
+        )
         if not problem:
             return subject
-        return msgspec.structs.replace(
-            subject,
-            action=Action.UNKNOWN,
-            actions=subject.actions | {Action.UNKNOWN},
-            understood=False,
-            problem=problem,
-        )
+        return not_understood(subject, problem)
 
-    def _by_types(self, subject: Subject, data: CatalogData, *, unsure: bool) -> str:
+    def _by_types(self, subject: Subject, code: Code, *, unsure: bool) -> str:
         for type_ in _names(subject, "types"):
             name = type_.rpartition(".")[2]
-            if name in data.coded_types:
-                return (
-                    f"not understood: values of the type {name} are made by code of this database; leave the cast out"
-                )
-            if (unsure or name in self._made) and name not in data.types and Action.DDL not in subject.actions:
-                return f"not understood: the type {name} may be new; leave the cast out, or try again in a moment"
+            if name in code.coded_types:
+                return f"values of the type {name} are made by code of this database; leave the cast out"
+            if (unsure or name in self._made) and name not in code.types and Action.DDL not in subject.actions:
+                return f"the type {name} may be new; leave the cast out, or try again in a moment"
         return ""
 
-    def _by_names(self, subject: Subject, data: CatalogData, *, unsure: bool) -> str:
+    def _by_casts(self, subject: Subject, code: Code) -> str:
+        """Values of a type come from relations that have it; all else is named, or comes from unknown calls."""
+        if code.casts_everywhere:
+            return "a cast of this database between built-in types calls a function"
+        casts = _names(subject, "casts")
+        if not code.coded_casts.isdisjoint(casts):
+            return "a cast to that type calls a function of this database; leave it out"
+        written = bool(casts) or bool(_names(subject, "types"))
+        types = code.casts_unseen | (code.casts_from if written else frozenset())
+        if any(name.rpartition(".")[2] in _POPULATE for name in _called(subject)):
+            types |= code.coded_values
+        if not types:
+            return ""
+        for relation in self._relations_of(subject):
+            if relation is None:
+                return "that relation may have columns that are cast by code; try again in a moment"
+            if not types.isdisjoint(relation.row_types) or not types.isdisjoint(relation.types.values()):
+                return f"values of {relation.name} may be cast by code of this database"
+        return ""
+
+    def _by_attributes(self, subject: Subject, code: Code, *, unsure: bool) -> str:
         columns: list[frozenset[str]] | None = None
+        of_no_relation = _names(subject, "attributes")
         for name in _names(subject, "possible_functions"):
-            known = name in data.attribute_functions or name in data.coded_types
+            known = name in code.attribute_functions or name in code.coded_types
             if not known and not unsure and name not in self._made:
                 continue
             if columns is None:
                 columns = self._columns(subject)
-            if columns and (all if known else any)(name in each for each in columns):
+            sure = not known or name not in of_no_relation
+            if columns and sure and (all if known else any)(name in each for each in columns):
                 continue
             if known:
-                return f'not understood: ".{name}" may call the function {name}; write it as a call, or another column'
-            return f'not understood: ".{name}" is not a column that is known yet; try again in a moment'
+                return f'".{name}" may call the function {name}; write it as a call, or another column'
+            return f'".{name}" is not a column that is known yet; try again in a moment'
+        return ""
+
+    def _by_functions(self, subject: Subject, data: CatalogData, path: SearchPath, *, unsure: bool) -> str:
+        code = data.code
+        if not code.functions and not code.hidden_functions and not unsure:
+            return ""
+        for candidate in _called(subject):
+            schema, _, name = candidate.rpartition(".")
+            if _means(schema, name, code.functions, code.hidden_functions, data.user, path):
+                return f"{name}() may be a function of this database that is called like a built-in one"
+            if unsure and name in self._made:
+                return f"{name}() may be a new function; try again in a moment"
         return ""
 
     def _columns(self, subject: Subject) -> list[frozenset[str]]:
         """Of each relation that is named. Anybody may make a temporary one with any columns."""
-        candidates = [name for item in subject.resources if item.kind == "relation" for name in item.candidates]
-        found = [self._relations(candidate) for candidate in candidates]
         return [
             frozenset(relation.columns.values()) if relation is not None and not relation.temporary else frozenset()
-            for relations in found
-            for relation in relations or (None,)
+            for relation in self._relations_of(subject)
         ]
+
+    def _relations_of(self, subject: Subject) -> Iterable[Relation | None]:
+        """None: one that is not known."""
+        for resource in subject.resources:
+            if resource.kind == "relation":
+                for candidate in resource.candidates:
+                    yield from self._relations(candidate) or (None,)
+
+
+def runs_code(types: Iterable[int], code: Code) -> bool:
+    """Whether values of these types, which a client gives its parameters, are made or cast by such code."""
+    return not (code.coded_values | code.casts_from | code.casts_unseen).isdisjoint(types)
+
+
+def _by_operators(subject: Subject, data: CatalogData, path: SearchPath) -> str:
+    code = data.code
+    if code.operators or code.hidden_operators:
+        for name in (*_names(subject, "operators"), SIGN):
+            if _means("?", name, code.operators, code.hidden_operators, data.user, path):
+                return f"the operator {name} is also one of this database, which may call anything"
+    return ""
+
+
+def _means(schema: str, name: str, found: Schemas, hidden: Schemas, user: str, path: SearchPath) -> bool:
+    """Whether a name that is written so may be one of those."""
+    if name not in found and name not in hidden:
+        return False
+    schemas = found.get(name, frozenset())
+    if schema not in ("", "?"):
+        return schema in schemas or schema in hidden.get(name, frozenset())
+    if "pg_catalog" in path.schemas[1:]:
+        schemas |= hidden.get(name, frozenset())
+    if not path.schemas:  # not known
+        return bool(schemas)
+    searched = {user if each in ("$user", '"$user"') else each for each in path.schemas}
+    return not schemas.isdisjoint(searched | {"pg_catalog"})
+
+
+def _called(subject: Subject) -> tuple[str, ...]:
+    return tuple(
+        candidate
+        for resource in subject.resources
+        if resource.kind == "function" and "execute" in resource.access
+        for candidate in resource.candidates
+    )
 
 
 def _names(subject: Subject, fact: str) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ import msgspec
 TABLE_LIKE = frozenset("rpvmf")  # table, partitioned table, view, materialized view, foreign table
 VIEWS = frozenset("vm")
 
+Schemas = Mapping[str, frozenset[str]]
+"""A name: the schemas that have something of this name."""
+
 
 class Relation(msgspec.Struct, frozen=True, gc=False):
     oid: int
@@ -29,6 +32,28 @@ class View(msgspec.Struct, frozen=True):
     calls_users: bool  # a function that somebody made
 
 
+class Code(msgspec.Struct, frozen=True):
+    """What may do anything and is called without being named as such; see `catalog_code`.
+
+    `hidden`: only while pg_catalog is searched first, because it has one of the same arguments."""
+
+    functions: Schemas = {}
+    hidden_functions: Schemas = {}
+    operators: Schemas = {}
+    hidden_operators: Schemas = {}
+    attribute_functions: frozenset[str] = frozenset()  # that `x.name` may call
+    types: frozenset[str] = frozenset()  # names of all types that somebody made
+    coded_types: frozenset[str] = frozenset()  # those of them whose values are made by somebody's code
+    coded_values: frozenset[int] = frozenset()  # the same by OID
+    coded_casts: frozenset[str] = frozenset()  # the server's own types that it is cast to by such code
+    casts_from: frozenset[int] = frozenset()  # types from which a written cast calls such code
+    casts_unseen: frozenset[int] = frozenset()  # types from or to which that happens without being written
+    casts_everywhere: bool = False  # … between types of the server's own
+
+
+NO_CODE = Code()
+
+
 class CatalogData(msgspec.Struct, frozen=True):
     fingerprint: str
     user: str
@@ -39,9 +64,7 @@ class CatalogData(msgspec.Struct, frozen=True):
     schemas: frozenset[str]
     builtin_functions: frozenset[str]  # names that came with the server, or immutable ones written in C
     user_functions: frozenset[str]  # names of all others: they may read anything
-    attribute_functions: frozenset[str] = frozenset()  # those of them that `x.name` may call
-    types: frozenset[str] = frozenset()  # names of all types that somebody made
-    coded_types: frozenset[str] = frozenset()  # those of them whose values are made by somebody's code
+    code: Code = NO_CODE
     closed_schemas: frozenset[str] = frozenset()  # that the agent's user may not use: not searched for names
 
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 import asyncpg
 
 from data_plane.policy.model import TargetTls
+from data_plane.protocols.postgres.catalog_code import doing_anything, read_code
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation, View
 
 Credential = Callable[[], Awaitable[tuple[str, str]]]
@@ -34,7 +35,8 @@ select concat_ws('/',
   (select concat(count(*), ':', sum(oid::bigint)) from pg_namespace where has_schema_privilege(oid, 'USAGE')),
   (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_type where oid >= 16384),
   (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_constraint where contypid <> 0),
-  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_cast where oid >= 16384))
+  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_cast where oid >= 16384),
+  (select concat(count(*), ':', sum((oid::bigint << 8) # xmin::text::bigint)) from pg_operator where oid >= 16384))
 """
 _RELATIONS: Final = """
 select c.oid, n.nspname, c.relname, c.relkind::text as relkind, c.relpersistence = 't' as temporary,
@@ -59,42 +61,20 @@ where d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjsubi
 _VIEWS: Final = """
 select c.oid, pg_get_viewdef(c.oid) as definition from pg_class c where c.relkind in ('v', 'm') and c.oid >= 16384
 """
-_VIEW_READS: Final = """
+_VIEW_READS: Final = doing_anything("""
 select distinct r.ev_class as oid, d.refobjid as reads, d.refclassid = 'pg_proc'::regclass as function
 from pg_rewrite r join pg_depend d on d.classid = 'pg_rewrite'::regclass and d.objid = r.oid
 where r.ev_type = '1' and r.ev_class >= 16384 and d.refobjid <> r.ev_class
   and (d.refclassid = 'pg_class'::regclass or d.refclassid = 'pg_proc'::regclass and d.refobjid in
-    (select oid from pg_proc where oid >= 16384 and not (provolatile = 'i' and prolang in (12, 13))))
-"""
-_FUNCTIONS: Final = """
+    (select oid from pg_proc where oid >= 16384 and (
+       oid in (select oid from anything) or prokind <> 'a' and not (provolatile = 'i' and prolang in (12, 13)))))
+""")
+_FUNCTIONS: Final = doing_anything("""
 select distinct proname, oid < 16384 and pronamespace = 'pg_catalog'::regnamespace
-  or provolatile = 'i' and prolang in (12, 13) as builtin
+  or prokind <> 'a' and provolatile = 'i' and prolang in (12, 13)
+  or prokind = 'a' and oid not in (select oid from anything) as builtin
 from pg_proc p where oid >= 16384 or pronamespace = 'pg_catalog'::regnamespace
-"""
-# Functions that `x.name` may mean: those that one argument is enough for.
-_ATTRIBUTES: Final = """
-select distinct proname from pg_proc
-where (oid >= 16384 or pronamespace <> 'pg_catalog'::regnamespace) and not (provolatile = 'i' and prolang in (12, 13))
-  and pronargs > 0 and pronargs - pronargdefaults <= 1
-"""
-# Types whose values somebody's code makes: domains that check, input and output by functions of users, casts. And what
-# is made of those.
-_CODED_TYPES: Final = """
-with recursive coded as (
-  select t.oid from pg_type t
-  where t.oid >= 16384 and (
-    exists (select from pg_constraint c where c.contypid = t.oid and c.contype = 'c')
-    or exists (
-      select from pg_proc f
-      where f.oid >= 16384 and not (f.provolatile = 'i' and f.prolang in (12, 13))
-        and (f.oid = t.typinput or f.oid in (select c.castfunc from pg_cast c where c.casttarget = t.oid))))
-  union
-  select made.oid from coded join pg_type made on made.oid >= 16384 and (
-    made.typbasetype = coded.oid or made.typelem = coded.oid
-    or exists (select from pg_attribute a where a.attrelid = made.typrelid and a.atttypid = coded.oid and a.attnum > 0)
-    or exists (select from pg_range r where r.rngtypid = made.oid and r.rngsubtype = coded.oid)))
-select distinct t.typname from coded join pg_type t using (oid)
-"""
+""")
 
 
 def tls_context(tls: TargetTls) -> ssl.SSLContext | bool:
@@ -171,9 +151,7 @@ async def _read(connection: asyncpg.Connection[Any], fingerprint: str) -> Catalo
         ),
         builtin_functions=frozenset(row["proname"] for row in functions if row["builtin"]),
         user_functions=frozenset(row["proname"] for row in functions if not row["builtin"]),
-        attribute_functions=await _names(connection, _ATTRIBUTES),
-        types=await _names(connection, "select typname from pg_type where oid >= 16384"),
-        coded_types=await _names(connection, _CODED_TYPES),
+        code=await read_code(connection),
     )
 
 

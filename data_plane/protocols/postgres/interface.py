@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -200,6 +200,9 @@ class Names(Protocol):
     def resolve(self, subject: Subject, path: SearchPath) -> Subject:
         """The subject with qualified candidates; the same object for the same arguments while the catalogue
         stands, so that the gate's decision beside it stays found."""
+
+    def runs_code(self, types: Iterable[int]) -> bool:
+        """Whether making or casting values of these types (by OID) calls code of the database."""
 
     def changed(self) -> None:
         """DDL ran somewhere: what is known may be stale."""

@@ -23,12 +23,41 @@ SCHEMA = (
         "$$BEGIN DELETE FROM public.orders WHERE id = i; RETURN i; END$$"
     ),
     "CREATE FUNCTION upper(t text) RETURNS text LANGUAGE plpgsql AS $$BEGIN DELETE FROM public.orders; RETURN t; END$$",
+    "CREATE DOMAIN small AS integer CHECK (VALUE > 0 AND VALUE < 10)",
     "CREATE SCHEMA mine",
     "CREATE TABLE mine.orders (id integer)",
+    "CREATE VIEW mine.through AS SELECT id, note FROM orders",
+    "CREATE VIEW mine.twice AS SELECT id FROM mine.through",
+    "CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN DELETE FROM public.orders; RETURN NEW; END$$",
     "CREATE SCHEMA hidden",
     "CREATE TABLE hidden.orders (id integer)",
     "GRANT ALL ON ALL TABLES IN SCHEMA public, mine, hidden TO attacked",
     "GRANT USAGE ON SCHEMA public, mine TO attacked",
+)
+_ZAP = "LANGUAGE plpgsql AS $$BEGIN DELETE FROM public.orders; RETURN {}; END$$"
+# Functions, operators, casts and types that look like the server's own where they are used, and delete orders.
+PLANTED = (
+    "CREATE TYPE own AS (a integer)",
+    "CREATE TABLE owned (id integer, value own, zap integer)",
+    "INSERT INTO owned VALUES (1, ROW(1)::own, 7)",
+    f"CREATE FUNCTION lower(o own) RETURNS text {_ZAP.format(chr(39) + chr(39))}",
+    f"CREATE FUNCTION uuidv7(o own) RETURNS text {_ZAP.format(chr(39) + chr(39))}",
+    f"CREATE FUNCTION added(o own, i integer) RETURNS integer {_ZAP.format('i')}",
+    "CREATE OPERATOR + (LEFTARG = own, RIGHTARG = integer, FUNCTION = added)",
+    f"CREATE FUNCTION summed(s integer, o own) RETURNS integer {_ZAP.format('s')}",
+    "CREATE AGGREGATE max(o own) (SFUNC = summed, STYPE = integer, INITCOND = '0')",
+    f"CREATE FUNCTION as_integer(o own) RETURNS integer {_ZAP.format('1')}",
+    "CREATE CAST (own AS integer) WITH FUNCTION as_integer(own)",
+    "CREATE TYPE quiet AS (a integer)",
+    f"CREATE FUNCTION as_text(q quiet) RETURNS text {_ZAP.format(chr(39) + 'x' + chr(39))}",
+    "CREATE CAST (quiet AS text) WITH FUNCTION as_text(quiet) AS IMPLICIT",
+    "CREATE TABLE silent (id integer, value quiet)",
+    "INSERT INTO silent VALUES (1, ROW(1)::quiet)",
+    f"CREATE FUNCTION checks(i integer) RETURNS boolean {_ZAP.format('true')}",
+    "CREATE DOMAIN checked AS integer CHECK (checks(VALUE))",
+    "CREATE TABLE with_checked (id integer, value checked)",
+    "GRANT ALL ON ALL TABLES IN SCHEMA public TO attacked",
+    "GRANT TEMPORARY ON DATABASE calls TO attacked",
 )
 SOON = {"wait": "1s", "in_transaction": "1s"}
 READS = {"name": "reads", "match": {"action": "read"}, "effect": "allow"}
@@ -46,6 +75,7 @@ POLICIES = {
     "held": (READS, WRITES, TEMPORARY, MASKED),
     "shut": ({"name": "nothing", "match": {"tables": ["public.nothing"], "action": "read"}, "effect": "allow"},),
     "paths": (READS, FREE, DROPS, GUARDED, TEMPORARY),
+    "calls": (READS, FREE, DROPS, GUARDED, TEMPORARY),
 }
 MASK = document("Mask", "pii", columns=[{"column": "public.customers.email"}])
 
@@ -60,6 +90,7 @@ def attacked(postgres: PostgresServer) -> Iterator[Stack]:
     for name in POLICIES:
         postgres.execute(f"CREATE DATABASE {name}")
         postgres.execute(f"GRANT TEMPORARY ON DATABASE {name} TO {user}", *SCHEMA, database=name)
+    postgres.execute(*PLANTED, database="calls")
     documents = [MASK]
     for name, rules in POLICIES.items():
         documents += [target(name, postgres, name), policy(name, name, *rules)]

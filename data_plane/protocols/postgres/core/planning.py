@@ -202,6 +202,9 @@ class _Planner:
         if len(statements) > 1:
             self._texts[fields.query] = None
             raise RefusedError(refusals.SEVERAL_STATEMENTS)
+        if fields.parameter_types and self._context.catalogue.runs_code(fields.parameter_types):
+            self._texts[fields.query] = None
+            raise RefusedError(refusals.CODED_PARAMETER)
         prepared = Prepared(fields.query, statements[0] if statements else None, fields.parameter_types)
         self._view.prepare(fields.statement, prepared)
         self._prepared[prepared] = None

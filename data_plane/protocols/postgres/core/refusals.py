@@ -11,6 +11,7 @@ say how to fix the operation, never how to widen the policy (DESIGN invariant 14
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -23,6 +24,9 @@ _POISON: Final = "assentry refused the statement that stood here"
 POISON_QUERY: Final = encode_query(_POISON)
 POISON_PARSE_SYNC: Final = encode_parse("assentry_refused", _POISON) + SYNC
 POISON_PARSE_FLUSH: Final = encode_parse("assentry_refused", _POISON) + FLUSH
+
+# As the classifier tells what the grammar does not take: shown as the server would show it.
+_SYNTAX: Final = re.compile(r"not understood(?: at position ([0-9]+))?: (.* at (?:or near .*|end of input))", re.DOTALL)
 
 SQLSTATES: Final = {
     Code.POLICY: "42501",
@@ -55,12 +59,16 @@ class Refusal(msgspec.Struct, frozen=True):
     hint: str = ""
     detail: str = ""
     code: Code = Code.POLICY
+    position: int = 0  # in the statement, in characters from 1; 0: none
 
     def encode(self) -> bytes:
-        return encode_error(self.sqlstate, self.message, detail=self.detail, hint=self.hint)
+        return encode_error(self.sqlstate, self.message, detail=self.detail, hint=self.hint, position=self.position)
 
 
 def from_verdict(denied: Denied) -> Refusal:
+    if denied.code is Code.NOT_UNDERSTOOD and (read := _SYNTAX.fullmatch(denied.message)) is not None:
+        hint = "Correct the statement; nothing of it has run."
+        return Refusal(SQLSTATES[denied.code], read[2], hint, code=denied.code, position=int(read[1] or 0))
     detail = f"Ticket: {denied.ticket}" if denied.ticket else ""
     hint = denied.hint or HINTS.get(denied.code, "")
     return Refusal(SQLSTATES[denied.code], denied.message, hint, detail, denied.code)
@@ -74,6 +82,11 @@ OVERDUE: Final = Refusal(
 )
 FUNCTION_CALL: Final = Refusal(
     "42501", "function calls by number are not allowed", "Call the function in a SELECT statement."
+)
+CODED_PARAMETER: Final = Refusal(
+    "42501",
+    "a parameter has a type whose values are made or cast by code of this database",
+    "Leave the types of parameters out of Parse.",
 )
 MARKED: Final = Refusal(
     "42501",

@@ -43,7 +43,10 @@ FACTS: dict[str, FactValue] = {
     "functions": (),
     "unknown_functions": (),  # those in no list
     "possible_functions": (),  # names after a dot: a column, or a function that is called with what stands before
+    "attributes": (),  # those of them behind something that is no relation of the statement: a row, a value
+    "operators": (),
     "types": (),  # cast to, and not of pg_catalog
+    "casts": (),  # cast to, and of pg_catalog
     "columns": (),  # every column name that is read, from whichever relation
     "assigned": (),  # column names that INSERT, UPDATE and MERGE give values
     "settings": (),  # parameters that are set or reset
@@ -63,9 +66,13 @@ class Findings:
         self.columns: dict[str, None] = {}
         self.assigned: dict[str, None] = {}
         self.types: dict[str, None] = {}
+        self.casts: dict[str, None] = {}
+        self.operators: dict[str, None] = {}
         self.settings: dict[str, None] = {}
         self.unknown_functions: dict[str, None] = {}
-        self.possible_functions: dict[str, None] = {}
+        self.possible_functions: dict[str, set[str]] = {}  # with what stands before the dot; "" for an expression
+        self.of_relations: set[str] = {"excluded", "old", "new"}  # names and aliases that stand for relations
+        self.of_rows: set[str] = {""}  # … for sub-queries, functions, joins, or with other names for their columns
         self.column_references = 0
         self.filters: list[bool] = []  # of each UPDATE and DELETE: whether it names rows
         self.constant_limits = 0  # LIMIT constants met: facts that depend on a constant
@@ -94,6 +101,10 @@ class Findings:
     def _named(self, kind: str) -> tuple[str, ...]:
         return tuple(name for found, name in self.resources if found == kind)
 
+    def _attributes(self) -> tuple[str, ...]:
+        certain = self.of_relations - self.of_rows
+        return tuple(name for name, behind in self.possible_functions.items() if not behind <= certain)
+
     def subject(self) -> Subject:
         facts = {
             **FACTS,
@@ -102,7 +113,10 @@ class Findings:
             "functions": self._named("function"),
             "unknown_functions": tuple(self.unknown_functions),
             "possible_functions": tuple(self.possible_functions),
+            "attributes": self._attributes(),
+            "operators": tuple(self.operators),
             "types": tuple(self.types),
+            "casts": tuple(self.casts),
             "columns": tuple(self.columns),
             "assigned": tuple(self.assigned),
             "settings": tuple(self.settings),

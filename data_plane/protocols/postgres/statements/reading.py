@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from data_plane.gate.interface import FactValue
 from data_plane.protocols.postgres.interface import Declares, Prepares, Statement
 from data_plane.protocols.postgres.statements import table
 from data_plane.protocols.postgres.statements.copying import copy_statement
-from data_plane.protocols.postgres.statements.findings import Findings
+from data_plane.protocols.postgres.statements.findings import Findings, not_understood
 from data_plane.protocols.postgres.statements.lineage import lineage_of
 from data_plane.protocols.postgres.statements.sessions import HOLD_CURSOR, select, transaction_verb
 from data_plane.protocols.postgres.statements.storing import stored_by
@@ -56,8 +57,26 @@ def _prepare(fields: Fields) -> Statement:
     findings = Findings()
     findings.verbs["PREPARE"] = None
     findings.facts["command"] = "PREPARE"
-    prepares = Prepares(fields.get("name", ""), read(fields.get("query", {})).statement)
+    prepares = Prepares(fields.get("name", ""), _given(read(fields.get("query", {})).statement, fields))
     return Statement(findings.subject(), (prepares,))
+
+
+def _given(statement: Statement, fields: Fields) -> Statement:
+    """What EXECUTE gives it is cast to the types that PREPARE lists."""
+    findings = Findings()
+    Walker(findings, table.judge).nodes(fields.get("argtypes", ()))
+    subject = statement.subject
+    if findings.problem or not subject.understood or not (findings.types or findings.casts):
+        return statement if not findings.problem else Statement(not_understood(findings.problem))
+    facts = dict(subject.facts)
+    for fact, found in (("types", findings.types), ("casts", findings.casts)):
+        facts[fact] = tuple(dict.fromkeys((*_names(facts, fact), *found)))
+    return msgspec.structs.replace(statement, subject=msgspec.structs.replace(subject, facts=facts))
+
+
+def _names(facts: Mapping[str, FactValue], fact: str) -> tuple[str, ...]:
+    found = facts.get(fact, ())
+    return found if isinstance(found, tuple) else ()
 
 
 def _declare(fields: Fields) -> Statement:

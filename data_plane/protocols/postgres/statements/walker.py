@@ -14,7 +14,7 @@ from typing import Any
 from data_plane.gate.interface import Action
 from data_plane.protocols.postgres.statements import catalogue
 from data_plane.protocols.postgres.statements.findings import Findings
-from data_plane.protocols.postgres.statements.tree import Fields, Node, strings, unwrap
+from data_plane.protocols.postgres.statements.tree import Fields, Node, items, strings, unwrap
 
 READ, WRITE, DDL, LOCK, EXECUTE = "read", "write", "ddl", "lock", "execute"
 
@@ -27,21 +27,23 @@ LEAVES = frozenset(
 )  # fmt: skip
 PASSIVE = frozenset(
     (
-        "ATAlterConstraint", "A_ArrayExpr", "A_Indices", "AlterTableCmd", "BoolExpr", "BooleanTest", "CaseExpr",
+        "ATAlterConstraint", "A_ArrayExpr", "A_Indices", "AlterTableCmd", "BoolExpr", "BooleanTest",
         "CaseWhen", "CoalesceExpr", "CollateClause", "ColumnDef", "Constraint", "CreateOpClassItem", "DefElem",
-        "FunctionParameter", "GroupingFunc", "GroupingSet", "IndexElem", "InferClause", "JoinExpr",
+        "FunctionParameter", "GroupingFunc", "GroupingSet", "IndexElem", "InferClause",
         "JsonAggConstructor", "JsonArgument", "JsonArrayAgg", "JsonArrayConstructor", "JsonArrayQueryConstructor",
         "JsonBehavior", "JsonFuncExpr", "JsonIsPredicate", "JsonKeyValue", "JsonObjectAgg",
         "JsonObjectConstructor", "JsonOutput", "JsonParseExpr", "JsonReturning", "JsonScalarExpr",
-        "JsonSerializeExpr", "JsonTable", "JsonTableColumn", "JsonValueExpr", "List", "MinMaxExpr",
+        "JsonSerializeExpr", "JsonTableColumn", "JsonValueExpr", "List", "MinMaxExpr",
         "MultiAssignRef", "NamedArgExpr", "NullTest", "OnConflictClause", "PartitionBoundSpec", "PartitionCmd",
-        "PartitionElem",
-        "PartitionRangeDatum", "PartitionSpec", "PublicationObjSpec", "PublicationTable", "RangeFunction",
-        "RangeSubselect", "RangeTableFunc", "RangeTableFuncCol", "ReplicaIdentityStmt", "ResTarget",
-        "ReturnStmt", "ReturningClause", "RowExpr", "StatsElem", "TableLikeClause", "VacuumRelation", "WindowDef",
+        "PartitionElem", "PartitionRangeDatum", "PartitionSpec", "PublicationObjSpec", "PublicationTable",
+        "RangeTableFuncCol", "ReplicaIdentityStmt", "ResTarget", "ReturnStmt", "ReturningClause", "RowExpr",
+        "StatsElem", "TableLikeClause", "VacuumRelation", "WindowDef",
         "XmlExpr", "XmlSerialize",
     )
 )  # fmt: skip
+_OF_BETWEEN = dict.fromkeys(("<", "<=", ">", ">="))
+_EQUALS = ["="]
+_MINUS = ["-"]
 # A_Expr kinds whose name is a keyword, not an operator.
 NAMED_KINDS = frozenset(("AEXPR_BETWEEN", "AEXPR_NOT_BETWEEN", "AEXPR_BETWEEN_SYM", "AEXPR_NOT_BETWEEN_SYM"))
 SYSTEM_SCHEMAS = frozenset(("pg_catalog", "information_schema", "pg_toast"))
@@ -146,6 +148,7 @@ class Walker:
         """A relation that no CTE can hide: what is written, locked or defined."""
         name = self.relation_name(fields)
         self.seen.append(name)
+        self.alias(fields.get("alias", {}), fields.get("relname", ""))
         for access in accesses:
             self.findings.relation(name, access)
         if DDL in accesses or WRITE in accesses:
@@ -166,19 +169,29 @@ class Walker:
             return "version"  # as harmless as any
         return None
 
-    def attribute(self, name: str) -> None:
+    def alias(self, alias: Fields, relation: str = "") -> None:
+        """What stands in a FROM under this alias; `relation`: its name, when it is one."""
+        name = alias.get("aliasname") or relation
+        if name:
+            plain = relation and "colnames" not in alias
+            (self.findings.of_relations if plain else self.findings.of_rows).add(name)
+
+    def attribute(self, name: str, behind: str) -> None:
         """`x.name` is name(x) where x has no such column. Only the catalogue can tell, unless the name is one of those
-        that do something."""
+        that do something. `behind`: what x is called; empty for an expression."""
         findings = self.findings
-        if name in findings.possible_functions:
+        before = findings.possible_functions.get(name)
+        if before is not None:
+            before.add(behind)
             return
-        findings.possible_functions[name] = None
+        findings.possible_functions[name] = {behind}
         if name in catalogue.WITH_EFFECT:
             findings.touch("function", f"?.{name}", EXECUTE)
             findings.act(catalogue.FUNCTIONS[name])
 
     def operator(self, names: list[str]) -> None:
         if names and names[-1] in catalogue.OPERATORS and (len(names) == 1 or names[0] == "pg_catalog"):
+            self.findings.operators[names[-1]] = None
             return
         written = ".".join(names)
         self.findings.unknown_functions[f"operator({written})"] = None
@@ -197,7 +210,7 @@ def _column_ref(walker: Walker, fields: Fields) -> None:
     name = last.get("sval", "")
     findings.columns[name] = None
     if len(parts) > 1:
-        walker.attribute(name)
+        walker.attribute(name, parts[-2].get("String", {}).get("sval", ""))
 
 
 def _current_of(walker: Walker, fields: Fields) -> None:  # noqa: ARG001  # the handlers' shape
@@ -209,13 +222,15 @@ def _indirection(walker: Walker, fields: Fields) -> None:
         if "String" in part:
             name = part["String"].get("sval", "")
             walker.findings.columns[name] = None
-            walker.attribute(name)
+            walker.attribute(name, "")
     walker.children("A_Indirection", fields)
 
 
 def _func_call(walker: Walker, fields: Fields) -> None:
     findings = walker.findings
     name = walker.call(fields)
+    if name in catalogue.TYPES:
+        findings.casts[name] = None
     action = catalogue.FUNCTIONS.get(name) if name is not None else None
     if action is Action.READ:
         findings.calls = True
@@ -232,14 +247,19 @@ def _func_call(walker: Walker, fields: Fields) -> None:
 
 
 def _operator_expression(walker: Walker, fields: Fields) -> None:
-    if fields.get("kind") not in NAMED_KINDS:
-        walker.operator(strings(fields.get("name", ())))
+    names = strings(fields.get("name", ()))
+    if fields.get("kind") in NAMED_KINDS:
+        walker.findings.operators.update(_OF_BETWEEN)
+    elif names != _MINUS or "lexpr" in fields:  # the parser takes some signs into numbers: `catalog_calls` assumes one
+        walker.operator(names)
     walker.children("A_Expr", fields, "name")
 
 
 def _sub_link(walker: Walker, fields: Fields) -> None:
     if "operName" in fields:
         walker.operator(strings(fields["operName"]))
+    elif "testexpr" in fields:
+        walker.operator(_EQUALS)
     walker.children("SubLink", fields, "operName")
 
 
@@ -259,7 +279,9 @@ def _type_name(walker: Walker, fields: Fields) -> None:
     if not parts:
         return
     known = parts[-1] in catalogue.TYPES and (len(parts) == 1 or (len(parts) == 2 and parts[0] == "pg_catalog"))
-    if not known:
+    if known:
+        walker.findings.casts[parts[-1]] = None
+    else:
         walker.findings.types[walker.qualified(parts)] = None
     walker.nodes(fields.get("typmods", ()))
 
@@ -271,8 +293,37 @@ def _type_cast(walker: Walker, fields: Fields) -> None:
 
 def _range_var(walker: Walker, fields: Fields) -> None:
     if walker.access == READ and not fields.get("schemaname") and fields.get("relname") in walker.common:
+        walker.findings.of_rows.add(fields.get("alias", {}).get("aliasname") or fields["relname"])
         return
     walker.touch_relation(fields, walker.access)
+
+
+def _rows(kind: str) -> Callable[[Walker, Fields], None]:
+    """What stands in a FROM and is no relation: its alias is a row, of whose columns the text need not tell."""
+
+    def visit(walker: Walker, fields: Fields) -> None:
+        walker.alias(fields.get("alias", {}))
+        walker.alias(fields.get("join_using_alias", {}))
+        if "usingClause" in fields or fields.get("isNatural"):
+            walker.operator(_EQUALS)
+        walker.children(kind, fields)
+
+    return visit
+
+
+def _case(walker: Walker, fields: Fields) -> None:
+    if "arg" in fields:
+        walker.operator(_EQUALS)
+    walker.children("CaseExpr", fields)
+
+
+def _range_function(walker: Walker, fields: Fields) -> None:
+    """Without an alias it goes by the name of the function."""
+    walker.alias(fields.get("alias", {}))
+    for node in fields.get("functions", ()):
+        for call in items(node)[:1]:
+            walker.findings.of_rows.update(strings(call.get("FuncCall", {}).get("funcname", ()))[-1:])
+    walker.children("RangeFunction", fields)
 
 
 def _table_sample(walker: Walker, fields: Fields) -> None:
@@ -285,9 +336,15 @@ def _table_sample(walker: Walker, fields: Fields) -> None:
 HANDLERS: dict[str, Callable[[Walker, Any], None]] = {
     "A_Expr": _operator_expression,
     "A_Indirection": _indirection,
+    "CaseExpr": _case,
     "ColumnRef": _column_ref,
     "CurrentOfExpr": _current_of,
     "FuncCall": _func_call,
+    "JoinExpr": _rows("JoinExpr"),
+    "JsonTable": _rows("JsonTable"),
+    "RangeFunction": _range_function,
+    "RangeSubselect": _rows("RangeSubselect"),
+    "RangeTableFunc": _rows("RangeTableFunc"),
     "RangeTableSample": _table_sample,
     "RangeVar": _range_var,
     "RoleSpec": _role,

@@ -8,6 +8,7 @@ import pytest
 
 from data_plane.gate.interface import Action, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
+from data_plane.protocols.postgres.catalog_data import Code
 from data_plane.protocols.postgres.interface import SearchPath
 from data_plane.protocols.postgres.statements import StatementClassifier
 
@@ -17,9 +18,11 @@ PUBLIC = SearchPath(("public",), frozenset())
 CLASSIFIER = StatementClassifier()
 FIELDS: dict[str, Any] = {
     "user_functions": frozenset({"zap", "name", "total"}),
-    "attribute_functions": frozenset({"zap", "name"}),
-    "types": frozenset({"mood", "evil"}),
-    "coded_types": frozenset({"evil"}),
+    "code": Code(
+        attribute_functions=frozenset({"zap", "name"}),
+        types=frozenset({"mood", "evil"}),
+        coded_types=frozenset({"evil"}),
+    ),
 }
 
 

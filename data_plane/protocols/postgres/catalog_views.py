@@ -1,0 +1,85 @@
+"""What writes reach through views, and what temporary relations may carry. Pure.
+
+A write to a view counts as one to every relation that the view reads: the server may pass it on to one of them, and a
+rule about that one must not be evaded by the view's name. A view that is being made is not in the catalogue, so writes
+to its name are not understood until it is; a temporary one never is. Most policies let sessions do as they like with
+temporary relations, so what those would run later (defaults, constraints, triggers, views) must be harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from data_plane.gate.interface import Action, Resource, Subject
+from data_plane.protocols.postgres.catalog_data import CatalogData, Relation
+from data_plane.protocols.postgres.statements.walker import DDL, WRITE
+
+_REMEMBERED: Final = 10_000
+
+
+class WrittenViews:
+    """`relations` gives those that a name may mean."""
+
+    def __init__(self, relations: Callable[[str], list[Relation]]) -> None:
+        self._relations = relations
+        self._made: set[str] = set()
+
+    def judged(self, subject: Subject, data: CatalogData, *, stale: bool) -> Subject:
+        """With the relations behind the views that it writes; not understood where those are not known."""
+        changed = list(_touched(subject, DDL))
+        bare = {name.rpartition(".")[2] for name in changed}
+        of_views = subject.facts.get("object") == "view" or not bare.isdisjoint(self._made)
+        if of_views and len(self._made) < _REMEMBERED:
+            self._made |= bare
+        behind: dict[str, None] = {}
+        for name in _touched(subject, WRITE):
+            found = self._relations(name)
+            if name.rpartition(".")[2] in self._made and all(stale and each.kind == "v" for each in found):
+                return not_understood(
+                    subject, f"{name.removeprefix('?.')} may be a new view: what it writes is not known"
+                )
+            behind.update(dict.fromkeys(_behind(found, data)))
+        if any(name.startswith("pg_temp.") for name in changed) and _may_run(subject):
+            return not_understood(
+                subject, "what a temporary relation runs must be harmless, and that is not known here"
+            )
+        if not behind:
+            return subject
+        more = tuple(Resource("relation", (name,), (WRITE,)) for name in behind)
+        return msgspec.structs.replace(subject, resources=(*subject.resources, *more))
+
+
+def _touched(subject: Subject, access: str) -> Iterator[str]:
+    for resource in subject.resources:
+        if resource.kind == "relation" and access in resource.access:
+            yield from resource.candidates
+
+
+def _behind(relations: list[Relation], data: CatalogData) -> Iterator[str]:
+    """The names of all that these read, through further views."""
+    seen: set[int] = set()
+    waiting = [relation.oid for relation in relations if relation.kind == "v"]
+    while waiting:
+        view = data.views.get(waiting.pop())
+        for oid in view.reads - seen if view else ():
+            seen.add(oid)
+            waiting.append(oid)
+            if oid in data.relations:
+                yield f"{data.relations[oid].schema}.{data.relations[oid].name}"
+
+
+def _may_run(subject: Subject) -> bool:
+    return bool(subject.facts.get("unknown_functions")) or subject.facts.get("object") == "trigger"
+
+
+def not_understood(subject: Subject, problem: str) -> Subject:
+    return msgspec.structs.replace(
+        subject,
+        action=Action.UNKNOWN,
+        actions=subject.actions | {Action.UNKNOWN},
+        understood=False,
+        problem=f"not understood: {problem}",
+    )
