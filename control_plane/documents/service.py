@@ -91,7 +91,7 @@ class DocumentService:
         found = []
         for kind in self._kinds.values():
             stored = await kind.stored(uow)
-            found += [sparse(one.document) for _, one in sorted(stored.items())]
+            found += [dict(sorted(sparse(one.document).items())) for _, one in sorted(stored.items())]
         return found
 
     # -------------------------------------------------------------- steps

@@ -112,7 +112,7 @@ def _invite(running: Demo) -> None:
         "profile": running.profile_file,
         "admin_profile": running.admin_profile_file,
         "documents": running.documents_file,
-        "cli": Path(sys.argv[0]).resolve(),
+        "bin": Path(sys.argv[0]).resolve().parent,
         "reviewer_password": running.reviewer_password,
         "folder": running.folder,
     }

@@ -42,6 +42,7 @@ SQLSTATE: Final = "C"
 MESSAGE: Final = "M"
 DETAIL: Final = "D"
 HINT: Final = "H"
+POSITION: Final = "P"
 
 
 def decode_notice(payload: bytes) -> dict[str, str]:
@@ -58,18 +59,22 @@ def encode_notice_fields(type_: int, fields: Mapping[str, str]) -> bytes:
     return encode(type_, b"".join(code.encode("latin-1") + cstring(text) for code, text in fields.items()) + b"\0")
 
 
-def _notice(type_: int, severity: str, sqlstate: str, message: str, detail: str, hint: str) -> bytes:
+def _notice(type_: int, severity: str, sqlstate: str, message: str, detail: str, hint: str, position: int = 0) -> bytes:
     fields = {SEVERITY: severity, SEVERITY_UNTRANSLATED: severity, SQLSTATE: sqlstate, MESSAGE: message}
     if detail:
         fields[DETAIL] = detail
     if hint:
         fields[HINT] = hint
+    if position:
+        fields[POSITION] = str(position)
     return encode_notice_fields(type_, {code: text.replace("\0", "\ufffd") for code, text in fields.items()})
 
 
-def encode_error(sqlstate: str, message: str, *, detail: str = "", hint: str = "", severity: str = "ERROR") -> bytes:
-    """An ErrorResponse; severity ERROR, FATAL (the connection ends) or PANIC."""
-    return _notice(ErrorResponse, severity, sqlstate, message, detail, hint)
+def encode_error(
+    sqlstate: str, message: str, *, detail: str = "", hint: str = "", severity: str = "ERROR", position: int = 0
+) -> bytes:
+    """An ErrorResponse; severity ERROR, FATAL (the connection ends) or PANIC. `position` counts characters from 1."""
+    return _notice(ErrorResponse, severity, sqlstate, message, detail, hint, position)
 
 
 def encode_notice(

@@ -6,8 +6,9 @@ import pytest
 
 from data_plane.gate.interface import Allowed, Code, Denied
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.answers import encode_notice, encode_parameter_status
+from data_plane.protocols.postgres.answers import decode_notice, encode_notice, encode_parameter_status
 from data_plane.protocols.postgres.core import Limits
+from data_plane.protocols.postgres.core.refusals import from_verdict
 from data_plane.protocols.postgres.framing import encode
 from data_plane.recording.interface import RecordingError
 from tests.data_plane.protocols.postgres.core.conversation import (
@@ -129,6 +130,22 @@ def test_a_session_in_a_transaction_or_held_is_not_idle(session: Conversation) -
     session.client(QUERY("delete from orders"))
     assert not session.core.idle
     assert session.core.held
+
+
+@pytest.mark.parametrize(
+    ("told", "message", "position"),
+    [
+        ('not understood at position 10: syntax error at or near "FRM"', 'syntax error at or near "FRM"', "10"),
+        ("not understood at position 4: syntax error at end of input", "syntax error at end of input", "4"),
+        ('not understood: syntax error at or near "x"', 'syntax error at or near "x"', None),
+        ("not understood: nested too deeply", "not understood: nested too deeply", None),
+    ],
+)
+def test_a_syntax_error_is_shown_as_the_server_would_show_it(told: str, message: str, position: str | None) -> None:
+    refusal = from_verdict(Denied(Code.NOT_UNDERSTOOD, told, hint="write it in a simpler way"))
+    fields = decode_notice(refusal.encode()[5:])
+    assert (fields["C"], fields["M"], fields.get("P")) == ("42601", message, position)
+    assert ("simpler" in fields["H"]) == message.startswith("not understood")
 
 
 def test_a_ticket_is_in_the_detail(session: Conversation) -> None:
