@@ -146,7 +146,7 @@ class AgentService:
         return Listed(agent, await repository.instances_of(uow.session, [agent.id]))
 
     async def set_disabled(self, uow: UnitOfWork, by: Actor, name: str, *, disabled: bool) -> Listed:
-        """A disabled agent's streams end for good and its sessions with them; it cannot enrol, renew or connect."""
+        """A disabled agent's streams end and its sessions with them; it cannot enrol, renew or connect."""
         agent = await self._named(uow, name)
         if agent.disabled != disabled:
             agent.disabled = disabled

@@ -66,5 +66,6 @@ class Admission(Protocol):
         application_name: str,
         details: Mapping[str, str],
     ) -> Admitted | Refused:
-        """Never raises. `details`: what the client asked for, such as database and user; they are recorded and
-        `database` is what conditions see as `session.database`. The refusal has been reported when it returns."""
+        """Never raises. `details`: what the client asked for, such as database and user; they are recorded. `database`
+        is what conditions see as `session.database`, unless the target names its own. The refusal has been reported
+        when it returns."""

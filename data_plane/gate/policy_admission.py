@@ -97,7 +97,8 @@ class PolicyAdmission:
             return _unaccepted(known)
         claims, requester = known
         facts = self._facts(claims, requester, target, asked)
-        policy = SessionPolicy(snapshot.policies, facts, asked.details.get("database", ""))
+        asked = asked.at(target)
+        policy = SessionPolicy(snapshot.policies, facts, asked.database)
         decision = policy.connect()
         if decision.effect is not Effect.ALLOW:
             message = decision.message if decision.rules else "no policy lets you connect to this target"
@@ -143,17 +144,17 @@ class PolicyAdmission:
             recorder = await self._record(facts, asked.details, snapshot)
         except RecordingError as error:
             return _Refusal(Code.LIMIT, "the session cannot be recorded: try later", str(error), facts.requester.id)
-        gate = PolicyGate(self._services, facts, recorder, asked.details.get("database", ""), snapshot, policy)
+        gate = PolicyGate(self._services, facts, recorder, asked.database, snapshot, policy)
         try:
+            self._reports.opened(facts, snapshot.version)  # as there is a recording of it, even if it ends at once
             objection = gate.objection()  # something may have changed while the recording was opened
-            if objection is not None:
-                recorder.closed("refused")
-                return _Refusal(objection.code, objection.message, objection.message, facts.requester.id)
-            self._reports.opened(facts, snapshot.version)
-            self._gates[facts.id] = gate
-        except Exception:
-            recorder.closed("refused")
+        except Exception as error:
+            recorder.closed(f"refused: {type(error).__name__}")
             raise
+        if objection is not None:
+            recorder.closed(f"refused: {objection.message}")
+            return _Refusal(objection.code, objection.message, objection.message, facts.requester.id)
+        self._gates[facts.id] = gate
         return Admitted(
             facts=facts,
             gate=gate,
@@ -197,6 +198,16 @@ class _Asked(msgspec.Struct, frozen=True):
     client_address: str
     application_name: str
     details: Mapping[str, str]
+
+    def at(self, target: SnapshotTarget) -> _Asked:
+        """A target that names its database gives that one, whatever the client has called it."""
+        if not target.spec.database:
+            return self
+        return msgspec.structs.replace(self, details={**self.details, "database": target.spec.database})
+
+    @property
+    def database(self) -> str:
+        return self.details.get("database", "")
 
 
 class _Refusal(msgspec.Struct, frozen=True):

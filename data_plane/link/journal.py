@@ -92,10 +92,11 @@ class Journal:
         self.append(messages.SessionClosed(SessionId(session_id), reason, operations, recording_hash))
 
     def opened(self, session: SessionFacts, snapshot_version: int) -> None:
-        """Implements `gate.ports.SessionReports`. Raises RecordingError: what cannot be reported is not opened."""
+        """Implements `gate.ports.SessionReports`. Raises RecordingError: what cannot be reported now is not let in;
+        that it began is reported with its end, later."""
+        self.append(messages.SessionOpened(session, snapshot_version))
         if self._failure:
             raise RecordingError(f"the agent's journal cannot be written: {self._failure}")
-        self.append(messages.SessionOpened(session, snapshot_version))
 
     def refused(self, target: str, reason: str, client_address: str, requester_id: str) -> None:
         """Implements `gate.ports.SessionReports`."""

@@ -89,13 +89,15 @@ class Shelf:
         with self._lock:
             self._spooled[session_id] = Spooled(session_id, 0, None)
 
-    def abandon(self, session_id: str) -> None:
-        """Nothing was written of it. Never raises."""
+    def abandon(self, writer: RecordingWriter) -> None:
+        """It never opened: nothing of it is sealed. Never raises."""
         with self._lock:
-            self._spooled.pop(session_id, None)
+            self._spooled.pop(writer.session_id, None)
         with contextlib.suppress(OSError):
-            self._file(session_id, 0, _OPEN).unlink(missing_ok=True)
-            (self._folder / session_id).rmdir()
+            self._file(writer.session_id, 0, _OPEN).unlink(missing_ok=True)
+            with self._lock:
+                self._bytes -= writer.size
+            (self._folder / writer.session_id).rmdir()
 
     def append(self, writer: RecordingWriter, data: bytes) -> None:
         """Adds to the open segment. Raises OSError; then the file is as before."""

@@ -40,6 +40,7 @@ IDLE_SECONDS = 5.0
 AGE_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
 _EVENTS_A_CHUNK = 20_000
+_NEVER_OPENED = "never-opened"
 
 
 @final
@@ -90,7 +91,7 @@ class Spool:
         try:
             await recorder.begin()
         except BaseException:
-            recorder.closed("never-opened")
+            recorder.closed(_NEVER_OPENED)
             raise
         return recorder
 
@@ -196,6 +197,10 @@ class Spool:
         self._on_sealed(recorder.opened.session_id)
 
     def _finish(self, recorder: SessionRecorder, reason: str) -> None:
+        if reason == _NEVER_OPENED:  # nobody was told of it, and nobody was let in
+            self._open.discard(recorder)
+            self._abandon(recorder)
+            return
         self._seal(recorder)
         self._end(recorder, reason, recorder.writer.end(self._sign))
 
@@ -242,10 +247,10 @@ class Spool:
         return True
 
     def _abandon(self, recorder: SessionRecorder) -> bool:
-        """Nothing of it was written, so the session never opened."""
+        """Nothing of it is worth keeping: the session never opened."""
         recorder.over = True
         if recorder.shelved:
-            self._shelf.abandon(recorder.opened.session_id)
+            self._shelf.abandon(recorder.writer)
         return True
 
     def _retry(self) -> None:

@@ -10,12 +10,13 @@ from data_plane.gate.admission import Admitted, CertificateCredential, Refused, 
 from data_plane.gate.interface import Allowed, Code
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.identifiers import SessionId, TargetName
+from data_plane.policy.snapshot import RawTarget
 from data_plane.recording.interface import RecordingError
 from data_plane.recording.model import Opened
 from data_plane.runtime.secret import Secret
 from tests.data_plane.gate.test_identity import URN, certificate, token
-from tests.data_plane.gate.worlds import IDENTITIES, RAW, READ, RULES, World
-from tests.support.policies import deny
+from tests.data_plane.gate.worlds import IDENTITIES, RAW, READ, RULES, TARGET_JSON, World
+from tests.support.policies import ORDERS, deny
 
 
 class Entrance:
@@ -149,13 +150,33 @@ async def test_a_session_that_cannot_be_reported_does_not_open_and_its_recording
     entrance.reports_fail = True
     assert isinstance(await entrance.admit(), Refused)
     assert entrance.world.logged() == ["recording", "closed", "refused"]
+    assert entrance.world.log[1] == ("closed", "refused: OSError")
 
 
 async def test_what_is_revoked_while_the_recording_is_opened_does_not_come_in() -> None:
     entrance = Entrance(World())
     entrance.meanwhile = lambda: entrance.world.apply(revoked_credentials=("crd_1",))
     assert isinstance(await entrance.admit(), Refused)
-    assert entrance.world.logged() == ["recording", "closed", "refused"]
+    assert entrance.world.logged() == ["recording", "opened", "closed", "refused"], "what was recorded is a session"
+    assert entrance.world.log[2] == ("closed", "refused: the credential is revoked")
+
+
+NOT_VAULT = deny(match={"action": "connect"}, when='session.database == "vault"', message="not the vault")
+PINNED = TARGET_JSON.replace("}", ',"database":"vault"}')
+
+
+async def test_policy_sees_the_database_that_the_target_names_and_not_what_the_client_calls_it() -> None:
+    free, pinned = (
+        Entrance(World([*RULES, NOT_VAULT], targets=(RawTarget(ORDERS.name, ORDERS.labels, text),)))
+        for text in (TARGET_JSON, PINNED)
+    )
+    assert isinstance(await free.admit(), Admitted)
+    refused = await pinned.admit()
+    assert isinstance(refused, Refused)
+    assert refused.message == "not the vault"
+    unruled = Entrance(World(RULES, targets=(RawTarget(ORDERS.name, ORDERS.labels, PINNED),)))
+    assert isinstance(await unruled.admit(), Admitted)
+    assert unruled.opened[0].details == {"database": "vault"}
 
 
 async def test_open_sessions_are_asked_again_when_a_snapshot_comes() -> None:

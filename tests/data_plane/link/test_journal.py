@@ -143,9 +143,13 @@ def test_a_disk_that_refuses_stops_decisions_and_keeps_the_rest_for_later(
     assert "full" in journal.failure
     with pytest.raises(RecordingError, match="full"):
         journal.decisions(ONE_DECISION)
+    with pytest.raises(RecordingError, match="full"):
+        journal.opened(facts("ses_1"), 1)
+    journal.closed("ses_1", "refused: RecordingError", 0, b"")
     monkeypatch.setattr(journal, "_commit", whole)
     assert journal.flush(5)
-    assert [report.notice.text for report in reports(journal)] == ["kept"]
+    kinds = [report.WhichOneof("report") for report in reports(journal)]
+    assert kinds == ["notice", "session_opened", "session_closed"], "a session that was not let in has an end"
     assert journal.failure == ""
     journal.decisions(ONE_DECISION)
 

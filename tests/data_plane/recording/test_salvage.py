@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from data_plane.recording.writer import Compressor, RecordingWriter
 from data_plane.runtime.clock import SystemClock
 from tests.data_plane.link.test_journal import facts, reports
 from tests.data_plane.recording.chains import KEY, OPENED, SESSION
+from tests.data_plane.recording.test_spool import World
 
 CLOCK = SystemClock()
 ALLOWED = ("allow", "read", ("p/reads",))
@@ -175,3 +177,19 @@ def test_a_session_of_which_nothing_is_in_the_spool_is_forgotten(machine: Machin
     machine.journal.opened(facts("ses_gone"), 7)
     machine.restart()
     assert machine.journal._reading.execute("SELECT count(*) FROM sessions WHERE id = 'ses_gone'").fetchone() == (0,)
+
+
+async def test_a_session_whose_opening_was_given_up_leaves_nothing(tmp_path: Path) -> None:
+    """Its client went away while the disk was slow: nobody was let in, and nobody is told of a session."""
+    world = World(tmp_path / "spool")
+    opening = asyncio.ensure_future(world.open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    other = await world.open("ses_2")
+    other.closed("done")
+    await world.ended("ses_2")
+    assert world.reports.closings == [("ses_2", "done", 0, world.reports.closings[0][3])]
+    assert [path.name for path in (tmp_path / "spool").iterdir()] == ["ses_2"]
+    assert world.shelf.size == sum(file.stat().st_size for file in (tmp_path / "spool" / "ses_2").iterdir())
+    world.spool.stop()
