@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
 
 from control_plane.cli.yaml_documents import load_documents
 from control_plane.config import Settings
 from data_plane import config as agent_configuration
+from tests.support.postgres import PostgresServer
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 
@@ -58,6 +60,21 @@ def test_every_setting_of_the_control_plane_and_the_agent_is_in_the_readme() -> 
         *agent_configuration.TargetSettings.__struct_fields__,
     ):
         assert name in example, name
+
+
+def test_the_example_account_reads_and_changes_rows_and_does_no_more(postgres: PostgresServer) -> None:
+    given = (DEPLOY / "README.md").read_text().split("```sql")[1].split("```")[0]
+    database = postgres.fresh_database()
+    statements = given.replace("DATABASE orders", f"DATABASE {database}").strip().split(";\n")
+    postgres.execute("CREATE TABLE old (id serial)", *statements, "CREATE TABLE new (id serial)", database=database)
+    account = f"dbname={database} user=assentry_orders password='a long random one'"
+    with psycopg.connect(f"host={postgres.host} port={postgres.port} {account}", autocommit=True) as connection:
+        for table in ("old", "new"):
+            connection.execute(f"DELETE FROM {table} RETURNING id")
+        connection.execute("INSERT INTO old DEFAULT VALUES")
+        for refused in ("DROP TABLE old", "TRUNCATE old", "CREATE ROLE another", "CREATE DATABASE another"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(refused)
 
 
 def test_the_example_environment_is_one_that_the_control_plane_takes(monkeypatch: pytest.MonkeyPatch) -> None:
