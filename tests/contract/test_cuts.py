@@ -41,7 +41,7 @@ async def test_sessions_of_an_agent_that_restarted_are_closed(
 async def test_a_stream_cut_at_every_message_loses_and_repeats_nothing(
     control: ControlSide, identity: Identity, tmp_path: Path
 ) -> None:
-    """Reports arrive once each and in order, whatever piece of data is the last to get through."""
+    """Invariant 8: reports arrive once each and in order, whatever piece of data is the last to get through."""
     cuts = 45
 
     def after(number: int) -> int | None:

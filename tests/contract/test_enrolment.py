@@ -30,6 +30,7 @@ async def test_an_agent_enrols_and_gets_certificates_for_its_own_keys(control: C
 
 
 async def test_a_join_token_is_good_once(control: ControlSide) -> None:
+    """Invariant 12: and its use, as well as what came too late, is in the audit log."""
     token = await control.join_token()
     await control.enrol(token)
     with pytest.raises(EnrolmentError, match="make a new one"):
@@ -40,6 +41,7 @@ async def test_a_join_token_is_good_once(control: ControlSide) -> None:
 
 @pytest.mark.parametrize("reason", ["unknown", "expired", "other-agent"])
 async def test_a_join_token_that_is_not_valid_says_nothing_of_why(control: ControlSide, reason: str) -> None:
+    """Invariant 12: it cannot be guessed in steps."""
     token, agent = await control.join_token(), "demo"
     if reason == "unknown":
         token = Secret(token.reveal() + "x")

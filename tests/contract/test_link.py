@@ -173,6 +173,7 @@ async def test_the_decision_is_pushed_well_within_fifty_milliseconds(control: Co
 async def test_a_request_while_the_control_plane_is_away_is_unavailable_at_once(
     control: ControlSide, agent: RunningAgent
 ) -> None:
+    """Invariant 8: that nobody could be asked is no refusal by a person."""
     facts = agent.open_session()
     await control.feature.server.stop()
     await agent.until(lambda: not agent.link.reachable)
