@@ -75,7 +75,7 @@ def print_event(event: Json) -> None:
 def _print_result(event: Json, when: str) -> None:
     if event["columns"] or event["rows"]:
         say(f"{when}[dim]result[/dim]")
-        console.print(Padding(_table(event), (0, 0, 0, _INDENT)))
+        console.print(Padding(_table(event), (0, 0, 0, _INDENT), expand=False))
     for message in event["messages"]:
         colour = "red" if message["kind"] == "error" else "yellow"
         text = f"{message['severity']} {message['code']} {message['message']}"

@@ -78,6 +78,7 @@ def test_what_stands_under_a_line_of_a_replay_begins_beside_its_time(capsys: pyt
     first, *under = capsys.readouterr().out.splitlines()
     at = first.index("SELECT 1")
     assert {line[:at].strip() for line in under if not re.match(r" *\d+\.\d+ s", line)} == {""}
+    assert all(len(line) < 80 for line in under), "a table is no wider in a pipe than what is in it"
     assert [line[at:] for line in under[:3]] == ["WHERE $1", "$1 = two", "lines"]
 
 
