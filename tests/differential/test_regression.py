@@ -1,8 +1,9 @@
 """PostgreSQL's own regression tests through an allow-all policy give what they give without the gateway.
 
-Both runs have servers of their own with the same settings and names, and run the files one after the other. What a
-gateway must answer differently is named in DIFFERENT with its reason; a file that is named there and does not differ
-any more fails the test too. Needs the Debian source package of the server: without it the test says so and fails.
+Both runs have servers of their own with the same settings and names, and run the files one after the other; plans are
+compared too, so nothing is vacuumed or analysed but by the files. What a gateway must answer differently is named in
+DIFFERENT with its reason; a file that is named there and does not differ any more fails the test too. Needs the Debian
+source package of the server: without it the test says so and fails.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ DIFFERENT = {
 
 @contextmanager
 def server() -> Iterator[PostgresServer]:
-    with running_postgres("log_statement=none") as running:
+    with running_postgres("log_statement=none", "autovacuum=off") as running:
         running.execute(f"CREATE DATABASE {DATABASE} TEMPLATE template0 LOCALE 'C'")
         running.execute(*(f"ALTER DATABASE {DATABASE} SET {setting}" for setting in AS_PG_REGRESS))
         yield running
@@ -64,7 +65,8 @@ def through(regress: Path, names: list[str], parent: Path) -> dict[str, str]:
         documents = [target("open", running, ""), policy("open", "open", ALLOW_ALL)]
         accounts = {"open": (running.superuser, running.password)}
         with running_stack(running, documents, accounts) as stack:
-            endpoint = PsqlEndpoint(HOST, stack.port("open"), running.superuser, stack.token)
+            port, behind = stack.port("open"), (DATABASE, running.port, running.password)
+            endpoint = PsqlEndpoint(HOST, port, running.superuser, stack.token, *behind)
             return run_all(running.bin / "psql", endpoint, regress, names, build_folder(parent))
 
 
