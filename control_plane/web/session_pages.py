@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
@@ -9,6 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from control_plane.kit.access import Permission, Principal, SignedIn, requires
 from control_plane.kit.pagination import PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
+from control_plane.recordings.schemas import EventOut, ResultOut
 from control_plane.recordings.service import RecordingService
 from control_plane.sessions.errors import SessionNotFoundError
 from control_plane.sessions.repository import Filter
@@ -22,6 +24,7 @@ Service = Annotated[SessionService, provided(SessionService)]
 Recordings = Annotated[RecordingService, provided(RecordingService)]
 Viewer = Annotated[Principal, requires(Permission.SESSIONS)]
 EVENTS = 500  # of one page
+_PIECES = ("rows", "messages", "tags", "text", "unreadable")
 
 
 @router.get("/sessions")
@@ -59,6 +62,24 @@ async def session(
         section="sessions",
         session=SessionOut.of(row),
         recording=whole.row.status if whole else "not arrived yet",
-        events=events,
+        events=joined(events),
         more=more,
     )
+
+
+def joined(events: Sequence[EventOut]) -> list[EventOut]:
+    """The pieces of one result as one table."""
+    shown: list[EventOut] = []
+    for event in events:
+        last = shown[-1] if shown else None
+        if isinstance(event, ResultOut) and isinstance(last, ResultOut) and _continues(last, event):
+            added = {name: getattr(last, name) + getattr(event, name) for name in _PIECES}
+            shown[-1] = last.model_copy(update=added)
+        else:
+            shown.append(event)
+    return shown
+
+
+def _continues(result: ResultOut, event: ResultOut) -> bool:
+    """Its next piece, not the next result of the same operation."""
+    return event.operation == result.operation and event.columns is None and not result.tags
