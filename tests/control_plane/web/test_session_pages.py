@@ -7,7 +7,7 @@ from control_plane.web.session_pages import joined
 
 
 def piece(number: int = 1, **fields: object) -> ResultOut:
-    return ResultOut(at_ms=5, operation=number, **fields)  # type: ignore[arg-type]
+    return ResultOut(at_ms=5, operation=number, **fields)
 
 
 def test_the_pieces_of_a_result_are_one_table_and_the_next_result_is_another() -> None:
