@@ -6,7 +6,7 @@ from control_plane.identities import repository, throttle
 from control_plane.identities.passwords import BusyError, Passwords
 from control_plane.identities.ports import NotProven, Proven, Reason
 from control_plane.kit.secret import Secret
-from control_plane.kit.unit_of_work import NOBODY, AuditEvent, Units
+from control_plane.kit.unit_of_work import NOBODY, AuditEvent, Json, Units
 
 _BUSY_SECONDS = 2
 
@@ -18,25 +18,25 @@ class LocalSignIn:
         self._units = units
         self._passwords = passwords
 
-    async def prove(self, name: str, password: Secret) -> Proven | NotProven:
+    async def prove(self, name: str, password: Secret, address: str = "") -> Proven | NotProven:
         async with self._units.reading() as uow:
-            if wait := await throttle.locked_for(uow, name):
+            if wait := await throttle.locked_for(uow, name, address):
                 return NotProven(Reason.LOCKED, wait)
             row = await repository.row_by_name(uow.session, name)
         try:
             matched = await self._passwords.matches(row.password_hash if row else "", password)
         except BusyError:
             return NotProven(Reason.BUSY, _BUSY_SECONDS)
-        return await self._judge(name, matched=matched)
+        return await self._judge(name, address, matched=matched)
 
-    async def _judge(self, name: str, *, matched: bool) -> Proven | NotProven:
+    async def _judge(self, name: str, address: str, *, matched: bool) -> Proven | NotProven:
         async with self._units() as uow:
-            if wait := await throttle.locked_for(uow, name):  # others may have tried in the meantime
+            if wait := await throttle.locked_for(uow, name, address):  # others may have tried in the meantime
                 return NotProven(Reason.LOCKED, wait)
             identity = await repository.identity_by_name(uow.session, name) if matched else None
             if identity is not None and identity.able and identity.kind == "person":
                 await throttle.succeeded(uow, name)
                 return Proven(identity)
-            failures = await throttle.failed(uow, name)
-            uow.audit(AuditEvent("sign-in.failed", NOBODY, name[:64].replace("\0", ""), {"failures": failures}))
+            told: dict[str, Json] = {"failures": await throttle.failed(uow, name, address), "client_address": address}
+            uow.audit(AuditEvent("sign-in.failed", NOBODY, name[:64].replace("\0", ""), told))
             return NotProven(Reason.WRONG)

@@ -33,7 +33,8 @@ class NotProven(msgspec.Struct, frozen=True):
 class SignIn(Protocol):
     """One way of proving who one is."""
 
-    async def prove(self, name: str, password: Secret) -> Proven | NotProven: ...
+    async def prove(self, name: str, password: Secret, address: str = "") -> Proven | NotProven:
+        """`address`: where the client is; empty: it has signed in already, and only its password is asked for."""
 
 
 class TargetNames(Protocol):

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 
 from control_plane.identities.cookies import Cookies
 from control_plane.identities.schemas import PasswordChange, PrincipalOut, SignInIn, SignInOut
 from control_plane.identities.sign_ins import SignInService
 from control_plane.kit.access import Permission, Principal, SignedIn, open_to_all, requires
 from control_plane.kit.errors import problems
+from control_plane.kit.http import client_address
 from control_plane.kit.secret import Secret
 from control_plane.kit.wiring import UnitsOfWork, provided
 
@@ -26,9 +27,11 @@ Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
     responses=problems(429, 503),
     dependencies=[open_to_all("this is how one gets a credential")],
 )
-async def sign_in(body: SignInIn, service: Service, cookies: CookiePart, response: Response) -> SignInOut:
+async def sign_in(
+    body: SignInIn, service: Service, cookies: CookiePart, request: Request, response: Response
+) -> SignInOut:
     password = Secret(body.password.get_secret_value())
-    opened = await service.sign_in(body.name, password, body.channel)
+    opened = await service.sign_in(body.name, password, body.channel, client_address(request))
     browser = body.channel == "console"
     if browser:
         cookies.set(response, opened)

@@ -48,9 +48,9 @@ class SignInService:
         self._passwords = passwords
         self._lifetime = lifetime
 
-    async def sign_in(self, name: str, password: Secret, channel: Channel) -> OpenedSignIn:
+    async def sign_in(self, name: str, password: Secret, channel: Channel, address: str) -> OpenedSignIn:
         """Its own transactions: the hashing in between is slow. Raises UnauthenticatedError, TooManyRequestsError."""
-        match await self._sign_in.prove(name, password):
+        match await self._sign_in.prove(name, password, address):
             case Proven(identity):
                 async with self._units() as uow:
                     return await self.open(uow, identity, channel)

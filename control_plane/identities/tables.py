@@ -78,7 +78,7 @@ class SignInRow(Table, table=True):
 
 
 class AttemptsRow(Table, table=True):
-    """Failed sign-ins of one name, known or not: both are treated alike."""
+    """Failed sign-ins of one name, known or not, which are treated alike; or from one address."""
 
     __tablename__ = "sign_in_attempts"
 

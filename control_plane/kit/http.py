@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from control_plane.kit.errors import problem_response
@@ -120,3 +121,8 @@ def _header(scope: Scope, name: bytes) -> bytes:
 async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, code: str, detail: str) -> None:
     response: Any = problem_response(status, code, code.replace("-", " ").capitalize(), detail)
     await response(scope, receive, send)
+
+
+def client_address(request: Request) -> str:
+    """The host that asks, as the server knows it; empty when it does not."""
+    return request.client.host if request.client is not None else ""

@@ -12,6 +12,7 @@ from control_plane.identities.sign_in_links import SignInLinkService
 from control_plane.identities.sign_ins import OpenedSignIn, SignInService
 from control_plane.kit.access import Permission, Principal, open_to_all, requires
 from control_plane.kit.errors import ProblemError
+from control_plane.kit.http import client_address
 from control_plane.kit.secret import Secret
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.web.rendering import page
@@ -40,7 +41,7 @@ async def sign_in(
     next: NextPath = "/",  # noqa: A002 - the form's usual name
 ) -> Response:
     try:
-        opened = await sign_ins.sign_in(name, Secret(password), "console")
+        opened = await sign_ins.sign_in(name, Secret(password), "console", client_address(request))
     except ProblemError as error:
         return page(request, "sign_in.html", error.status, next=local_path(next), name=name, problem=error.detail)
     return _signed_in(cookies, opened, local_path(next))
