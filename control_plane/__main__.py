@@ -1,4 +1,4 @@
-"""`python -m control_plane serve|init`: one process, one event loop, HTTP and gRPC. Settings come from ASSENTRY_….
+"""`python -m control_plane serve|init|…`: one process, one event loop, HTTP and gRPC. Settings come from ASSENTRY_….
 
 `init` makes the first admin and prints its one-time password once (or takes it from
 ASSENTRY_ADMIN_PASSWORD_FILE); run again it changes nothing. `serve` ends cleanly on SIGTERM and SIGINT.
@@ -9,23 +9,32 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
 
 import uvicorn
 from pydantic import ValidationError
 
+from control_plane.agents import rotation
+from control_plane.agents.rotation import RotationError
+from control_plane.agents.service import CERTIFICATE_LIFE
 from control_plane.app import create_app
 from control_plane.assembly import ControlPlane
 from control_plane.config import Settings
+from control_plane.kit.clock import SystemClock
 from control_plane.kit.logs import configure_logs
 from control_plane.kit.starting import StartError, bind
 
-_USAGE = "usage: assentry control-plane serve|init"
+_USAGE = "usage: assentry control-plane serve|init|ca-prepare|ca-switch|ca-forget"
 _HELP = f"""{_USAGE}
 
   serve  run it until SIGTERM or SIGINT: REST and console, the link of the agents, their enrolment
   init   make the first admin and print the password, once; run again it changes nothing
+  ca-prepare, ca-switch, ca-forget
+         the three steps to another certificate authority; each says what to do next
 
 Settings are environment variables; with what holds when they are left out:
 
@@ -37,7 +46,7 @@ _DRAIN_SECONDS = 10
 
 
 def main(arguments: Sequence[str]) -> int:
-    commands = {"serve": serve, "init": init}
+    commands = {"serve": serve, "init": init, **_ROTATION}
     if {"-h", "--help", "help"}.intersection(arguments):
         sys.stdout.write(_HELP.format(settings=_defaults()))
         return 0
@@ -118,6 +127,24 @@ async def _init(settings: Settings) -> int:
     else:
         sys.stdout.write(f"{settings.admin_name}: has the password of {settings.admin_password_file}\n")
     return 0
+
+
+def _rotated(step: Callable[[Path, datetime], str]) -> Callable[[Settings], int]:
+    def run(settings: Settings) -> int:
+        try:
+            sys.stdout.write(f"{step(settings.state_dir / 'ca', SystemClock().now())}\n")
+        except RotationError as error:
+            raise StartError(str(error)) from error
+        return 0
+
+    return run
+
+
+_ROTATION = {
+    "ca-prepare": _rotated(rotation.prepare),
+    "ca-switch": _rotated(partial(rotation.switch, wait=CERTIFICATE_LIFE)),
+    "ca-forget": _rotated(partial(rotation.forget, wait=CERTIFICATE_LIFE)),
+}
 
 
 def _told(error: ValidationError) -> str:

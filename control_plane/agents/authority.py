@@ -12,7 +12,6 @@ Does not revoke: agents are looked up at every connection, requesters' credentia
 from __future__ import annotations
 
 import ipaddress
-import os
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -25,18 +24,15 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from control_plane.agents import rotation
 from control_plane.identities.ports import CertificateRequestError, IssuedCertificate
 
 SERVER_NAME: Final = "control-plane.assentry.internal"
 _RESERVED: Final = ".assentry.internal"
-_CA_LIFE: Final = timedelta(days=3650)
-_BACKDATED: Final = timedelta(minutes=5)  # clocks differ
 _MOST_NAMES: Final = 32
 _SMALLEST_RSA: Final = 2048
 _DNS_NAME: Final = re.compile(
@@ -49,9 +45,13 @@ _Usage = x509.ObjectIdentifier
 class CertificateAuthority:
     """Implements `identities.ports.CertificateIssuer` as well."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
+    def __init__(
+        self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, others: Sequence[x509.Certificate] = ()
+    ) -> None:
+        """`others` are trusted beside it: the authority before it, or the one that comes after it (see `rotation`)."""
         self._key = key
         self._certificate = certificate
+        self._others = others
 
     def __repr__(self) -> str:
         return f"CertificateAuthority({self._certificate.subject.rfc4514_string()!r}, ***)"
@@ -60,20 +60,22 @@ class CertificateAuthority:
     def open(cls, directory: Path, now: datetime) -> Self:
         """Loads it from the directory; an empty one gets its authority."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        rotation.finish(directory)
         key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
         if not certificate_file.exists():
-            _create(key_file, certificate_file, now)
+            rotation.create(key_file, certificate_file, now)
         if key_file.stat().st_mode & 0o077:
             raise PermissionError(f"{key_file} can be read by others; chmod 600 it and consider the key known to them")
         key = load_pem_private_key(key_file.read_bytes(), password=None)
         if not isinstance(key, ec.EllipticCurvePrivateKey):
             raise TypeError(f"{key_file} holds no elliptic-curve key")
-        return cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()))
+        others = [x509.load_pem_x509_certificate(file.read_bytes()) for file in rotation.beside(directory)]
+        return cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()), others)
 
     @property
     def certificates(self) -> bytes:
-        """PEM: what others trust."""
-        return self._certificate.public_bytes(Encoding.PEM)
+        """PEM: what others trust; the one that signs comes first."""
+        return b"".join(one.public_bytes(Encoding.PEM) for one in (self._certificate, *self._others))
 
     # -------------------------------------------------------------- what it signs
 
@@ -82,7 +84,7 @@ class CertificateAuthority:
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName(SERVER_NAME)]
         certificate = self._sign(key.public_key(), SERVER_NAME, names, ExtendedKeyUsageOID.SERVER_AUTH, now, now + life)
-        return _pem(key), certificate.public_bytes(Encoding.PEM)
+        return rotation.pem(key), certificate.public_bytes(Encoding.PEM)
 
     def agent(self, request: bytes, agent_id: str, name: str, now: datetime, until: datetime) -> tuple[bytes, str]:
         """The client certificate for the link, PEM, and its serial number. Raises CertificateRequestError."""
@@ -121,14 +123,14 @@ class CertificateAuthority:
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = (
             x509.CertificateBuilder()
-            .subject_name(_name(subject))
+            .subject_name(rotation.name(subject))
             .issuer_name(self._certificate.subject)
             .public_key(key)  # type: ignore[arg-type]  # one of the kinds that `_requested` lets through
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - _BACKDATED)
+            .not_valid_before(now - rotation.BACKDATED)
             .not_valid_after(until)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs=False), critical=True)
+            .add_extension(rotation.key_usage(signs=False), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
             .add_extension(x509.SubjectAlternativeName(names), critical=False)
             .add_extension(authority, critical=False)
@@ -178,57 +180,6 @@ def _must_be_fit(name: x509.GeneralName) -> None:
         raise CertificateRequestError(f"{name.value!r} is neither a host name in lower case nor an address")
     if name.value.endswith(_RESERVED):
         raise CertificateRequestError(f"names below {_RESERVED} belong to the control plane")
-
-
-def _create(key_file: Path, certificate_file: Path, now: datetime) -> None:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = _name(f"Assentry CA {now:%Y-%m-%d}")
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _BACKDATED)
-        .not_valid_after(now + _CA_LIFE)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    _write(key_file, _pem(key), 0o600)
-    _write(certificate_file, certificate.public_bytes(Encoding.PEM), 0o644)
-
-
-def _write(file: Path, content: bytes, mode: int) -> None:
-    """Both or none: the certificate comes last and its absence means that there is no authority yet."""
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def _name(common: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common[:64])])
-
-
-def _key_usage(*, signs: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs,
-        key_cert_sign=signs,
-        crl_sign=signs,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
 
 
 def expiry(certificate: bytes) -> datetime:
