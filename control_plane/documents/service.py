@@ -88,7 +88,7 @@ class DocumentService:
 
     async def export(self, uow: UnitOfWork) -> list[object]:
         """Everything that there is, in the order in which it can be applied, as people write it."""
-        found = []
+        found: list[object] = []
         for kind in self._kinds.values():
             stored = await kind.stored(uow)
             found += [dict(sorted(sparse(one.document).items())) for _, one in sorted(stored.items())]
