@@ -13,6 +13,7 @@ from pathlib import Path
 
 from control_plane.cli.demo.postgres import as_owner, free_port, give_to_owner
 from tests.support.postgres import PostgresServer
+from tests.support.watching import watched
 
 
 @contextlib.contextmanager
@@ -31,14 +32,14 @@ def running_pgbouncer(server: PostgresServer) -> Iterator[tuple[int, int]]:
         "ignore_startup_parameters=extra_float_digits\nlog_connections=0\nlog_disconnections=0\nlog_stats=0\n"
     )
     give_to_owner(folder)
-    process = subprocess.Popen(as_owner([binary, "-q", folder / "pgbouncer.ini"]), stdout=subprocess.DEVNULL)
-    try:
-        wait_for_port(port)
-        yield port, int((folder / "pid").read_text())
-    finally:
-        process.terminate()
-        process.wait()
-        shutil.rmtree(folder, ignore_errors=True)
+    with watched(folder):
+        process = subprocess.Popen(as_owner([binary, "-q", folder / "pgbouncer.ini"]), stdout=subprocess.DEVNULL)
+        try:
+            wait_for_port(port)
+            yield port, int((folder / "pid").read_text())
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def wait_for_port(port: int, seconds: float = 10) -> None:
