@@ -296,7 +296,7 @@ class HeldOperation:
             ticket = await self._services.tickets.take(self._request(wait), self._digest, wait)
         except Exception as error:
             log.exception("a ticket could not be kept", approval=self._id)
-            message = f"the request could not be kept here: {type(error).__name__}"
+            message = f"the request could not be kept here: {str(error) or type(error).__name__}"
             self._decide(Denied(Code.UNAVAILABLE, message, hint="try later"), message)
             return
         if ticket is None:

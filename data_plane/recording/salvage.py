@@ -9,7 +9,6 @@ is not in the journal opened so late that its opening was lost: all of it is rep
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 import msgspec
 import structlog
@@ -28,7 +27,7 @@ class _Found(msgspec.Struct):
     opened: Opened | None = None
     closed: Closed | None = None
     last_operation: int = 0
-    decided: list[Entry] = msgspec.field(default_factory=list)
+    missing: list[Entry] = msgspec.field(default_factory=list)
 
 
 def report_left(shelf: Shelf, reports: SalvageReports) -> None:
@@ -45,15 +44,15 @@ def report_left(shelf: Shelf, reports: SalvageReports) -> None:
 def _report(
     shelf: Shelf, item: Spooled, known: Reported | None, reports: SalvageReports, compressor: Compressor
 ) -> None:
-    found = _found(_events(shelf, item))
+    found = _found(_events(shelf, item), known.decisions if known is not None else 0)
     if known is None:
         if found.opened is None:
             return  # nothing of it was written: it never opened
         reports.opened_before(found.opened)
-        known = Reported(0, closed=False)
-    missing = list(islice(found.decided, known.decisions, None))
-    log.warning("a session of the last run was not reported to its end", session=item.session_id, missing=len(missing))
-    report_all(item.session_id, missing, reports, compressor)
+    log.warning(
+        "a session of the last run was not reported to its end", session=item.session_id, missing=len(found.missing)
+    )
+    report_all(item.session_id, found.missing, reports, compressor)
     reason, operations = AGENT_CRASHED, found.last_operation
     if found.closed is not None:
         reason, operations = found.closed.reason, found.closed.operations
@@ -61,7 +60,8 @@ def _report(
     reports.closed(item.session_id, reason, operations, chain_hash)
 
 
-def _found(events: Iterator[AnyEvent]) -> _Found:
+def _found(events: Iterator[AnyEvent], reported: int) -> _Found:
+    """`reported`: how many decisions are not missing, from the first on."""
     found, zero = _Found(), 0
     for event in events:
         match event:
@@ -71,9 +71,11 @@ def _found(events: Iterator[AnyEvent]) -> _Found:
                 found.last_operation = event.operation
             case Decided():
                 found.last_operation = event.operation
-                at_ms = zero + event.at_ms
-                entry = (event.operation, at_ms, event.effect, event.action, event.rules, event.code)
-                found.decided.append(entry)
+                reported -= 1
+                if reported < 0:
+                    at_ms = zero + event.at_ms
+                    entry = (event.operation, at_ms, event.effect, event.action, event.rules, event.code)
+                    found.missing.append(entry)
             case Closed():
                 found.closed = event
             case _:
