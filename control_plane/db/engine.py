@@ -45,7 +45,10 @@ class Database:
 
 def parse_url(text: str) -> URL:
     """`sqlite:///path`, `postgresql://user@host/name`; raises ValueError for anything else."""
-    url = make_url(text)
+    try:
+        url = make_url(text)
+    except ValueError:  # it repeats what it takes for the port, which may be a part of the password
+        raise ValueError("the port is no number; in a password @ : / are written %40 %3A %2F") from None
     driver = _DRIVERS.get(url.drivername.partition("+")[0])
     if driver is None:
         raise ValueError(f"{url.drivername} is not known; use sqlite:///FILE or postgresql://USER@HOST/NAME")

@@ -155,6 +155,16 @@ def test_help_names_the_commands_and_every_setting(arguments: list[str], capsys:
     assert all(f"ASSENTRY_{name.upper()} " in told for name in Settings.model_fields)
 
 
+def test_a_database_url_that_cannot_be_read_is_told_without_any_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setenv("ASSENTRY_DATABASE_URL", "postgresql://bob:hun@db:ter2@db/approvals")
+    assert main(["serve"]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("ASSENTRY_DATABASE_URL: ")
+    assert "ter2" not in told
+
+
 def test_an_unknown_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]):
     assert main(["start"]) == 2
     assert "serve|init" in capsys.readouterr().err
