@@ -19,8 +19,8 @@ def test_a_wait_that_ends_is_told_as_expired_and_not_as_denied(calm: Stack) -> N
         assert "denied" not in str(error)
         assert client.ask("SELECT amount FROM brief WHERE id = 1") == 0
     ended = eventually(lambda: calm.audited("approval.expired", pending["id"]), "the end in the audit log")
-    assert [event["data"]["reason"] for event in ended] == ["wait-ended"]
-    assert ended[0]["actor"]["kind"] == "agent"
+    [said] = [(event["actor"]["kind"], event["data"]["reason"]) for event in ended]
+    assert said in {("agent", "wait-ended"), ("system", "nobody decided in time")}, "whose clock was first"
     assert not calm.audited("approval.denied", pending["id"])
     assert calm.approval(pending["id"])["state"] == "expired"
 
