@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -77,44 +79,46 @@ def test_a_denied_statement_in_a_pipeline_aborts_the_rest_and_the_connection_liv
         assert connection.execute("SELECT count(*) > 5 FROM orders").fetchone() == (True,)
 
 
-async def test_asyncpg_prepares_streams_and_copies(stack: Stack) -> None:
+@contextlib.asynccontextmanager
+async def connected(stack: Stack, name: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(
-        host=HOST, port=stack.port("open"), user=REQUESTER, password=stack.token, database="open", ssl=False
+        host=HOST, port=stack.port(name), user=REQUESTER, password=stack.token, database=name, ssl=False
     )
-    statement = await connection.prepare("SELECT $1::int * 2")
-    assert [await statement.fetchval(number) for number in range(5)] == [0, 2, 4, 6, 8]
-    async with connection.transaction():
-        values = [row[0] async for row in connection.cursor("SELECT generate_series(1, 300)", prefetch=50)]
-    assert values == list(range(1, 301))
-    await connection.execute("CREATE TABLE filled (a int, b text)")
-    await connection.copy_records_to_table("filled", records=[(number, "x") for number in range(500)])
-    assert await connection.fetchval("SELECT count(*) FROM filled") == 500
-    await connection.executemany("INSERT INTO filled VALUES ($1, $2)", [(number, "y") for number in range(50)])
-    await connection.execute("DROP TABLE filled")
-    await connection.close()
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def test_asyncpg_prepares_streams_and_copies(stack: Stack) -> None:
+    async with connected(stack, "open") as connection:
+        statement = await connection.prepare("SELECT $1::int * 2")
+        assert [await statement.fetchval(number) for number in range(5)] == [0, 2, 4, 6, 8]
+        async with connection.transaction():
+            values = [row[0] async for row in connection.cursor("SELECT generate_series(1, 300)", prefetch=50)]
+        assert values == list(range(1, 301))
+        await connection.execute("CREATE TABLE filled (a int, b text)")
+        await connection.copy_records_to_table("filled", records=[(number, "x") for number in range(500)])
+        assert await connection.fetchval("SELECT count(*) FROM filled") == 500
+        await connection.executemany("INSERT INTO filled VALUES ($1, $2)", [(number, "y") for number in range(50)])
+        await connection.execute("DROP TABLE filled")
 
 
 async def test_asyncpg_waits_for_a_hold_and_its_timeout_cancels_one(stack: Stack) -> None:
-    connection = await asyncpg.connect(
-        host=HOST, port=stack.port("shop"), user=REQUESTER, password=stack.token, database="shop", ssl=False
-    )
-    held = asyncio.create_task(connection.execute("DELETE FROM orders WHERE id = $1", 8))
-    await asyncio.to_thread(stack.approve, "DELETE FROM orders WHERE id = $1")
-    assert await held == "DELETE 1"
-    with pytest.raises(TimeoutError):
-        await connection.execute("DELETE FROM orders WHERE id = 9", timeout=1)
-    assert await connection.fetchval("SELECT count(*) FROM orders WHERE id = 9") == 1
-    await connection.close()
+    async with connected(stack, "shop") as connection:
+        held = asyncio.create_task(connection.execute("DELETE FROM orders WHERE id = $1", 8))
+        await asyncio.to_thread(stack.approve, "DELETE FROM orders WHERE id = $1")
+        assert await held == "DELETE 1"
+        with pytest.raises(TimeoutError):
+            await connection.execute("DELETE FROM orders WHERE id = 9", timeout=1)
+        assert await connection.fetchval("SELECT count(*) FROM orders WHERE id = 9") == 1
 
 
 async def test_masked_columns_are_masked_in_binary_too(stack: Stack) -> None:
-    connection = await asyncpg.connect(
-        host=HOST, port=stack.port("shop"), user=REQUESTER, password=stack.token, database="shop", ssl=False
-    )
-    rows = await connection.fetch("SELECT id, name, email, card FROM customers ORDER BY id")
-    assert [row["name"] for row in rows] == ["Ada", "Grace"]
-    assert all("canary" not in (row["email"] or "") and "41111" not in (row["card"] or "") for row in rows)
-    await connection.close()
+    async with connected(stack, "shop") as connection:
+        rows = await connection.fetch("SELECT id, name, email, card FROM customers ORDER BY id")
+        assert [row["name"] for row in rows] == ["Ada", "Grace"]
+        assert all("canary" not in (row["email"] or "") and "41111" not in (row["card"] or "") for row in rows)
 
 
 def test_sqlalchemy_works_with_its_own_pool_and_transactions(stack: Stack) -> None:
