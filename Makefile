@@ -11,8 +11,9 @@ demo: setup ## start everything on this machine and say what to try; ONCE=1 runs
 test: setup system lint ## the whole check: lint, types, contracts, and every test
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-bench: setup system ## pgbench through Assentry beside PgBouncer and a direct connection
+bench: setup system ## pgbench through Assentry beside PgBouncer and a direct connection; thousands of sessions
 	$(BIN)/python -m tests.benchmarks.bench
+	$(BIN)/python -m tests.benchmarks.sessions
 
 lint: setup
 	$(BIN)/ruff format --check --quiet .
