@@ -2,8 +2,10 @@
 
 Between a change and the next load the catalogue is *stale*: views, which may mean something else by then, are
 protected whole, and relations that it has never seen are masked whole by `columns`. What another client changes without
-the agent's knowledge is seen at the next poll. A transaction that has not committed is not seen at all: a session that
-may replace views while it is masked can show itself what they select until it commits.
+the agent's knowledge is seen at the next poll. A transaction that has not committed is not seen at all: what uses names
+that it changed is not understood until it has ended (`SearchPath.altered`), and its session has everything masked that
+a mask applies to; so have all sessions from the end of such a transaction until the next load (`doubtful`). What a
+function of the target changes by itself is not followed.
 
 A column that was protected once stays protected, whatever it is renamed to, until the masks themselves change.
 """
@@ -17,7 +19,7 @@ import msgspec
 
 from data_plane.gate.interface import Resource, Subject
 from data_plane.policy.model import ColumnMask, Strategy
-from data_plane.protocols.postgres.catalog_calls import HiddenCalls, runs_code
+from data_plane.protocols.postgres.catalog_calls import HiddenCalls, of_altered, runs_code
 from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
 from data_plane.protocols.postgres.catalog_views import WrittenViews
 from data_plane.protocols.postgres.interface import Classifier, SearchPath
@@ -40,6 +42,7 @@ class Catalogue:
         self.epoch = 0
         self.changes = 0
         self.stale = True
+        self.doubtful = False  # names that are known mean something else by now
         self._classifier = classifier
         self._wanted = wanted
         self._by_name = ByName(NOTHING)
@@ -68,12 +71,13 @@ class Catalogue:
             self.epoch += 1
             self._doubt()
         if not self.stale:
-            self._calls.may_be_new = False
+            self._calls.may_be_new = self.doubtful = False
 
-    def changed(self) -> None:
+    def changed(self, *, names: bool = False) -> None:
         self.changes += 1
-        if not self.stale:
+        if not self.stale or (names and not self.doubtful):
             self.stale = True
+            self.doubtful = self.doubtful or names
             self.epoch += 1
             self._doubt()
         self._wanted(True)
@@ -152,6 +156,8 @@ class Catalogue:
             subject = msgspec.structs.replace(subject, resources=resources)
         subject = self._calls.judged(subject, self.data, path, stale=self.stale)
         subject = self._views.judged(subject, self.data, stale=self.stale)
+        if path.altered:
+            subject = of_altered(subject, path.altered)
         if any(
             candidate.startswith("?.") for item in resources if item.kind == "relation" for candidate in item.candidates
         ):

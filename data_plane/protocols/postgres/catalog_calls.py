@@ -148,6 +148,21 @@ class HiddenCalls:
                     yield from self._relations(candidate) or (None,)
 
 
+def of_altered(subject: Subject, altered: frozenset[str]) -> Subject:
+    """Not understood when it uses names that its own open transaction changed. Further definitions are let be: policy
+    says who may define, and what they store of masked columns is another matter."""
+    only_defines = Action.DDL in subject.actions and Action.WRITE not in subject.actions
+    if not subject.understood or subject.action in (Action.SESSION, Action.ADMIN) or only_defines:
+        return subject
+    names = {name.rpartition(".")[2] for item in subject.resources for name in item.candidates}
+    for fact in ("possible_functions", "operators"):
+        names.update(_names(subject, fact))
+    names.update(name.rpartition(".")[2] for name in _names(subject, "types"))
+    if "*" not in altered and names.isdisjoint(altered):
+        return subject
+    return not_understood(subject, "this transaction has changed what its names mean; commit, then try again")
+
+
 def runs_code(types: Iterable[int], code: Code) -> bool:
     """Whether values of these types, which a client gives its parameters, are made or cast by such code."""
     return not (code.coded_values | code.casts_from | code.casts_unseen).isdisjoint(types)

@@ -44,7 +44,8 @@ class Column(msgspec.Struct, frozen=True):
 
 
 class SetOfMasks(msgspec.Struct, frozen=True):
-    """The masks of one result, compiled. `everything`: a mask is not known, so that nothing may be shown."""
+    """The masks of one result, compiled. `everything`: a mask or what names mean is not known, so that
+    nothing may be shown."""
 
     protection: Protection
     detectors: Detectors | None

@@ -44,7 +44,9 @@ def plan(statement: Statement, masks: SetOfMasks, catalogue: Catalogue, keyed: M
     if copy is None or not copy.to_client:
         return None
     if masks.everything:
-        return CopyRefused("a mask of this session is not defined, so nothing can be copied", "use SELECT")
+        return CopyRefused(
+            "a mask of this session is not defined or the schema is changing, so nothing can be copied", "use SELECT"
+        )
     named = _of_relation(copy, masks, catalogue) if copy.relation else _of_query(statement, masks)
     if isinstance(named, CopyRefused):
         return named

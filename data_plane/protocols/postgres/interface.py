@@ -62,6 +62,13 @@ class RenamesRelation(msgspec.Struct, frozen=True):
     to: str
 
 
+class ChangesNames(msgspec.Struct, frozen=True):
+    """Until its transaction has ended these names (without schemas; `*`: any) may mean what the catalogue cannot know:
+    relations, columns, functions, operators and types were made, renamed, replaced or dropped."""
+
+    names: frozenset[str]
+
+
 class EndsTransaction(msgspec.Struct, frozen=True):
     """COMMIT, ROLLBACK, PREPARE TRANSACTION …; `keeps` False: settings made inside are undone."""
 
@@ -92,6 +99,7 @@ SessionEffect = (
     | DiscardsTemporary
     | CreatesTemporary
     | RenamesRelation
+    | ChangesNames
     | EndsTransaction
     | RollsBackTo
     | MakesSavepoint
@@ -168,6 +176,7 @@ class Classifier(Protocol):
 class SearchPath(msgspec.Struct, frozen=True):
     schemas: tuple[str, ...]
     temporary: frozenset[str]  # what this session made in pg_temp: it hides others of its name, while it is there
+    altered: frozenset[str] = frozenset()  # see ChangesNames
 
 
 class ResultPlan(Protocol):
@@ -204,8 +213,8 @@ class Names(Protocol):
     def runs_code(self, types: Iterable[int]) -> bool:
         """Whether making or casting values of these types (by OID) calls code of the database."""
 
-    def changed(self) -> None:
-        """DDL ran somewhere: what is known may be stale."""
+    def changed(self, *, names: bool = False) -> None:
+        """DDL ran somewhere: what is known may be stale. `names`: so that known names mean something else."""
 
 
 class Masking(Protocol):
@@ -228,6 +237,9 @@ class Masking(Protocol):
 
     def hidden(self, names: frozenset[str]) -> None:
         """From now on these names may mean temporary relations of the session, of which nothing is known."""
+
+    def in_doubt(self, *, altered: bool) -> None:
+        """Whether names may mean anything (ChangesNames): then whatever a mask applies to is masked whole."""
 
     def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
         """The payload of an ErrorResponse or NoticeResponse with protected values taken out; `masks` are those of the

@@ -43,6 +43,7 @@ class SessionMasking:
         self._sets: dict[tuple[str, ...], SetOfMasks] = {}
         self._plans: dict[_Key, ResultPlan | None] = {}
         self._hidden: frozenset[str] = frozenset()
+        self._altered = False
 
     def result(
         self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]
@@ -75,6 +76,12 @@ class SessionMasking:
     def hidden(self, names: frozenset[str]) -> None:
         if not names <= self._hidden:
             self._hidden |= names
+            self._sets = {}
+            self._plans = {}
+
+    def in_doubt(self, *, altered: bool) -> None:
+        if altered is not self._altered:
+            self._altered = altered
             self._sets = {}
             self._plans = {}
 
@@ -114,6 +121,6 @@ class SessionMasking:
         return SetOfMasks(
             protection=self._catalogue.protection(tuple(column for spec in specs for column in spec.columns)),
             detectors=Detectors(detectors, self._keyed) if detectors else None,
-            everything=len(specs) < len(names),
+            everything=len(specs) < len(names) or self._altered or self._catalogue.doubtful,
             hidden=self._hidden,
         )

@@ -29,6 +29,7 @@ SCHEMA = (
     "CREATE VIEW mine.through AS SELECT id, note FROM orders",
     "CREATE VIEW mine.twice AS SELECT id FROM mine.through",
     "CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN DELETE FROM public.orders; RETURN NEW; END$$",
+    "CREATE VIEW people AS SELECT id, name FROM customers",
     "CREATE SCHEMA hidden",
     "CREATE TABLE hidden.orders (id integer)",
     "GRANT ALL ON ALL TABLES IN SCHEMA public, mine, hidden TO attacked",
@@ -59,6 +60,14 @@ PLANTED = (
     "GRANT ALL ON ALL TABLES IN SCHEMA public TO attacked",
     "GRANT TEMPORARY ON DATABASE calls TO attacked",
 )
+OWNED = (
+    ("SCHEMA", "public"),
+    ("SCHEMA", "mine"),
+    ("TABLE", "mine.orders"),
+    ("TABLE", "public.customers"),
+    ("TABLE", "public.orders"),
+    ("VIEW", "public.people"),
+)
 SOON = {"wait": "1s", "in_transaction": "1s"}
 READS = {"name": "reads", "match": {"action": "read"}, "effect": "allow"}
 TEMPORARY = {"name": "temporary", "match": {"action": "ddl"}, "when": "op.temporary", "effect": "allow"}
@@ -70,12 +79,14 @@ FREE = {
     "effect": "allow",
 }
 DROPS = {"name": "drops", "match": {"action": "ddl", "tables": ["pg_temp.*"]}, "effect": "allow"}
+SCHEMA_WORK = {"name": "schema", "match": {"action": "ddl"}, "effect": "allow"}
 GUARDED = {**WRITES, "match": {"action": "write", "tables": ["public.*"]}}
 POLICIES = {
     "held": (READS, WRITES, TEMPORARY, MASKED),
     "shut": ({"name": "nothing", "match": {"tables": ["public.nothing"], "action": "read"}, "effect": "allow"},),
     "paths": (READS, FREE, DROPS, GUARDED, TEMPORARY),
     "calls": (READS, FREE, DROPS, GUARDED, TEMPORARY),
+    "renames": (READS, SCHEMA_WORK, FREE, GUARDED, MASKED),
 }
 MASK = document("Mask", "pii", columns=[{"column": "public.customers.email"}])
 
@@ -90,6 +101,8 @@ def attacked(postgres: PostgresServer) -> Iterator[Stack]:
     for name in POLICIES:
         postgres.execute(f"CREATE DATABASE {name}")
         postgres.execute(f"GRANT TEMPORARY ON DATABASE {name} TO {user}", *SCHEMA, database=name)
+        for kind, relation in OWNED if name == "renames" else ():
+            postgres.execute(f"ALTER {kind} {relation} OWNER TO {user}", database=name)
     postgres.execute(*PLANTED, database="calls")
     documents = [MASK]
     for name, rules in POLICIES.items():

@@ -15,7 +15,7 @@ from data_plane.protocols.postgres.core import refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.units import Unit
-from data_plane.protocols.postgres.interface import CopyRefused, CreatesTemporary, RenamesRelation
+from data_plane.protocols.postgres.interface import ChangesNames, CopyRefused, CreatesTemporary, RenamesRelation
 from data_plane.recording.interface import Recorder, RecordingError
 
 PROTOCOL = "postgres"
@@ -91,14 +91,16 @@ class Judge:
         """Whether it stores masked values elsewhere. Policy alone does not allow that, only people do."""
         if not masks and not self._context.masked:
             return False
-        judged = [meaning for meaning in unit.meanings if meaning.portal is None or not meaning.portal.approved]
-        statements = [statement for meaning in judged for statement in (meaning.statement, *meaning.named)]
-        return any(
-            statement is not None
-            and statement.stores is not None
-            and self._context.masking.launders(statement, self._context.masks + masks)
-            for statement in statements
-        )
+        masks, altered = self._context.masks + masks, False
+        for meaning in unit.meanings:
+            if meaning.portal is None or not meaning.portal.approved:
+                for statement in (meaning.statement, *meaning.named):
+                    if statement is None or statement.stores is None:
+                        continue
+                    if altered or self._context.masking.launders(statement, masks):
+                        return True
+            altered = altered or any(isinstance(effect, ChangesNames) for effect in meaning.effects)
+        return False
 
     def _hide(self, unit: Unit) -> None:
         """Tells the masking which names may be temporary relations, before anything of the unit runs."""

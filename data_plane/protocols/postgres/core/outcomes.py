@@ -28,7 +28,14 @@ from data_plane.protocols.postgres.core.settings import contradicts_pin
 from data_plane.protocols.postgres.core.states import Expected
 from data_plane.protocols.postgres.core.units import Concern, Ending, Unit
 from data_plane.protocols.postgres.framing import RemoteProtocolError, encode
-from data_plane.protocols.postgres.interface import CopyPlan, ResultPlan, SessionEffect, SetsParameter
+from data_plane.protocols.postgres.interface import (
+    ChangesNames,
+    CopyPlan,
+    EndsTransaction,
+    ResultPlan,
+    SessionEffect,
+    SetsParameter,
+)
 
 Kind = TypeVar("Kind")
 
@@ -64,6 +71,7 @@ class Outcomes:
         self.dying = False
         self._failed = False  # something since the last ReadyForQuery
         self._schema_changed = False
+        self._names_changed = False
         self._written: set[tuple[str, str]] = set()  # settings, as statements that succeeded gave them
         self.handlers: Final[Mapping[int, Callable[[bytes, Expected, Unit], bytes | None]]] = {
             m.ParseComplete: self._parsed,
@@ -170,6 +178,7 @@ class Outcomes:
                 self._context.tables.apply(effect, text, unit.ground, unit.masks)
                 self._context.settings.apply(effect, unit.status)
                 self._note_written(effect)
+                self._follow_names(effect)
         for statement in (meaning.statement, *meaning.named):
             if statement is not None and statement.subject.action not in _HARMLESS:
                 self._schema_changed = True
@@ -262,9 +271,23 @@ class Outcomes:
             if context.tables.portals:
                 context.tables.transaction_ended()
             if self._schema_changed:
-                self._schema_changed = False
-                context.catalogue.changed()
+                self._tell_catalogue()
         self._failed = False
+
+    def _follow_names(self, effect: SessionEffect) -> None:
+        """With COMMIT AND CHAIN the session is never at rest between two transactions."""
+        if isinstance(effect, ChangesNames):
+            altered = bool(self._context.settings.path.altered)
+            self._names_changed = self._names_changed or altered
+            self._context.masking.in_doubt(altered=altered)
+        elif isinstance(effect, EndsTransaction) and self._schema_changed:
+            self._tell_catalogue()
+
+    def _tell_catalogue(self) -> None:
+        """The transaction that changed the schema has ended."""
+        self._context.catalogue.changed(names=self._names_changed)
+        self._schema_changed = self._names_changed = False
+        self._context.masking.in_doubt(altered=False)
 
     # -------------------------------------------------------------- what comes at any time
 

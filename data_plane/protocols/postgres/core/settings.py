@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from data_plane.protocols.postgres.interface import (
+    ChangesNames,
     CreatesTemporary,
     DiscardsAll,
     DiscardsTemporary,
@@ -92,6 +93,7 @@ class Settings:
         self._committed: dict[str, str | None] = {}
         self._levels: list[_Level] = []
         self._temporary: frozenset[str] = frozenset()
+        self._altered: frozenset[str] = frozenset()
         self.path = self._path()
 
     def copy(self) -> Settings:
@@ -99,6 +101,7 @@ class Settings:
         copied = Settings.__new__(Settings)
         copied._initial, copied._reported = self._initial, self._reported  # noqa: SLF001  # its own kind
         copied._committed, copied._temporary = dict(self._committed), self._temporary  # noqa: SLF001
+        copied._altered = self._altered  # noqa: SLF001
         copied._levels = [level.above(level.savepoint) for level in self._levels]  # noqa: SLF001
         copied.path = self.path
         return copied
@@ -126,6 +129,9 @@ class Settings:
             case CreatesTemporary() | RenamesRelation() | DiscardsTemporary():
                 top = self._top()
                 top.temporary = _temporary_after(effect, top.temporary)
+            case ChangesNames(names=names):
+                if not names <= self.path.temporary:  # those are never what the catalogue knows
+                    self._altered |= names
             case DiscardsAll():
                 self._levels, self._committed, self._temporary = [], {}, frozenset()
             case _:
@@ -134,10 +140,10 @@ class Settings:
 
     def transaction_ended(self, *, keeps: bool) -> None:
         """Also the end of the implicit transaction around statements outside a block."""
-        if self._levels:
-            if keeps:
-                self._committed, self._temporary = self._levels[-1].kept, self._levels[-1].temporary
-            self._levels = []
+        if self._levels and keeps:
+            self._committed, self._temporary = self._levels[-1].kept, self._levels[-1].temporary
+        if self._levels or self._altered:
+            self._levels, self._altered = [], frozenset()
             self.path = self._path()
 
     def _top(self) -> _Level:
@@ -196,7 +202,8 @@ class Settings:
     def _path(self) -> SearchPath:
         written = self.value("search_path")
         schemas = read_path('"$user", public' if written is None else written, self._user())
-        return SearchPath(schemas, self._levels[-1].temporary if self._levels else self._temporary)
+        temporary = self._levels[-1].temporary if self._levels else self._temporary
+        return SearchPath(schemas, temporary, self._altered)
 
     def _user(self) -> str:
         role = self.value("role")

@@ -16,6 +16,7 @@ from data_plane.protocols.postgres.statements import table
 from data_plane.protocols.postgres.statements.copying import copy_statement
 from data_plane.protocols.postgres.statements.findings import Findings, not_understood
 from data_plane.protocols.postgres.statements.lineage import lineage_of
+from data_plane.protocols.postgres.statements.renaming import changes_names
 from data_plane.protocols.postgres.statements.sessions import HOLD_CURSOR, select, transaction_verb
 from data_plane.protocols.postgres.statements.storing import stored_by
 from data_plane.protocols.postgres.statements.tree import Fields, Node, constant
@@ -41,6 +42,9 @@ def read(node: Node) -> Reading:
     else:
         walker.visit(kind, fields)
     _query_facts(findings, kind, fields)
+    changed = changes_names(kind, fields, findings)
+    if changed is not None:
+        findings.effects.append(changed)
     statement = Statement(
         subject=findings.subject(),
         effects=tuple(findings.effects),

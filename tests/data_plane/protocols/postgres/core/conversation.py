@@ -7,7 +7,7 @@ what arrived since the last look, as readable messages.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from data_plane.gate.interface import (
@@ -148,7 +148,8 @@ class FakeNames:
     def runs_code(self, types: Iterable[int]) -> bool:
         return 99_999 in types
 
-    def changed(self) -> None:
+    def changed(self, *, names: bool = False) -> None:
+        del names
         self.changes += 1
 
 
@@ -193,6 +194,9 @@ class FakeMasking:
 
     def hidden(self, names: frozenset[str]) -> None:
         self.asked.append(("hidden", names))
+
+    def in_doubt(self, *, altered: bool) -> None:
+        self.asked.append(("in doubt", altered))
 
     def carries_mark(self, data: bytes) -> bool:
         return "‹masked".encode() in data

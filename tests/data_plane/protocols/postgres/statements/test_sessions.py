@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_plane.protocols.postgres.interface import (
+    ChangesNames,
     ClosesCursor,
     CreatesTemporary,
     Deallocates,
@@ -25,6 +26,10 @@ from data_plane.protocols.postgres.interface import (
 from tests.data_plane.protocols.postgres.statements.reading import statement
 
 
+def names(*changed: str) -> ChangesNames:
+    return ChangesNames(frozenset(changed))
+
+
 @pytest.mark.parametrize(
     ("text", "effects", "references"),
     [
@@ -32,8 +37,16 @@ from tests.data_plane.protocols.postgres.statements.reading import statement
         ("deallocate prepare all", (Deallocates(None),), ()),
         ("discard all", (DiscardsAll(),), ()),
         ("discard temp", (DiscardsTemporary(),), ()),
-        ("alter table t rename to u", (RenamesRelation("t", "u"),), ()),
-        ("alter view public.t rename to u", (), ()),
+        ("alter table t rename to u", (RenamesRelation("t", "u"), names("t", "u")), ()),
+        ("alter view public.t rename to u", (names("t", "u"),), ()),
+        ("alter table t rename a to b", (names("t"),), ()),
+        ("alter table t add a int", (), ()),
+        ("alter table t drop a", (names("t"),), ()),
+        ("drop table s.t", (names("t"),), ()),
+        ("create function f(int) returns int language sql as ''", (names("f"),), ()),
+        ("create operator s.+ (leftarg = int, function = f)", (names("+"),), ()),
+        ("create cast (a as b) without function", (names("*"),), ()),
+        ("alter schema a rename to b", (names("*"),), ()),
         ("discard plans", (), ()),
         ("close c", (ClosesCursor("c"),), ()),
         ("close all", (ClosesCursor(None),), ()),
@@ -45,7 +58,7 @@ from tests.data_plane.protocols.postgres.statements.reading import statement
         ("create temp table t (a int)", (CreatesTemporary("t"),), ()),
         ("create table pg_temp.t (a int)", (CreatesTemporary("t"),), ()),
         ("create temp table t as select 1", (CreatesTemporary("t"),), ()),
-        ("create temp view v as select 1", (CreatesTemporary("v"),), ()),
+        ("create temp view v as select 1", (CreatesTemporary("v"), names("v")), ()),
         ("create temp sequence q", (CreatesTemporary("q"),), ()),
         ("select 1 into temp t", (CreatesTemporary("t"),), ()),
         ("create table t (a int)", (), ()),
@@ -54,7 +67,7 @@ from tests.data_plane.protocols.postgres.statements.reading import statement
         ("rollback", (EndsTransaction(keeps=False),), ()),
         ("abort", (EndsTransaction(keeps=False),), ()),
         ("prepare transaction 'x'", (EndsTransaction(keeps=True),), ()),
-        ("commit prepared 'x'", (), ()),
+        ("commit prepared 'x'", (names("*"),), ()),
         ("savepoint s", (MakesSavepoint("s"),), ()),
         ("release s", (ReleasesSavepoint("s"),), ()),
         ("rollback to savepoint s", (RollsBackTo("s"),), ()),

@@ -1,0 +1,59 @@
+"""Which statements change what names mean, so that the committed catalogue says nothing true of them until their
+transaction has ended. What only adds to a relation, or makes one that hides no other, is not among them; what is not
+known here changes any name.
+"""
+
+from __future__ import annotations
+
+from data_plane.gate.interface import Action
+from data_plane.protocols.postgres.interface import ChangesNames
+from data_plane.protocols.postgres.statements.findings import Findings
+from data_plane.protocols.postgres.statements.tree import Fields
+
+ANY = ChangesNames(frozenset("*"))
+_LEAVE_NAMES = frozenset(
+    (
+        "AlterDefaultPrivilegesStmt", "AlterOwnerStmt", "AlterPolicyStmt", "AlterRoleSetStmt", "AlterRoleStmt",
+        "AlterSeqStmt", "AlterStatsStmt", "AlterSystemStmt", "CheckPointStmt", "ClusterStmt", "CommentStmt",
+        "CreateForeignTableStmt", "CreatePolicyStmt", "CreateRoleStmt", "CreateSeqStmt", "CreateStatsStmt",
+        "CreateStmt", "CreateTableAsStmt", "CreateTrigStmt", "DropRoleStmt", "GrantRoleStmt", "GrantStmt", "IndexStmt",
+        "ReindexStmt", "SecLabelStmt", "VacuumStmt", "VariableSetStmt",
+    )
+)  # fmt: skip
+# The first of the enumeration is left out of the JSON: it is AT_AddColumn.
+_CHANGES_THAT_LEAVE_THEM = frozenset(
+    (
+        "", "AT_AddColumn", "AT_AddConstraint", "AT_AddIdentity", "AT_AlterColumnType", "AT_AlterConstraint",
+        "AT_ColumnDefault", "AT_DropConstraint", "AT_DropIdentity", "AT_DropNotNull", "AT_ReplicaIdentity",
+        "AT_ResetRelOptions", "AT_SetIdentity", "AT_SetNotNull", "AT_SetOptions", "AT_SetRelOptions",
+        "AT_SetStatistics", "AT_SetStorage", "AT_ValidateConstraint",
+    )
+)  # fmt: skip
+_NAMED = frozenset(("relation", "function", "type", "operator"))
+_OF_THEIR_OWN_NAME = frozenset(
+    (
+        "AlterDomainStmt", "AlterEnumStmt", "AlterFunctionStmt", "AlterTableStmt", "AlterTypeStmt", "CompositeTypeStmt",
+        "CreateDomainStmt", "CreateEnumStmt", "CreateFunctionStmt", "CreateRangeStmt", "DefineStmt", "DropStmt",
+        "RenameStmt", "RuleStmt", "ViewStmt",
+    )
+)  # fmt: skip
+_QUERIES = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt", "ExplainStmt"))
+
+
+def changes_names(kind: str, fields: Fields, findings: Findings) -> ChangesNames | None:
+    """Of a statement that has been walked."""
+    if kind == "TransactionStmt":
+        return ANY if fields.get("kind") == "TRANS_STMT_COMMIT_PREPARED" else None
+    if not findings.actions & {Action.DDL, Action.ADMIN} or kind in _LEAVE_NAMES or kind in _QUERIES:
+        return None
+    if kind == "AlterTableStmt" and all(
+        node.get("AlterTableCmd", {}).get("subtype", "") in _CHANGES_THAT_LEAVE_THEM for node in fields.get("cmds", ())
+    ):
+        return None
+    if kind not in _OF_THEIR_OWN_NAME:
+        return ANY
+    changed = [(of, name) for (of, name), access in findings.resources.items() if "ddl" in access]
+    names = frozenset(
+        name.rpartition(".")[2] if of != "operator" else name.partition(".")[2] for of, name in changed if of in _NAMED
+    )
+    return ChangesNames(names) if names and all(of in _NAMED or of == "role" for of, _ in changed) else ANY
