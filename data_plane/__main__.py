@@ -24,7 +24,7 @@ from data_plane.link import enrolment
 from data_plane.link.enrolment import EnrolmentError
 from data_plane.link.files import private_directory
 from data_plane.link.identity import Identity, IdentityStore
-from data_plane.runtime import descriptors
+from data_plane.runtime import descriptors, memory
 from data_plane.runtime.workers import CANNOT_START, Workers
 
 log = structlog.get_logger(__name__)
@@ -43,6 +43,7 @@ def main() -> int:
         _configure_logs(config.settings.log_level)
         gc.set_threshold(_COLLECT_AFTER)
         descriptors.take_all()
+        memory.give_back()
         return uvloop.run(_run(config, arguments.worker))
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -1,0 +1,25 @@
+"""Memory that is free is the system's again."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+PROGRAM = """
+from pathlib import Path
+from data_plane.runtime import memory
+
+def pages() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1])
+
+pieces = [bytes(1000) for _ in range(50_000)]
+kept, full = pieces[::500], pages()
+del pieces
+memory.give_back()
+print(full - pages())
+"""
+
+
+def test_freed_memory_is_given_back_though_some_of_it_is_in_use() -> None:
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    assert int(done.stdout) > 5_000  # pages of 4 KiB, of some 12,000
