@@ -19,7 +19,8 @@ statement is replaced by one that fails, so that the server itself keeps the sta
 A statement that would store it elsewhere (`UPDATE t SET note = ssn`, CREATE TABLE AS, a view, ALTER … USING, pg_notify)
 is refused, although policy allows it, unless a rule holds it and people approve (`laundering`). So is one that carries
 a masked value back. A name that was ever that of a temporary relation means both that one and what it hides, for rules
-and for masks.
+and for masks. Notifications come without their payload, since anybody may have put masked values into it; in a session
+whose masks come only with the operations that rules allow, from the first such operation on.
 
 **Cancelling.** Clients get keys of our own with the backend's real process id; a request ends a hold, or goes on to the
 target, and nothing else is sent until it has been delivered (`cancellation`). A `statement_timeout` that the client

@@ -65,6 +65,9 @@ _SHOWS_A_ROW = frozenset(
         "to_json", "to_jsonb", "xmlagg",
     )
 )  # fmt: skip
+_OF_ANYTHING = frozenset(
+    ("count", "num_nonnulls", "num_nulls", "pg_collation_for", "pg_column_compression", "pg_column_size", "pg_typeof")
+)
 _FOLLOWED = catalogue.HARMLESS | {catalogue.SET_CONFIG, "nextval", "setval"}
 
 
@@ -337,8 +340,9 @@ class Tracer:
         followed = followed or (names[0] == "information_schema" and name in catalogue.INFORMATION_SCHEMA)
         if not followed or name in catalogue.OPAQUE:
             return HIDDEN
-        if name in catalogue.REVEALING_NOTHING:
-            return NOTHING
+        if name in catalogue.REVEALING_NOTHING:  # f(t) is t.f where there is no such function
+            alone = len(fields.get("args", ())) == 1 and name not in _OF_ANYTHING
+            return ColumnSource(frozenset((name,))) if alone else NOTHING
         return union(self.source(node) for node in (*fields.get("args", ()), *fields.get("agg_order", ())))
 
     def sub_link(self, fields: Fields) -> ColumnSource:

@@ -150,3 +150,82 @@ def test_schemas_that_may_not_be_used_are_not_searched() -> None:
     assert made.resources[0].candidates == ("public.fresh",)
     alone = names.resolve(subject("delete from orders"), SearchPath(("sales",), frozenset()))
     assert alone.resources[0].candidates == ("?.orders",)
+
+
+OVERLOADED = Code(
+    functions={"lower": frozenset({"public"}), "upper": frozenset({"sales"})},
+    hidden_functions={"abs": frozenset({"public"})},
+    operators={"+": frozenset({"public"}), "=": frozenset({"public"})},
+    coded_values=frozenset({777}),
+    casts_from=frozenset({888}),
+    casts_unseen=frozenset({999}),
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "select lower('x')",
+        "select 1 + 1",
+        "select 1 from orders natural join customers",
+        "select case id when 1 then 2 end from orders",
+        "select nullif(id, 1) from orders",
+        "select id in (select 1) from orders",
+    ],
+)
+def test_a_name_of_the_servers_own_that_users_gave_others_is_not_understood(text: str) -> None:
+    assert judged(text).understood
+    assert not judged(text, known(code=OVERLOADED)).understood
+
+
+def test_only_schemas_of_the_path_and_what_pg_catalog_does_not_hide_count() -> None:
+    names = known(code=OVERLOADED)
+    for text in ("select upper('x')", "select pg_catalog.lower('x')", "select abs(1)", "select 3 - 1"):
+        assert judged(text, names).understood
+    assert not names.resolve(subject("select upper('x')"), SearchPath(("sales",), frozenset())).understood
+    assert not names.resolve(subject("select upper('x')"), SearchPath((), frozenset())).understood
+    assert not names.resolve(subject("select abs(1)"), SearchPath(("public", "pg_catalog"), frozenset())).understood
+
+
+@pytest.mark.parametrize("text", ["select x.zap from generate_series(1, 2) x", "select (1).zap from z"])
+def test_behind_what_is_no_relation_a_column_of_another_does_not_help(text: str) -> None:
+    own = relation(90_002, "z", ["zap"])
+    names = known(relations={**data().relations, own.oid: own})
+    assert judged("select z.zap from z", names).understood
+    assert not judged(text, names).understood
+
+
+def test_relations_with_values_that_code_casts_are_not_read_where_it_may_run() -> None:
+    own = relation(90_003, "z", ["a"])
+    for code, text in (
+        (Code(casts_from=frozenset({25})), "select a::int from z"),
+        (Code(casts_unseen=frozenset({25})), "select a from z"),
+        (Code(coded_values=frozenset({25})), "select json_populate_record(z, '{}') from z"),
+    ):
+        names = known(relations={**data().relations, own.oid: own}, code=code)
+        assert not judged(text, names).understood
+        assert judged("select 1", names).understood
+        assert names.runs_code([25])
+    assert judged("select a from z", known(relations={own.oid: own}, code=Code(casts_from=frozenset({25})))).understood
+
+
+def test_a_write_to_a_view_is_one_to_what_it_reads() -> None:
+    found = judged("delete from v where a = 1")
+    assert [each.candidates for each in found.resources] == [("public.v",), ("public.customers",)]
+    assert not judged("delete from pg_temp.w", after("create temp view w as select * from orders")).understood
+    assert judged("select * from w", after("create temp view w as select * from orders")).understood
+
+
+def after(text: str) -> Catalogue:
+    names = known()
+    judged(text, names)
+    return names
+
+
+def test_what_its_own_transaction_changed_is_not_understood() -> None:
+    names, altered = known(), SearchPath(("public",), frozenset(), frozenset({"orders"}))
+    assert not names.resolve(subject("select * from orders"), altered).understood
+    assert names.resolve(subject("select * from customers"), altered).understood
+    assert names.resolve(subject("alter table orders add a int"), altered).understood
+    anything = SearchPath(("public",), frozenset(), frozenset("*"))
+    assert not names.resolve(subject("delete from customers"), anything).understood

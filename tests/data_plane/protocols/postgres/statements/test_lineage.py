@@ -155,3 +155,9 @@ def test_names_that_cannot_be_followed_make_all_computed_columns_suspect(text: s
 )
 def test_every_name_of_a_row_is_an_alias(text: str, aliases: set[str]) -> None:
     assert lineage(text).aliases == aliases
+
+
+def test_a_call_that_may_be_a_column_of_a_row_reads_a_column_of_its_name() -> None:
+    outputs = lineage("select rank(t), now(), count(t) from t").outputs
+    assert outputs is not None
+    assert [set(output.columns) for output in outputs] == [{"rank"}, set(), set()]
