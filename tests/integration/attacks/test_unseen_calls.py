@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import struct
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
 
 from tests.integration.attacks.conftest import FILL, Connect
+from tests.integration.attacks.wire import SYNC, message, text
 from tests.support.postgres import PostgresServer
 
 Rows = Callable[[str, str], Awaitable[int]]
@@ -110,3 +112,17 @@ async def test_these_attacks_would_delete_rows_if_no_gateway_stood_there(
 def test_what_only_looks_like_them_is_read(connect: Connect, statement: str) -> None:
     with connect("held") as client:
         assert "D" in [kind for kind, _ in client.run(statement)]
+
+
+async def test_a_parameter_does_not_bring_such_a_type(connect: Connect, rows_of: Rows) -> None:
+    oid = await rows_of("calls", "SELECT 'checked'::regtype::oid::integer")
+    value = struct.pack("!HHi", 0, 1, 1) + b"5" + b"\0\0"
+    with connect("calls") as client:
+        client.ask(
+            message("P", text("") + text("SELECT $1") + struct.pack("!HI", 1, oid)),
+            message("B", b"\0\0" + value),
+            message("E", b"\0\0\0\0\0"),
+            SYNC,
+        )
+
+    assert await rows_of("calls", ORDERS) == LEFT
