@@ -48,7 +48,7 @@ class SessionRecorder:
         "_loop",
         "_monotonic",
         "_on_failure",
-        "_thread",
+        "_spool",
         "_waiting",
         "_zero",
         "awake",
@@ -82,7 +82,7 @@ class SessionRecorder:
         self._given_bytes = 0  # written by the session only
         self._append = self.events.append
         self._extend = self.events.extend
-        self._thread = thread
+        self._spool = thread
         self._monotonic = monotonic
         self._zero = monotonic()
         self._on_failure = on_failure
@@ -170,7 +170,7 @@ class SessionRecorder:
         if self.closing is None:
             self._append(("closed", self._at(), reason, self.operations))
             self.closing = reason
-            self._thread.hurry(self)
+            self._spool.hurry(self)
 
     async def durable(self) -> None:
         if self.failure:
@@ -180,7 +180,7 @@ class SessionRecorder:
     async def _written(self, *, sync: bool) -> None:
         done: asyncio.Future[None] = self._loop.create_future()
         self._waiting.append((done, sync))
-        self._thread.hurry(self)
+        self._spool.hurry(self)
         await done
 
     def _at(self) -> int:
@@ -195,11 +195,11 @@ class SessionRecorder:
 
     def _wake(self) -> None:
         self.awake = True
-        self._thread.wake(self)
+        self._spool.wake(self)
 
     def _press(self) -> None:
         """Much waits for the disk: more than a fair share ends the session, so that memory is bounded."""
-        self._thread.hurry(self)
+        self._spool.hurry(self)
         waiting = self._given_bytes - self.taken_bytes
         if waiting > _MOST_BYTES_WAITING and len(self.events) > 1:
             self.failure = "the disk is too slow for what this session records"

@@ -27,46 +27,46 @@ from data_plane.protocols.postgres.framing import (
 # ------------------------------------------------------------------ message types, as they are found in frame[0]
 
 # from the client
-Bind: Final = ord("B")
-Close: Final = ord("C")
-Describe: Final = ord("D")
-Execute: Final = ord("E")
-Flush: Final = ord("H")
-FunctionCall: Final = ord("F")
-Parse: Final = ord("P")
-Query: Final = ord("Q")
-Sync: Final = ord("S")
-Terminate: Final = ord("X")
-CopyFail: Final = ord("f")
-PasswordMessage: Final = ord("p")  # also SASLInitialResponse, SASLResponse, GSSResponse
+Bind: Final[int] = ord("B")
+Close: Final[int] = ord("C")
+Describe: Final[int] = ord("D")
+Execute: Final[int] = ord("E")
+Flush: Final[int] = ord("H")
+FunctionCall: Final[int] = ord("F")
+Parse: Final[int] = ord("P")
+Query: Final[int] = ord("Q")
+Sync: Final[int] = ord("S")
+Terminate: Final[int] = ord("X")
+CopyFail: Final[int] = ord("f")
+PasswordMessage: Final[int] = ord("p")  # also SASLInitialResponse, SASLResponse, GSSResponse
 
 # both ways
-CopyData: Final = ord("d")
-CopyDone: Final = ord("c")
+CopyData: Final[int] = ord("d")
+CopyDone: Final[int] = ord("c")
 
 # from the target
-Authentication: Final = ord("R")
-BackendKeyData: Final = ord("K")
-BindComplete: Final = ord("2")
-CloseComplete: Final = ord("3")
-CommandComplete: Final = ord("C")
-CopyInResponse: Final = ord("G")
-CopyOutResponse: Final = ord("H")
-CopyBothResponse: Final = ord("W")
-DataRow: Final = ord("D")
-EmptyQueryResponse: Final = ord("I")
-ErrorResponse: Final = ord("E")
-FunctionCallResponse: Final = ord("V")
-NegotiateProtocolVersion: Final = ord("v")
-NoData: Final = ord("n")
-NoticeResponse: Final = ord("N")
-NotificationResponse: Final = ord("A")
-ParameterDescription: Final = ord("t")
-ParameterStatus: Final = ord("S")
-ParseComplete: Final = ord("1")
-PortalSuspended: Final = ord("s")
-ReadyForQuery: Final = ord("Z")
-RowDescription: Final = ord("T")
+Authentication: Final[int] = ord("R")
+BackendKeyData: Final[int] = ord("K")
+BindComplete: Final[int] = ord("2")
+CloseComplete: Final[int] = ord("3")
+CommandComplete: Final[int] = ord("C")
+CopyInResponse: Final[int] = ord("G")
+CopyOutResponse: Final[int] = ord("H")
+CopyBothResponse: Final[int] = ord("W")
+DataRow: Final[int] = ord("D")
+EmptyQueryResponse: Final[int] = ord("I")
+ErrorResponse: Final[int] = ord("E")
+FunctionCallResponse: Final[int] = ord("V")
+NegotiateProtocolVersion: Final[int] = ord("v")
+NoData: Final[int] = ord("n")
+NoticeResponse: Final[int] = ord("N")
+NotificationResponse: Final[int] = ord("A")
+ParameterDescription: Final[int] = ord("t")
+ParameterStatus: Final[int] = ord("S")
+ParseComplete: Final[int] = ord("1")
+PortalSuspended: Final[int] = ord("s")
+ReadyForQuery: Final[int] = ord("Z")
+RowDescription: Final[int] = ord("T")
 
 # the first word of an Authentication message
 AuthenticationOk: Final = 0
@@ -87,9 +87,9 @@ SSLRequest: Final = 80877103
 GSSENCRequest: Final = 80877104
 
 # transaction status in ReadyForQuery
-IDLE: Final = ord("I")
-IN_TRANSACTION: Final = ord("T")
-FAILED_TRANSACTION: Final = ord("E")
+IDLE: Final[int] = ord("I")
+IN_TRANSACTION: Final[int] = ord("T")
+FAILED_TRANSACTION: Final[int] = ord("E")
 
 # ------------------------------------------------------------------ caps
 

@@ -61,24 +61,19 @@ async def test_the_thread_is_woken_once_until_it_has_taken_what_there_is(
 
 
 async def test_more_than_a_fair_share_of_answers_and_binds_ends_the_session(
-    recording: recorder.SessionRecorder, thread: Thread, monkeypatch: pytest.MonkeyPatch
+    recording: recorder.SessionRecorder, thread: Thread
 ) -> None:
-    monkeypatch.setattr(recorder, "_HURRY_BYTES", 1000)
-    monkeypatch.setattr(recorder, "_MOST_BYTES_WAITING", 5000)
-    recording.input(1, "select $1", (), bytes(3000))
+    recording.input(1, "select $1", (), bytes(40 << 20))
     assert thread.hurried == 1
     with pytest.raises(RecordingError):
-        recording.answered(1, bytes(3000), "SELECT 1", 1)
+        recording.answered(1, bytes(40 << 20), "SELECT 1", 1)
     with pytest.raises(RecordingError):
         recording.answered(2, b"", "SELECT 1", 1)
 
 
-async def test_what_was_taken_does_not_count_any_more(
-    recording: recorder.SessionRecorder, thread: Thread, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(recorder, "_HURRY_BYTES", 1000)
+async def test_what_was_taken_does_not_count_any_more(recording: recorder.SessionRecorder, thread: Thread) -> None:
     for number in range(1, 9):
-        recording.input(number, "select $1", (), bytes(300))
-        recording.answered(number, bytes(300), "SELECT 1", 1)
+        recording.input(number, "select $1", (), bytes(1 << 19))
+        recording.answered(number, bytes(1 << 19), "SELECT 1", 1)
         recording.take()
     assert thread.hurried == 0

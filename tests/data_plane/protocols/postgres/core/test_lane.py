@@ -14,7 +14,6 @@ from data_plane.gate.interface import Allowed
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import encode_notice, encode_parameter_description
 from data_plane.protocols.postgres.core import Limits
-from data_plane.protocols.postgres.core import session as core_session
 from data_plane.protocols.postgres.framing import encode
 from tests.data_plane.protocols.postgres.core import conversation as c
 
@@ -26,16 +25,16 @@ PREPARE = c.PARSE("x", "select n from t where n = $1") + c.SYNC
 
 @pytest.fixture
 def lane(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
-    """What the lane said to each chunk that it was asked about."""
+    """Of each chunk that a client sent: whether it went the fast way."""
     taken: list[bool] = []
-    plan = core_session.plan_plain
 
-    def spied(data: bytes, context: Any) -> Any:
-        unit = plan(data, context)
-        taken.append(unit is not None)
-        return unit
+    def client(session: c.Conversation, *messages: bytes) -> None:
+        for piece in session.pieces(b"".join(messages)):
+            session.core.client_sent(piece)
+            units = list(session.core._pipeline)
+            taken.append(bool(units) and units[-1].plain and units[-1].raw is piece)
 
-    monkeypatch.setattr(core_session, "plan_plain", spied)
+    monkeypatch.setattr(c.Conversation, "client", client)
     return taken
 
 
@@ -159,7 +158,7 @@ def test_the_gate_is_asked_each_time(lane: list[bool]) -> None:
         session.target(c.BOUND + c.ROW([b"1"]) + c.COMPLETE("SELECT 1") + c.ready())
     session.gate.broken = True
     session.client(BOUND_ONE + RUN)
-    assert lane[-3:] == [True, True, True]
+    assert lane[-3:] == [True, True, False], "the last one is refused"
     assert session.permitted.count(BOUND_ONE) == 2
     assert session.recorder.of("decided")[-1][1] == "deny"
 
@@ -195,7 +194,7 @@ def test_the_first_masks_of_a_verdict_hold_for_the_unit_that_brought_them(lane: 
     session.target(c.BOUND + c.DESCRIPTION + c.ROW([b"1"]) + c.COMPLETE("SELECT 1") + c.ready())
     assert b"*" in session.to_client_bytes
     session.client(BOUND_ONE + RUN)
-    assert lane[-2:] == [True, False]
+    assert lane[-2:] == [False, False], "it was planned again, and then the session has masks"
 
 
 # ------------------------------------------------------------------ answers
@@ -312,12 +311,20 @@ def everything(session: c.Conversation) -> tuple[Any, ...]:
 
 @contextlib.contextmanager
 def without_the_lane() -> Iterator[None]:
-    plan = core_session.plan_plain
-    core_session.plan_plain = lambda *_: None  # type: ignore[assignment, return-value]
+    """What begins with a byte alone is never whole, and takes the ordinary way."""
+    feed = c.Conversation.client
+
+    def client(session: c.Conversation, *messages: bytes) -> None:
+        for piece in session.pieces(b"".join(messages)):
+            session.core.client_sent(piece[:1])
+            if not session.ended:
+                session.core.client_sent(piece[1:])
+
+    c.Conversation.client = client  # type: ignore[method-assign]
     try:
         yield
     finally:
-        core_session.plan_plain = plan
+        c.Conversation.client = feed  # type: ignore[method-assign]
 
 
 @settings(max_examples=400, deadline=None)
