@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final, final
-from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -50,7 +49,7 @@ class PolicyAdmission:
         self._reports = reports
         self._new_session_id = new_session_id
         self._end_session = end_session
-        self._gates: WeakValueDictionary[SessionId, PolicyGate] = WeakValueDictionary()  # of the open sessions
+        self._gates: dict[SessionId, PolicyGate] = {}  # of the open sessions
 
     async def admit(
         self,
@@ -131,6 +130,9 @@ class PolicyAdmission:
             application_name=asked.application_name,
         )
 
+    def _closed(self, session: SessionId) -> None:
+        self._gates.pop(session, None)
+
     async def _opened(
         self,
         facts: SessionFacts,
@@ -144,7 +146,7 @@ class PolicyAdmission:
             recorder = await self._record(facts, asked.details, snapshot)
         except RecordingError as error:
             return _Refusal(Code.LIMIT, "the session cannot be recorded: try later", str(error), facts.requester.id)
-        gate = PolicyGate(self._services, facts, recorder, asked.database, snapshot, policy)
+        gate = PolicyGate(self._services, facts, recorder, asked.database, snapshot, policy, self._closed)
         try:
             self._reports.opened(facts, snapshot.version)  # as there is a recording of it, even if it ends at once
             objection = gate.objection()  # something may have changed while the recording was opened

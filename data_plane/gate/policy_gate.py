@@ -7,7 +7,7 @@ exception on the way is a denial (STYLE, rule 5). Here, and in `held`, are the o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, final
 
 import msgspec
@@ -33,7 +33,7 @@ from data_plane.gate.interface import (
     Verdict,
 )
 from data_plane.gate.services import GateServices
-from data_plane.identifiers import ApprovalId
+from data_plane.identifiers import ApprovalId, SessionId
 from data_plane.policy import durations
 from data_plane.policy.evaluate import SessionPolicy, combined
 from data_plane.policy.snapshot import Snapshot
@@ -73,7 +73,7 @@ class _Ruling:
 
 @final
 class PolicyGate:
-    """Implements `admission.SessionGate`. `masks`: those that the session was opened with."""
+    """Implements `admission.SessionGate`. `masks`: those that the session was opened with. `closed` is told its end."""
 
     def __init__(
         self,
@@ -83,6 +83,7 @@ class PolicyGate:
         database: str,
         snapshot: Snapshot,
         policy: SessionPolicy,
+        closed: Callable[[SessionId], object],
     ) -> None:
         self.services = services
         self.facts = facts
@@ -90,6 +91,7 @@ class PolicyGate:
         self._database = database
         self._snapshot = snapshot
         self._policy = policy
+        self._closed = closed
         self._masks = frozenset(policy.masks)
         self._objection = ""  # why this session may do nothing any more
         self._kept: dict[Subject, _Ruling] = {}
@@ -225,6 +227,7 @@ class PolicyGate:
 
     def close(self, reason: str) -> None:
         self._objection = self._objection or "the session is over"
+        self._closed(self.facts.id)
         for hold in tuple(self._holds):
             hold.cancel(reason)
         running, self._running = self._running, {}

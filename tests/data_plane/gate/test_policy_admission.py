@@ -193,3 +193,12 @@ async def test_open_sessions_are_asked_again_when_a_snapshot_comes() -> None:
     ):
         entrance.world.apply(**changed)
         assert reason in entrance.admission.objection(admitted.facts)
+
+
+async def test_a_gate_is_forgotten_when_its_session_closes() -> None:
+    entrance = Entrance(World())
+    admitted = await entrance.admit()
+    assert isinstance(admitted, Admitted)
+    assert list(entrance.admission._gates) == [admitted.facts.id]
+    admitted.gate.close("done")
+    assert not entrance.admission._gates

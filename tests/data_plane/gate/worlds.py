@@ -287,7 +287,7 @@ class World:
         snapshot, facts = self.state.current, facts or session()
         assert snapshot is not None
         chosen = SessionPolicy(snapshot.policies, facts, "shop")
-        return PolicyGate(self.services, facts, self.recorder, "shop", snapshot, chosen)
+        return PolicyGate(self.services, facts, self.recorder, "shop", snapshot, chosen, lambda _: None)
 
     def operation(self, raw: bytes = RAW, subjects: tuple[Subject, ...] = (WRITE,), **changed: Any) -> Operation:
         fields: dict[str, Any] = {

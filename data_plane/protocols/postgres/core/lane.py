@@ -9,15 +9,15 @@ here, and takes the ordinary path:
     Bind, [Describe portal], Execute, Sync      of the unnamed portal and a statement of that kind, for all rows
     [BindComplete], [RowDescription or NoData], DataRow*, CommandComplete, ReadyForQuery
 
-A session with masks, a unit behind another that is not answered, and bytes that end in the middle of a message are
-never of these forms.
+In a session with masks the portal must be described, and nothing may be stored. A unit behind another that is not
+answered, and bytes that end in the middle of a message, are never of these forms.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from data_plane.gate.interface import Action
 from data_plane.protocols.postgres import messages as m
@@ -62,12 +62,7 @@ class PlainUnit(Unit):
 
 def plan_plain(data: bytes, context: Context) -> Unit | None:
     """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
-    if (
-        len(data) <= HEADER
-        or context.describes
-        or len(data) > context.limits.batch_bytes
-        or context.masking.carries_mark(data)
-    ):
+    if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.masking.carries_mark(data):
         return None
     type_ = data[0]
     if type_ == _QUERY:
@@ -83,7 +78,7 @@ def _plan_query(data: bytes, context: Context) -> Unit | None:
     if not text.isascii():
         return None
     statements = context.classifier.parse(text).statements
-    if len(statements) != 1 or not _plain(statement := statements[0]):
+    if len(statements) != 1 or not _plain(statement := statements[0], context):
         return None
     unit = PlainUnit(data, _BY_QUERY)
     unit.texts = (text,)
@@ -102,9 +97,9 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
         return None
     tables, most = context.tables, context.limits.names
     prepared = tables.statements.get(data[HEADER + 1 : end].decode("utf-8", "surrogateescape"))
-    if prepared is None or (statement := prepared.statement) is None or not _plain(statement):
+    if prepared is None or (statement := prepared.statement) is None or not _plain(statement, context):
         return None
-    if len(tables.statements) > most or len(tables.portals) >= most:
+    if len(tables.statements) > most or len(tables.portals) >= most or (context.describes and not describes):
         return None
     unit = PlainUnit(data, _BY_SYNC)
     unit.texts = (prepared.text,)
@@ -119,13 +114,14 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
     return unit
 
 
-def _plain(statement: Statement) -> bool:
-    """Whether running it changes nothing that anything is judged by."""
+def _plain(statement: Statement, context: Context) -> bool:
+    """Whether running it changes nothing that anything is judged by, and moves nothing that may be masked."""
     return (
         not statement.effects
         and not statement.references
         and statement.copy is None
         and statement.subject.action in _WITHOUT_CONSEQUENCE
+        and (statement.stores is None or not context.describes)
     )
 
 
@@ -156,8 +152,17 @@ def _formats(data: bytes, at: int) -> tuple[Sequence[int], int]:
     return formats, at + 2 + 2 * count
 
 
-def read_plain(data: bytes, unit: Unit) -> tuple[int, str] | None:
-    """Rows and command tag, when `data` is the whole answer to a plain unit."""
+class PlainAnswer(NamedTuple):
+    """The whole answer to a plain unit: its command tag, how many rows, and where in it they begin and end."""
+
+    tag: str
+    rows: int
+    begin: int
+    end: int
+
+
+def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
+    """None when `data` is anything but the whole answer to a plain unit."""
     last = len(data) - _READY_LENGTH
     if not HEADER <= last <= LARGEST or data[last:] not in _READY:
         return None
@@ -173,24 +178,31 @@ def read_plain(data: bytes, unit: Unit) -> tuple[int, str] | None:
         found = _read_rows(data, at, last, described=described)
     except struct.error:
         return None
-    return None if found is None or (rowless and found[0]) else found
+    return None if found is None or (rowless and found.rows) else found
 
 
-def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> tuple[int, str] | None:
+def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> PlainAnswer | None:
     """Raises struct.error when messages are not where their lengths say."""
     type_, length = _header(data, at)
-    rows = -1 if described else 0  # a description is no row
-    while (type_ == _ROW or rows < 0) and length >= _LEAST:
+    if described:
+        if length < _LEAST:
+            return None
+        at += length + 1
+        type_, length = _header(data, at)
+    begin, rows = at, 0
+    while type_ == _ROW and length >= _LEAST:
         at += length + 1
         rows += 1
         type_, length = _header(data, at)
     if type_ != _COMPLETE or at + length + 1 != last or not _LEAST < length <= _LONGEST_TAG:
         return None
-    return rows, data[at + HEADER : last - 1].decode("utf-8", "replace")
+    return PlainAnswer(data[at + HEADER : last - 1].decode("utf-8", "replace"), rows, begin, at)
 
 
 def description_in(data: bytes, unit: Unit) -> bytes | None:
-    """What the plain answer to an execution tells of the portal's columns: see `Portal.description`."""
+    """What a plain answer tells of its columns: see `Portal.description`."""
+    if unit.ending is _BY_QUERY:
+        return data[HEADER : 1 + _header(data, 0)[1]]
     if len(unit.steps) == _STEPS_WITHOUT_DESCRIBE:
         return None
     return data[2 * HEADER : HEADER + 1 + _header(data, HEADER)[1]]

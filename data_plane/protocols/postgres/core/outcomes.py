@@ -22,7 +22,7 @@ from data_plane.protocols.postgres.answers import (
     decode_ready_for_query,
 )
 from data_plane.protocols.postgres.core.context import Context
-from data_plane.protocols.postgres.core.lane import description_in
+from data_plane.protocols.postgres.core.lane import PlainAnswer, description_in
 from data_plane.protocols.postgres.core.names import Meaning, Portal, Prepared
 from data_plane.protocols.postgres.core.settings import contradicts_pin
 from data_plane.protocols.postgres.core.states import Expected
@@ -185,14 +185,24 @@ class Outcomes:
                 self._context.catalogue.changed()
         return PASS
 
-    def plain_answered(self, data: bytes, unit: Unit) -> None:
-        """The whole answer to a unit of the fast lane: what each of its messages would do."""
+    def plain_answered(self, data: bytes, unit: Unit, found: PlainAnswer) -> bytes:
+        """The whole answer to a unit of the fast lane: what each of its messages would do, and what the client gets."""
+        shown = self._plain_masked(data, unit, found) if self._context.describes and found.rows else data
         status = data[-1]
         if status != m.IDLE and unit.ending is not _BY_QUERY:  # no unnamed portal outlives its transaction
             portal = _of(Portal, unit.steps[0][1])
-            portal.description = description_in(data, unit)
+            portal.description, portal.masks = description_in(data, unit), unit.masks
             self._context.tables.portals[""] = portal
         self._at_rest(status, unit)
+        return shown
+
+    def _plain_masked(self, data: bytes, unit: Unit, found: PlainAnswer) -> bytes:
+        meaning = unit.meanings[0]
+        formats = meaning.portal.formats if meaning.portal else ()
+        plan = self._planned(description_in(data, unit), formats, meaning, unit.masks)
+        if plan is None:
+            return data
+        return data[: found.begin] + plan.mask_rows(data[found.begin : found.end]) + data[found.end :]
 
     def _emptied(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
         concern = unit.steps[0][1]

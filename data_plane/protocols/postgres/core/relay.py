@@ -85,15 +85,14 @@ class Relay:
         return rest
 
     def _plain(self, data: bytes, unit: Unit) -> bool:
-        """Whether it was the whole answer to a unit of the fast lane, which is then passed on as it is."""
+        """Whether it was the whole answer to a unit of the fast lane; it is then passed on, masked where it must be."""
         if unit.size or len(data) > self._limits.relayed_bytes or (found := read_plain(data, unit)) is None:
             return False
-        rows, tag = found
-        if rows > self._row_limit or not self._limits.recorded_bytes:
+        if found.rows > self._row_limit or not self._limits.recorded_bytes:
             return False
-        self._outcomes.plain_answered(data, unit)
-        self._recorder.answered(unit.number, data, tag, rows)
-        self._send(data)
+        shown = self._outcomes.plain_answered(data, unit, found)
+        self._recorder.answered(unit.number, shown, found.tag, found.rows)
+        self._send(shown)
         self._pipeline.settle(unit)
         return True
 

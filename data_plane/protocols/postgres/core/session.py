@@ -6,8 +6,7 @@ for its permit and waits in the `pipeline` for its answers, what is refused is r
 the unit that caused it (`relay`, `outcomes`).
 
 Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of nothing but Describe
-and Close, poison statements, the data of a COPY that was allowed, and Terminate.
-It does not read a clock, log, or open anything; it does not authenticate (see `session` of the protocol).
+and Close, poison statements, the data of a COPY that was allowed, and Terminate. It does not authenticate.
 """
 
 from __future__ import annotations
@@ -94,8 +93,8 @@ class SessionCore:
                 return
             for frame in self._frames.feed(data):
                 self._actions[frame[0]](self, frame)
-        except RemoteProtocolError as error:
-            self._end("client-broke-protocol", fatal(error.sqlstate, str(error)))
+        except RemoteProtocolError as broken:
+            self._end("client-broke-protocol", fatal(broken.sqlstate, str(broken)))
         except RecordingError as error:
             self._unrecorded(error)
 
@@ -166,7 +165,8 @@ class SessionCore:
         if self._pipeline.busy or self._frames.buffered or (unit := plan_plain(data, self._context)) is None:
             return False
         verdict = self._judge.judge_plain(unit)
-        if type(verdict) is Allowed and not verdict.masks and verdict.permit.raw is data:
+        if type(verdict) is Allowed and verdict.permit.raw is data and (self._context.describes or not verdict.masks):
+            unit.masks = verdict.masks
             self._output.to_target(verdict.permit)
             self._pipeline.sent(unit)
             return True
@@ -319,10 +319,10 @@ class SessionCore:
                 self._relay.target_sent(data)
             finally:
                 self._accounts.answered(self._relay.over)
-        except RemoteProtocolError as error:
-            self._end("target-broke-protocol", fatal("08P01", f"the target broke the protocol: {error}"))
-        except PinBrokenError as error:
-            self._end("pin-broken", fatal("57P01", f"terminating connection: {error}"))
+        except RemoteProtocolError as broken:
+            self._end("target-broke-protocol", fatal("08P01", f"the target broke the protocol: {broken}"))
+        except PinBrokenError as contradiction:
+            self._end("pin-broken", fatal("57P01", f"terminating connection: {contradiction}"))
         except RecordingError as error:
             self._unrecorded(error)
         else:
@@ -344,8 +344,8 @@ class SessionCore:
         try:
             step()
             self._resume()
-        except RemoteProtocolError as error:
-            self._end("client-broke-protocol", fatal(error.sqlstate, str(error)))
+        except RemoteProtocolError as broken:
+            self._end("client-broke-protocol", fatal(broken.sqlstate, str(broken)))
         except RecordingError as error:
             self._unrecorded(error)
 

@@ -32,7 +32,7 @@ from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import Limits, SessionCore
 from data_plane.protocols.postgres.core.binding import read_bind
 from data_plane.protocols.postgres.core.parameters import all_shown
-from data_plane.protocols.postgres.framing import HEADER, FrameReader, encode
+from data_plane.protocols.postgres.framing import HEADER, FrameReader, RemoteProtocolError, encode
 from data_plane.protocols.postgres.statements import StatementClassifier
 
 CLASSIFIER = StatementClassifier()
@@ -154,13 +154,17 @@ class FakeNames:
 
 
 class Stars:
-    """Masks every cell of every row."""
+    """Masks every cell of every row; like the real ones it never raises."""
 
     def mask_rows(self, rows: bytes) -> bytes:
-        return b"".join(
-            a.encode_data_row([None if cell is None else b"*" for cell in a.decode_data_row(frame[HEADER:])])
-            for frame in frames(rows)
-        )
+        return b"".join(a.encode_data_row(stars(frame[HEADER:])) for frame in frames(rows))
+
+
+def stars(row: bytes) -> list[bytes | None]:
+    try:
+        return [None if cell is None else b"*" for cell in a.decode_data_row(row)]
+    except RemoteProtocolError:
+        return [None]
 
 
 class StarCopy:

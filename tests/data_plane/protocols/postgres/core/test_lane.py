@@ -127,9 +127,21 @@ def test_nothing_is_taken_while_the_target_skips_to_sync(lane: list[bool]) -> No
     assert not any(lane)
 
 
-def test_nothing_is_taken_in_a_session_with_masks(lane: list[bool]) -> None:
-    prepared(masks=("m",)).client(c.QUERY("select 1"))
-    prepared(masking=c.FakeMasking(active=True)).client(c.QUERY("select 1"))
+def test_a_session_with_masks_takes_what_is_described_and_masks_it(lane: list[bool]) -> None:
+    for options in ({"masks": ("m",)}, {"masking": c.FakeMasking(active=True)}):
+        for asked, bound in ((c.QUERY("select 1"), b""), (BOUND_ONE + c.DESCRIBE(b"P", "") + RUN, c.BOUND)):
+            session = prepared(**options)
+            session.client(asked)
+            assert lane[-1]
+            session.target(bound + RESULT + c.ready())
+            assert b"*" in session.to_client_bytes
+            assert b"*" in session.recorder.outputs(len(session.recorder.of("input")))
+
+
+def test_a_session_with_masks_takes_nothing_that_is_not_described_or_that_is_stored(lane: list[bool]) -> None:
+    for asked in (BOUND_ONE + RUN, c.QUERY("insert into t select n from u")):
+        prepared(masks=("m",)).client(asked)
+        prepared(masking=c.FakeMasking(active=True)).client(asked)
     assert not any(lane)
 
 
@@ -225,7 +237,7 @@ def test_no_more_rows_are_recorded_than_the_target_allows() -> None:
 # ------------------------------------------------------------------ equality
 
 
-PLAIN = [c.QUERY("select 1"), c.QUERY("update t set n = 1"), c.QUERY("delete from t"), c.QUERY("drop table t"),
+PLAIN = [c.QUERY("select 1"), c.QUERY("insert into t select n from u"), c.QUERY("update t set n = 1"), c.QUERY("delete from t"), c.QUERY("drop table t"),
          BOUND_ONE + RUN, BOUND_ONE + c.DESCRIBE(b"P", "") + RUN, m.encode_bind("", "y") + RUN]  # fmt: skip
 OTHER = [c.QUERY("begin"), c.QUERY("commit"), c.QUERY("select 1; select 2"), c.QUERY("set search_path = a"), c.QUERY(""),
          c.QUERY("declare p cursor for select n from t"), c.QUERY("create table t (n int)"), BOUND_ONE + c.EXECUTE("", 1) + c.SYNC,
@@ -252,6 +264,7 @@ steps = st.lists(
         st.tuples(st.just("fits"), st.integers(0, 20)),
         st.tuples(st.just("target"), answers),
         st.tuples(st.sampled_from(["approve", "cancel"]), st.just(b"")),
+        st.tuples(st.just("masks"), st.sampled_from([(), ("v",)])),
     ),
     max_size=20,
 )
@@ -277,14 +290,21 @@ def held(session: c.Conversation, kind: str) -> None:
         session.core.cancel_requested()
 
 
-def play(script: list[tuple[str, Any]], pieces: Callable[[bytes], Iterator[bytes]], limits: tuple[int, int]) -> Any:
+def play(
+    script: list[tuple[str, Any]], pieces: Callable[[bytes], Iterator[bytes]], limits: tuple[int, int], masks: str = ""
+) -> Any:
+    """`masks`: of the "session", or of every "verdict"; a script can make the verdicts' begin in its course."""
     row_limit, recorded = limits
-    session = prepared(row_limit=row_limit, limits=Limits(recorded_bytes=recorded, names=3))
+    of_session = ("m",) if masks == "session" else ()
+    session = prepared(row_limit=row_limit, limits=Limits(recorded_bytes=recorded, names=3), masks=of_session)
     session.pieces = pieces
+    session.gate.masks = ("v",) if masks == "verdict" else ()
     for kind, said in script:
         if session.ended:
             break
-        if kind == "client":
+        if kind == "masks":
+            session.gate.masks = said
+        elif kind == "client":
             session.client(said)
         elif kind in ("fits", "target"):
             session.target(fitting(session, said) if kind == "fits" else said)
@@ -328,22 +348,27 @@ def without_the_lane() -> Iterator[None]:
 
 
 @settings(max_examples=400, deadline=None)
-@given(steps, st.sampled_from([(100, 1 << 20), (1, 1 << 20), (100, 0), (100, 30)]), st.sampled_from([1 << 20, 7, 1]))
+@given(
+    steps, st.sampled_from([(100, 1 << 20), (1, 1 << 20), (100, 0), (100, 30)]), st.sampled_from([1 << 20, 7, 1]),
+    st.sampled_from(["", "session", "verdict"]),
+)  # fmt: skip
 def test_any_conversation_is_the_same_with_and_without_it(
-    script: list[tuple[str, Any]], limits: tuple[int, int], size: int
+    script: list[tuple[str, Any]], limits: tuple[int, int], size: int, masks: str
 ) -> None:
     def pieces(data: bytes) -> Iterator[bytes]:
         return (data[at : at + size] for at in range(0, len(data), size))
 
     with without_the_lane():
-        ordinary = everything(play(script, pieces, limits))
-    assert everything(play(script, pieces, limits)) == ordinary
+        ordinary = everything(play(script, pieces, limits, masks))
+    assert everything(play(script, pieces, limits, masks)) == ordinary
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.sampled_from(PLAIN), st.integers(0, 3), st.integers(0, 60), st.integers(0, 255))
+@given(
+    st.sampled_from(PLAIN), st.integers(0, 3), st.integers(0, 60), st.integers(0, 255), st.sampled_from(["", "session"])
+)
 def test_an_answer_with_one_wrong_byte_is_the_same_with_and_without_it(
-    asked: bytes, choice: int, place: int, byte: int
+    asked: bytes, choice: int, place: int, byte: int, masks: str
 ) -> None:
     def pieces(data: bytes) -> Iterator[bytes]:
         yield data
@@ -352,5 +377,5 @@ def test_an_answer_with_one_wrong_byte_is_the_same_with_and_without_it(
     at = place % len(right)
     script = [("client", asked), ("target", right[:at] + bytes((byte,)) + right[at + 1 :])]
     with without_the_lane():
-        ordinary = everything(play(script, pieces, (100, 1 << 20)))
-    assert everything(play(script, pieces, (100, 1 << 20))) == ordinary
+        ordinary = everything(play(script, pieces, (100, 1 << 20), masks))
+    assert everything(play(script, pieces, (100, 1 << 20), masks)) == ordinary
