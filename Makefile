@@ -3,15 +3,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: demo test bench lint proto setup system lock clean
+.PHONY: demo test bench lint proto setup compiled system lock clean
 
 demo: setup ## start everything on this machine and say what to try; ONCE=1 runs the story unattended
 	@$(BIN)/assentry demo $(if $(ONCE),--once)
 
-test: setup system lint ## the whole check: lint, types, contracts, and every test
+test: setup system lint compiled ## the whole check: lint, types, contracts, and every test; the data plane's own, not compiled, first
+	ASSENTRY_INTERPRETED=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/data_plane
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-bench: setup system ## pgbench through Assentry beside PgBouncer and a direct connection; thousands of sessions
+bench: setup system compiled ## pgbench through Assentry beside PgBouncer and a direct connection; thousands of sessions
 	$(BIN)/python -m tests.benchmarks.bench
 	$(BIN)/python -m tests.benchmarks.sessions
 
@@ -36,6 +37,12 @@ setup: .venv/installed
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
+compiled: .venv/compiled ## the path of every statement, compiled to C where there is a compiler
+
+.venv/compiled: .venv/installed deploy/compile.py $(shell $(PYTHON) deploy/compile.py --list)
+	@$(BIN)/python deploy/compile.py
+	@touch $@
+
 system: ## the servers and clients that the tests drive, from the system's packages when this user may install them
 	@sh tests/support/install.sh
 
@@ -44,4 +51,5 @@ lock: setup ## pin the newest versions that pyproject.toml allows
 		--no-emit-find-links --no-annotate --universal --python-version 3.11 --upgrade -o requirements.lock
 
 clean:
+	$(PYTHON) deploy/compile.py --clean
 	rm -rf .venv .demo .mypy_cache .ruff_cache

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
+from tests.support.interpreted import compiler, prefer_sources
 from tests.support.postgres import postgres
 
 __all__ = ["postgres"]
+
+
+def pytest_configure() -> None:
+    if os.environ.get("ASSENTRY_INTERPRETED"):
+        prefer_sources()
+    elif changed := compiler().stale():
+        raise pytest.UsageError(f"{', '.join(changed)}: changed since it was compiled; run `make compiled`")
 
 
 @pytest.fixture(autouse=True)
