@@ -27,6 +27,7 @@ SOURCES = (
     "data_plane/protocols/postgres/framing.py",
     "data_plane/protocols/postgres/statements/cache.py",
     "data_plane/protocols/postgres/statements/classifier.py",
+    "data_plane/protocols/postgres/statements/shape.py",
     "data_plane/recording/recorder.py",
 )
 BUILD = """

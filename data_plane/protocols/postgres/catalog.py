@@ -50,6 +50,9 @@ class Catalogue:
         self._protections: dict[MaskedColumns, Protection] = {}
         self._sticky: dict[MaskedColumns, dict[int, dict[int, Strategy]]] = {}
         self._resolved: dict[SearchPath, dict[Subject, Subject]] = {}
+        self._last_path: SearchPath | None = None
+        self._last_resolved = self._resolved
+        self._last_known: dict[Subject, Subject] = {}
         self._open: set[Subject] = set()  # answers with a name that is not known
         self._calls = HiddenCalls(self.relations)
         self._views = WrittenViews(self.relations)
@@ -129,11 +132,7 @@ class Catalogue:
     # ------------------------------------------------------------------ names
 
     def resolve(self, subject: Subject, path: SearchPath) -> Subject:
-        known = self._resolved.get(path)
-        if known is None:
-            if len(self._resolved) >= _REMEMBERED:
-                self._resolved = {}
-            known = self._resolved[path] = {}
+        known = self._known(path)
         resolved = known.get(subject)
         if resolved is None:
             if len(known) >= _REMEMBERED:
@@ -142,6 +141,18 @@ class Catalogue:
         if resolved in self._open:
             self._wanted(False)
         return resolved
+
+    def _known(self, path: SearchPath) -> dict[Subject, Subject]:
+        """What is resolved under this path. A path is hashed only when it is another object than the last one."""
+        if path is self._last_path and self._last_resolved is self._resolved:
+            return self._last_known
+        known = self._resolved.get(path)
+        if known is None:
+            if len(self._resolved) >= _REMEMBERED:
+                self._resolved = {}
+            known = self._resolved[path] = {}
+        self._last_path, self._last_resolved, self._last_known = path, self._resolved, known
+        return known
 
     def _resolve(self, subject: Subject, path: SearchPath) -> Subject:
         creates = any(verb.startswith("CREATE") or verb == "SELECT INTO" for verb in subject.verbs)

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from data_plane.gate.interface import Action
 from data_plane.protocols.postgres import messages as m
@@ -26,12 +26,8 @@ from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.names import Meaning, Portal
 from data_plane.protocols.postgres.core.states import Expected
 from data_plane.protocols.postgres.core.units import Ending, Unit
-from data_plane.protocols.postgres.framing import HEADER, encode
+from data_plane.protocols.postgres.framing import HEADER, encode, uint32_at
 from data_plane.protocols.postgres.interface import Statement
-
-_header = struct.Struct("!BI").unpack_from
-_uint16 = struct.Struct("!H").unpack_from
-_int32 = struct.Struct("!i").unpack_from
 
 _WITHOUT_CONSEQUENCE: Final = (Action.READ, Action.WRITE, Action.SESSION)
 _QUERY, _BIND, _EXECUTE = m.Query, m.Bind, m.Execute
@@ -51,6 +47,7 @@ _READY_LENGTH: Final = 6
 _READY: Final = (encode_ready_for_query(m.IDLE), encode_ready_for_query(m.IN_TRANSACTION))
 _LONGEST_TAG: Final = 256
 _LEAST: Final = 4  # a length counts itself
+_NULL: Final = 0xFFFFFFFF  # the length of a parameter that is NULL
 _STEPS_WITHOUT_DESCRIBE: Final = 3
 LARGEST: Final = 64 * 1024  # bytes of an answer; larger ones have rows that are worth the ordinary walk
 
@@ -72,7 +69,7 @@ def plan_plain(data: bytes, context: Context) -> Unit | None:
 
 def _plan_query(data: bytes, context: Context) -> Unit | None:
     last = len(data) - 1
-    if data.find(0, HEADER) != last or _header(data)[1] != last:
+    if data.find(0, HEADER) != last or uint32_at(data, 1) != last:
         return None
     text = data[HEADER:last]
     if not text.isascii():
@@ -90,7 +87,7 @@ def _plan_query(data: bytes, context: Context) -> Unit | None:
 
 def _plan_execution(data: bytes, context: Context) -> Unit | None:
     """Bind begins with the empty name of the unnamed portal."""
-    stop = _header(data)[1] + 1
+    stop = uint32_at(data, 1) + 1
     describes = _TAILS.get(data[stop:])
     end = data.find(0, HEADER + 1, stop)
     if describes is None or data[HEADER] or end < 0 or (results := _result_formats(data, end + 1, stop)) is None:
@@ -129,21 +126,21 @@ def _result_formats(data: bytes, at: int, stop: int) -> Sequence[int] | None:
     """Of a Bind whose formats begin at `at` and that ends at `stop`; None unless it is well-formed to its end."""
     try:
         formats, at = _formats(data, at)
-        (count,) = _uint16(data, at)
+        count = data[at] << 8 | data[at + 1]
         at += 2
         for _ in range(count):
-            (size,) = _int32(data, at)
-            if size < -1:
+            size = uint32_at(data, at)
+            if size != _NULL and size > stop:
                 return None
-            at += 4 + size if size > 0 else 4
+            at += 4 if size == _NULL else 4 + size
         results, at = _formats(data, at)
-    except (struct.error, ValueError):
+    except (IndexError, struct.error, ValueError):
         return None
     return results if at == stop and (len(formats) < 2 or len(formats) == count) else None
 
 
 def _formats(data: bytes, at: int) -> tuple[Sequence[int], int]:
-    (count,) = _uint16(data, at)
+    count = data[at] << 8 | data[at + 1]
     if not count:
         return (), at + 2
     formats = struct.unpack_from(f"!{count}H", data, at + 2)
@@ -152,13 +149,16 @@ def _formats(data: bytes, at: int) -> tuple[Sequence[int], int]:
     return formats, at + 2 + 2 * count
 
 
-class PlainAnswer(NamedTuple):
+class PlainAnswer:
     """The whole answer to a plain unit: its command tag, how many rows, and where in it they begin and end."""
 
-    tag: str
-    rows: int
-    begin: int
-    end: int
+    __slots__ = ("begin", "end", "rows", "tag")
+
+    def __init__(self, tag: str, rows: int, begin: int, end: int) -> None:
+        self.tag = tag
+        self.rows = rows
+        self.begin = begin
+        self.end = end
 
 
 def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
@@ -176,25 +176,25 @@ def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
             return None
     try:
         found = _read_rows(data, at, last, described=described)
-    except struct.error:
+    except IndexError:
         return None
     return None if found is None or (rowless and found.rows) else found
 
 
 def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> PlainAnswer | None:
-    """Raises struct.error when messages are not where their lengths say."""
-    type_, length = _header(data, at)
+    """Raises IndexError when messages are not where their lengths say."""
     if described:
+        length = uint32_at(data, at + 1)
         if length < _LEAST:
             return None
         at += length + 1
-        type_, length = _header(data, at)
     begin, rows = at, 0
-    while type_ == _ROW and length >= _LEAST:
+    length = uint32_at(data, at + 1)
+    while data[at] == _ROW and length >= _LEAST:
         at += length + 1
         rows += 1
-        type_, length = _header(data, at)
-    if type_ != _COMPLETE or at + length + 1 != last or not _LEAST < length <= _LONGEST_TAG:
+        length = uint32_at(data, at + 1)
+    if data[at] != _COMPLETE or at + length + 1 != last or not _LEAST < length <= _LONGEST_TAG:
         return None
     return PlainAnswer(data[at + HEADER : last - 1].decode("utf-8", "replace"), rows, begin, at)
 
@@ -202,7 +202,7 @@ def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> PlainAnsw
 def description_in(data: bytes, unit: Unit) -> bytes | None:
     """What a plain answer tells of its columns: see `Portal.description`."""
     if unit.ending is _BY_QUERY:
-        return data[HEADER : 1 + _header(data, 0)[1]]
+        return data[HEADER : 1 + uint32_at(data, 1)]
     if len(unit.steps) == _STEPS_WITHOUT_DESCRIBE:
         return None
-    return data[2 * HEADER : HEADER + 1 + _header(data, HEADER)[1]]
+    return data[2 * HEADER : HEADER + 1 + uint32_at(data, HEADER + 1)]
