@@ -24,11 +24,15 @@ SOURCES = (
     f"{CORE}/session.py",
     f"{CORE}/units.py",
     "data_plane/gate/policy_gate.py",
+    "data_plane/link/lease.py",
+    "data_plane/masking/marks.py",
+    "data_plane/protocols/postgres/catalog.py",
     "data_plane/protocols/postgres/framing.py",
     "data_plane/protocols/postgres/statements/cache.py",
     "data_plane/protocols/postgres/statements/classifier.py",
     "data_plane/protocols/postgres/statements/shape.py",
     "data_plane/recording/recorder.py",
+    "data_plane/runtime/leg.py",
 )
 BUILD = """
 import sys

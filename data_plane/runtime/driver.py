@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import select
 from collections.abc import AsyncIterator, Callable
 from typing import Final, Protocol
 
@@ -18,20 +17,15 @@ import structlog
 
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Hold, Operation, Pending, Permit
 from data_plane.runtime.connection import Connection
+from data_plane.runtime.leg import BY_CANCEL, BY_CORE, Leg
 
 log = structlog.get_logger(__name__)
 
-WRITE_HIGH: Final = 256 * 1024  # bytes that may wait for a slow peer before the other is not read any more
-WRITE_LOW: Final = 64 * 1024
 LINGER_SECONDS: Final = 5.0  # for a peer to take what was written at the end
 HALF_CLOSED_SECONDS: Final = 2.0  # for answers to a client that has stopped writing
 REMIND_SECONDS: Final = 15.0  # the first time; each wait is twice the one before
 SELDOM: Final = 20  # times that: the longest wait
 LOOK_SECONDS: Final = 1.0  # how often a held client that is not read is looked at
-
-_BACKPRESSURE: Final = 1
-_BY_CORE: Final = 2
-_BY_CANCEL: Final = 4
 
 
 class Core(Protocol):
@@ -58,106 +52,6 @@ class Core(Protocol):
 
     @property
     def held(self) -> bool: ...
-
-
-class Leg(asyncio.Protocol):
-    """One side of a session. `sent` and `closed` are the core's methods for this side."""
-
-    def __init__(self, driver: Driver, connection: Connection) -> None:
-        self._driver = driver
-        self.connection = connection
-        self.transport = connection.transport
-        self.other: Leg
-        self.sent: Callable[[bytes], None]
-        self.closed: Callable[[], None]
-        self.ended = False  # nothing more comes from this peer
-        self.lost = False  # nor can anything be sent to it
-        self._paused = 0
-
-    def open(self) -> None:
-        """Takes the transport over from the handshake and passes on what came in meanwhile."""
-        self.transport.set_write_buffer_limits(WRITE_HIGH, WRITE_LOW)
-        early, ended = self.connection.hand_over(self)
-        if early:
-            self.data_received(early)
-        if ended:
-            self.connection_lost(None)
-        elif not self._paused and not self.transport.is_closing():
-            self.transport.resume_reading()
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            self.sent(data)
-        except Exception as error:  # noqa: BLE001  # a bug or a full disk ends this session, not the process
-            self._driver.failed(error)
-
-    def eof_received(self) -> bool:
-        self._end()
-        # A client that only stopped writing may still want its answers; TLS has no half-closed connections.
-        if self is not self._driver.client or self.connection.tls is not None or self.transport.is_closing():
-            return False
-        self._driver.client_stopped_writing()
-        return True
-
-    def connection_lost(self, error: Exception | None) -> None:
-        del error
-        self.lost = True
-        self._end()
-        self._driver.leg_lost(self)
-
-    def _end(self) -> None:
-        if self.ended:
-            return
-        self.ended = True
-        try:
-            self.closed()
-        except Exception as error:  # noqa: BLE001  # as above
-            self._driver.failed(error)
-
-    def pause_writing(self) -> None:
-        self.other.pause(_BACKPRESSURE)
-
-    def resume_writing(self) -> None:
-        self.other.resume(_BACKPRESSURE)
-
-    def pause(self, why: int) -> None:
-        if not self._paused and not self.lost and not self.transport.is_closing():
-            self.transport.pause_reading()
-        self._paused |= why
-
-    def resume(self, why: int) -> None:
-        if self._paused == why and not self.lost and not self.transport.is_closing():
-            self.transport.resume_reading()
-        self._paused &= ~why
-
-    @property
-    def paused(self) -> bool:
-        return bool(self._paused)
-
-    def write(self, data: bytes) -> None:
-        if not self.lost:
-            self.transport.write(data)
-
-    def close(self) -> None:
-        """Sends what is written; what still comes in is of no interest."""
-        self.sent = _ignore
-        if not self.lost:
-            self.transport.close()
-
-    def hung_up(self) -> bool:
-        """Whether the peer has closed, even when it is not being read: asks the kernel."""
-        if self.ended or self.lost:
-            return True
-        socket = self.transport.get_extra_info("socket")
-        if socket is None or not hasattr(select, "POLLRDHUP") or socket.fileno() < 0:
-            return False
-        poll = select.poll()
-        poll.register(socket.fileno(), select.POLLRDHUP)
-        return bool(poll.poll(0))
-
-
-def _ignore(data: bytes) -> None:
-    del data
 
 
 class Driver:
@@ -219,10 +113,10 @@ class Driver:
             self._delayed.append(data)
 
     def pause_client(self) -> None:
-        self.client.pause(_BY_CORE)
+        self.client.pause(BY_CORE)
 
     def resume_client(self) -> None:
-        self.client.resume(_BY_CORE)
+        self.client.resume(BY_CORE)
 
     def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0) -> None:
         self._hold = self._gate.hold(operation, held, raw, self)
@@ -303,14 +197,14 @@ class Driver:
         self._cancels += 1
         if self._delayed is None:
             self._delayed = []
-            self.client.pause(_BY_CANCEL)
+            self.client.pause(BY_CANCEL)
         try:
             yield
         finally:
             self._cancels -= 1
             if not self._cancels:
                 self._flush_delayed()
-                self.client.resume(_BY_CANCEL)
+                self.client.resume(BY_CANCEL)
 
     def _flush_delayed(self) -> None:
         delayed, self._delayed = self._delayed, None
