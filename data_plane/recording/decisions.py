@@ -18,6 +18,7 @@ from data_plane.recording.writer import Compressor
 
 GATHER_SECONDS = 0.2
 _MOST = 2000  # of one batch
+_DECISIONS = frozenset({"decided", "judged"})  # both begin with the same fields
 _MOST_BYTES = 1 << 20  # packed, before compression; the control plane opens four times as much
 
 Entry = tuple[int, int, str, str, Sequence[str], str]  # operation, Unix ms, effect, action, rules, code
@@ -41,7 +42,7 @@ class GatheredDecisions:
         decided: list[Entry] = [
             (event[2], zero + event[1], event[3], event[4], event[5], event[6])
             for event in events
-            if event[0] == "decided"
+            if event[0] in _DECISIONS
         ]
         if not decided:
             return

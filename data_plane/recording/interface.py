@@ -27,6 +27,9 @@ class Recorder(Protocol):
     ) -> None:  # fmt: skip
         """`bind` and `types` in place of parameters: as `model.Input` says."""
 
+    def asked(self, number: int, text: str, bind: bytes, types: Sequence[int]) -> None:
+        """`input` of an operation that is judged at once: it is recorded together with what is decided of it."""
+
     def decided(
         self, number: int, effect: str, action: str, rules: Sequence[str], code: str = "", message: str = ""
     ) -> None:

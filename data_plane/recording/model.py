@@ -80,6 +80,30 @@ class Completed(Event, frozen=True, tag="completed"):
     bytes: int
 
 
+class Judged(Event, frozen=True, tag="judged"):
+    """Input and Decided in one, for the sake of speed: of an operation that was judged at once. The reader takes it
+    apart."""
+
+    operation: int
+    effect: str
+    action: str
+    rules: tuple[str, ...]
+    code: str
+    message: str
+    text: str
+    bind: bytes
+    types: tuple[int, ...]
+
+
+class Answered(Event, frozen=True, tag="answered"):
+    """Output and Completed in one, of an operation whose whole answer is `data`. The reader takes it apart."""
+
+    operation: int
+    data: bytes
+    status: str
+    rows: int
+
+
 AGENT_CRASHED = "agent-crashed"
 
 
@@ -92,3 +116,4 @@ class Closed(Event, frozen=True, tag="closed"):
 
 
 AnyEvent = Opened | Input | Decided | HeldForApproval | HoldEnded | Output | Completed | Closed
+Written = AnyEvent | Judged | Answered  # what lies on disk

@@ -27,10 +27,10 @@ from data_plane.recording.format import (
     RecordingEnd,
     length,
 )
-from data_plane.recording.model import AnyEvent
+from data_plane.recording.model import Answered, AnyEvent, Completed, Decided, Input, Judged, Output, Written
 
 _header = msgspec.msgpack.Decoder(Header)
-_events = msgspec.msgpack.Decoder(list[AnyEvent])
+_events = msgspec.msgpack.Decoder(list[Written])
 _BEGIN = len(MAGIC)
 
 
@@ -190,7 +190,7 @@ def _unpacked(chunk: bytes) -> list[AnyEvent]:
     try:
         if zstandard.frame_content_size(chunk) > LARGEST_CHUNK_BYTES:
             raise ValueError("a chunk is too large")
-        return _events.decode(zstandard.ZstdDecompressor().decompress(chunk))
+        return list(_apart(_events.decode(zstandard.ZstdDecompressor().decompress(chunk))))
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         raise ValueError(str(error)) from error
 
@@ -203,3 +203,15 @@ def _signed(end: RecordingEnd, public_keys: Sequence[bytes]) -> bool:
             continue
         return True
     return False
+
+
+def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
+    for one in written:
+        if isinstance(one, Judged):
+            yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
+            yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules, one.code, one.message)
+        elif isinstance(one, Answered):
+            yield Output(one.at_ms, one.operation, one.data)
+            yield Completed(one.at_ms, one.operation, one.status, one.rows, one.rows, len(one.data))
+        else:
+            yield one

@@ -43,7 +43,7 @@ class SessionRecorder:
 
     __slots__ = (
         "_append",
-        "_extend",
+        "_asked",
         "_given_bytes",
         "_loop",
         "_monotonic",
@@ -81,7 +81,7 @@ class SessionRecorder:
         self.touched_at = self.segment_began_at = 0.0
         self._given_bytes = 0  # written by the session only
         self._append = self.events.append
-        self._extend = self.events.extend
+        self._asked: tuple[int, str, bytes, Sequence[int]] | None = None  # what waits for its decision
         self._spool = thread
         self._monotonic = monotonic
         self._zero = monotonic()
@@ -96,25 +96,37 @@ class SessionRecorder:
 
     # ------------------------------------------------------------ events
 
-    # Four calls a statement: what they share is written out, because a call costs as much as the work.
-
     def input(
         self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = (), bind: bytes = b"",
         types: Sequence[int] = (),
     ) -> None:  # fmt: skip
         if self.failure:
             raise RecordingError(self.failure)
+        if self._asked is not None:
+            self._tell_asked()
         self.operations = number
         at = int((self._monotonic() - self._zero) * 1000)
         if bind:
             self._append(("input", at, number, text, (), bind, types))
         else:
             self._append(("input", at, number, text, tuple(parameters) if parameters else ()))
-        if not self.awake:
-            self._wake()
-        self._given_bytes += len(text) + len(bind) + _EVENT_BYTES
-        if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
-            self._press()
+        self._given(len(text) + len(bind) + _EVENT_BYTES)
+
+    def asked(self, number: int, text: str, bind: bytes, types: Sequence[int]) -> None:
+        if self.failure:
+            raise RecordingError(self.failure)
+        if self._asked is not None:
+            self._tell_asked()
+        self.operations = number
+        self._asked = (number, text, bind, types)
+
+    def _tell_asked(self) -> None:
+        """It was not decided after all, or something else happened before."""
+        if self._asked is not None:
+            number, text, bind, types = self._asked
+            self._asked = None
+            self._append(("input", self._at(), number, text, (), bind, tuple(types)))
+            self._given(len(text) + len(bind) + _EVENT_BYTES)
 
     def decided(
         self, number: int, effect: str, action: str, rules: Sequence[str], code: str = "", message: str = ""
@@ -122,6 +134,15 @@ class SessionRecorder:
         if self.failure:
             raise RecordingError(self.failure)
         at = int((self._monotonic() - self._zero) * 1000)
+        asked = self._asked
+        if asked is not None and asked[0] == number:
+            self._asked = None
+            text, bind = asked[1], asked[2]
+            self._append(("judged", at, number, effect, action, rules, code, message, text, bind, asked[3]))
+            self._given(len(text) + len(bind) + _EVENT_BYTES)
+            return
+        if asked is not None:
+            self._tell_asked()
         self._append(("decided", at, number, effect, action, rules, code, message))
         if not self.awake:
             self._wake()
@@ -135,39 +156,22 @@ class SessionRecorder:
         self._add(("hold-ended", self._at(), number, approval_id, outcome, reason, tuple(approvers)))
 
     def output(self, number: int, data: bytes) -> None:
-        if self.failure:
-            raise RecordingError(self.failure)
-        self._append(("output", int((self._monotonic() - self._zero) * 1000), number, data))
-        if not self.awake:
-            self._wake()
-        self._given_bytes += len(data)
-        if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
-            self._press()
+        self._add(("output", self._at(), number, data))
+        self._given(len(data))
 
     def completed(self, number: int, status: str, rows: int, rows_kept: int, size: int) -> None:
-        if self.failure:
-            raise RecordingError(self.failure)
-        at = int((self._monotonic() - self._zero) * 1000)
-        self._append(("completed", at, number, status, rows, rows_kept, size))
-        if not self.awake:
-            self._wake()
+        self._add(("completed", self._at(), number, status, rows, rows_kept, size))
 
     def answered(self, number: int, data: bytes, status: str, rows: int) -> None:
         """`output` and `completed` of an operation whose whole answer this is."""
-        if self.failure:
-            raise RecordingError(self.failure)
-        at = int((self._monotonic() - self._zero) * 1000)
-        size = len(data)
-        self._extend((("output", at, number, data), ("completed", at, number, status, rows, rows, size)))
-        if not self.awake:
-            self._wake()
-        self._given_bytes += size
-        if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
-            self._press()
+        self._add(("answered", self._at(), number, data, status, rows))
+        self._given(len(data))
 
     def closed(self, reason: str) -> None:
         """Never raises: a session that cannot be recorded any more is closed too. A second call is ignored."""
         if self.closing is None:
+            with contextlib.suppress(RecordingError):
+                self._tell_asked()
             self._append(("closed", self._at(), reason, self.operations))
             self.closing = reason
             self._spool.hurry(self)
@@ -175,6 +179,7 @@ class SessionRecorder:
     async def durable(self) -> None:
         if self.failure:
             raise RecordingError(self.failure)
+        self._tell_asked()
         await self._written(sync=True)
 
     async def _written(self, *, sync: bool) -> None:
@@ -189,9 +194,18 @@ class SessionRecorder:
     def _add(self, event: tuple[Any, ...]) -> None:
         if self.failure:
             raise RecordingError(self.failure)
+        if self._asked is not None:
+            self._tell_asked()
         self._append(event)
         if not self.awake:
             self._wake()
+
+    def _given(self, size: int) -> None:
+        if not self.awake:
+            self._wake()
+        self._given_bytes += size
+        if self._given_bytes - self.taken_bytes > _HURRY_BYTES:
+            self._press()
 
     def _wake(self) -> None:
         self.awake = True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 import pytest
 
-from data_plane.recording import model, recorder
+from data_plane.recording import model, reader, recorder
 from data_plane.recording.interface import RecordingError
 
 
@@ -34,7 +36,8 @@ async def recording(thread: Thread) -> recorder.SessionRecorder:
 
 
 def events(recording: recorder.SessionRecorder) -> list[model.AnyEvent]:
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(recording.take()), type=list[model.AnyEvent])
+    written = msgspec.msgpack.decode(msgspec.msgpack.encode(recording.take()), type=list[model.Written])
+    return list(reader._apart(written))
 
 
 async def test_an_answer_is_its_output_and_its_end(recording: recorder.SessionRecorder) -> None:
@@ -77,3 +80,42 @@ async def test_what_was_taken_does_not_count_any_more(recording: recorder.Sessio
         recording.answered(number, bytes(1 << 19), "SELECT 1", 1)
         recording.take()
     assert thread.hurried == 0
+
+
+async def test_what_was_asked_is_recorded_with_its_decision(recording: recorder.SessionRecorder) -> None:
+    recording.asked(1, "select $1", b"bind", [23])
+    assert not recording.events, "it waits for the decision"
+    recording.decided(1, "allow", "read", ("p/r",))
+    assert len(recording.events) == 1
+    asked, decided = events(recording)
+    assert (asked.operation, asked.text, asked.bind, asked.types) == (1, "select $1", b"bind", (23,))
+    assert (decided.operation, decided.effect, decided.action, decided.rules) == (1, "allow", "read", ("p/r",))
+
+
+@pytest.mark.parametrize("then", ["asked", "input", "decided", "output", "completed", "answered", "closed", "durable"])
+async def test_what_was_asked_and_never_decided_is_recorded_all_the_same(
+    recording: recorder.SessionRecorder, then: str
+) -> None:
+    recording.asked(1, "select 1", b"", ())
+    match then:
+        case "asked":
+            recording.asked(2, "select 2", b"", ())
+        case "input":
+            recording.input(2, "select 2")
+        case "decided":
+            recording.decided(2, "deny", "read", ())
+        case "output":
+            recording.output(1, b"x")
+        case "completed":
+            recording.completed(1, "done", 0, 0, 0)
+        case "answered":
+            recording.answered(1, b"x", "done", 0)
+        case "closed":
+            recording.closed("done")
+        case _:
+            waiting = asyncio.ensure_future(recording.durable())
+            await asyncio.sleep(0)
+            waiting.cancel()
+    first = events(recording)[0]
+    assert isinstance(first, model.Input)
+    assert (first.operation, first.text) == (1, "select 1")

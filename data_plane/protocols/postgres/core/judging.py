@@ -48,7 +48,7 @@ class Judge:
         """The same for a unit of the fast lane, in which there is nothing for the core to refuse."""
         self._operations += 1
         unit.number = self._operations
-        self._recorder.input(unit.number, unit.texts[0].decode(), (), unit.bind, unit.types)
+        self._recorder.asked(unit.number, unit.texts[0].decode(), unit.bind, unit.types)
         try:
             return self._gate.judge(unit.number, unit.subjects, unit.raw)
         except RecordingError:

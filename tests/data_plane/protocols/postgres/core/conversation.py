@@ -108,6 +108,9 @@ class FakeRecorder:
             parameters = [(one.name, one.type, one.value) for one in all_shown(formats, values, types)]
         self.events.append(("input", number, text, tuple(parameters)))
 
+    def asked(self, number: int, text: str, bind: bytes, types: Any) -> None:
+        self.input(number, text, (), bind, types)
+
     def answered(self, number: int, data: bytes, status: str, rows: int) -> None:
         self.output(number, data)
         self.completed(number, status, rows, rows, len(data))
