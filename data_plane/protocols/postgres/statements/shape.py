@@ -31,10 +31,15 @@ LONGEST = 4096  # bytes; longer texts are rarely repeated and cost more to compa
 
 def shape(text: bytes) -> bytes | None:
     """None when the text has none."""
-    if len(text) > LONGEST or text.translate(None, _PLAIN) or text.find(b"--") >= 0 or text.find(b"/*") >= 0:
-        return None  # `find`, because `in` makes an exception first to learn that it was not given a number
+    if len(text) > LONGEST or text.translate(None, _PLAIN) or _holds(text, b"-", b"--") or _holds(text, b"/", b"/*"):
+        return None
     found = _LITERALS.sub(b"\0", text)
     return None if found.find(b"'") >= 0 else found
+
+
+def _holds(text: bytes, first: bytes, sought: bytes) -> bool:
+    """One byte is found several times as quickly as two; `in` makes an exception to learn that it was given no number."""
+    return text.find(first) >= 0 and text.find(sought) >= 0
 
 
 def kept_limits(found: bytes) -> int:
