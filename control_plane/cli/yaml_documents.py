@@ -75,6 +75,8 @@ def _load_file(file: Path) -> list[LoadedDocument]:
         raise DocumentError(f"{file}{line}: not valid YAML: {error.problem or error}") from error
     except YAMLError as error:
         raise DocumentError(f"{file}: not valid YAML: {str(error).splitlines()[0]}") from error
+    except RecursionError as error:
+        raise DocumentError(f"{file}: not read: its lists and mappings are nested too deeply") from error
     except UnicodeDecodeError as error:
         raise DocumentError(f"{file}: not UTF-8 text: {error}") from error
     except OSError as error:
@@ -84,16 +86,22 @@ def _load_file(file: Path) -> list[LoadedDocument]:
             raise DocumentError(f"{file}: a document must be a mapping with apiVersion, kind, metadata and spec")
     try:
         return [LoadedDocument(file, _plain(node), node) for node in parsed]
-    except RecursionError as error:
+    except _InsideItselfError as error:
         raise DocumentError(f"{file}: an alias stands inside what it names") from error
 
 
-def _plain(node: Any) -> Any:
+class _InsideItselfError(Exception):
+    """Found by looking: where a stack runs full, what Python cleans up there fails too."""
+
+
+def _plain(node: Any, around: tuple[int, ...] = ()) -> Any:
     """ruamel's rich values as plain JSON values; anything else (dates, infinities, …) as its text."""
+    if id(node) in around:
+        raise _InsideItselfError
     if isinstance(node, dict):
-        return {str(key): _plain(value) for key, value in node.items()}
+        return {str(key): _plain(value, (*around, id(node))) for key, value in node.items()}
     if isinstance(node, list):
-        return [_plain(value) for value in node]
+        return [_plain(value, (*around, id(node))) for value in node]
     if isinstance(node, bool) or node is None:
         return node
     if isinstance(node, int):

@@ -38,7 +38,7 @@ def shape(text: bytes) -> bytes | None:
 
 
 def _holds(text: bytes, first: bytes, sought: bytes) -> bool:
-    """One byte is found several times as quickly as two; `in` makes an exception to learn that it was given no number."""
+    """One byte is found several times as quickly as two, and `in` makes an exception on its way."""
     return text.find(first) >= 0 and text.find(sought) >= 0
 
 
