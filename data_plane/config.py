@@ -24,6 +24,10 @@ _UNKNOWN: Final = re.compile(r"unknown field `([^`]*)`")
 _MOST_WORKERS: Final = 64
 
 
+# The kernel takes 107 bytes for the path of a socket; the longest one is that of a worker's metrics.
+_LONGEST_STATE: Final = 107 - len("/workers/worker-999.metrics")
+
+
 class ConfigError(Exception):
     """`args[0]` names the file and the field and says what to do."""
 
@@ -100,11 +104,16 @@ def load(file: Path) -> Config:
         raise ConfigError(f"{file}: workers: must be from 1 to {_MOST_WORKERS}")
     if settings.enrolment:
         _address(file, "enrolment", settings.enrolment)
+    state = file.parent / settings.state
+    if len(os.fsencode(state)) > _LONGEST_STATE:
+        raise ConfigError(
+            f"{file}: state: {state} is too long for sockets; take a path of {_LONGEST_STATE} bytes at most"
+        )
     targets = settings.targets.items()
     return Config(
         settings=settings,
         file=file,
-        state=file.parent / settings.state,
+        state=state,
         enrolment=settings.enrolment or f"{settings.control_plane.rpartition(':')[0]}:{link.port + 1}",
         metrics=metrics,
         listeners={name: _address(file, f"targets.{name}.listen", target.listen) for name, target in targets},

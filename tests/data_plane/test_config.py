@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,11 +25,14 @@ password_file = "orders.password"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "ca.pem").write_text("CA")
-    (tmp_path / "token").write_text("ajt_secret\n")
-    (tmp_path / "orders.password").write_text("hunter2 \n")
-    return tmp_path
+def folder() -> Iterator[Path]:
+    """Its path is short, because sockets are to have room in it."""
+    with tempfile.TemporaryDirectory(prefix="assentry-") as name:
+        folder = Path(name)
+        (folder / "ca.pem").write_text("CA")
+        (folder / "token").write_text("ajt_secret\n")
+        (folder / "orders.password").write_text("hunter2 \n")
+        yield folder
 
 
 def configured(folder: Path, text: str = GOOD) -> Path:
@@ -103,3 +108,10 @@ def test_a_mistake_is_told_with_file_field_and_what_to_do(folder: Path, before: 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read: No such file"):
         load(tmp_path / "agent.toml")
+
+
+def test_a_state_directory_whose_sockets_would_have_no_room_is_told(folder: Path) -> None:
+    longest = 80 - len(str(folder)) - 1
+    assert load(configured(folder, GOOD.replace('"state"', f'"{"s" * longest}"'))).state.name == "s" * longest
+    with pytest.raises(ConfigError, match=r"state: .* is too long for sockets; take a path of 80 bytes at most"):
+        load(configured(folder, GOOD.replace('"state"', f'"{"s" * (longest + 1)}"')))

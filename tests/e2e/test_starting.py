@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,13 +66,19 @@ def test_a_database_that_refuses_the_password_says_so(tmp_path: Path, stack: Sta
 
 @pytest.mark.parametrize(("field", "workers"), [("targets.orders.listen", 1), ("metrics", 1), ("metrics", 2)])
 def test_a_port_of_the_agent_that_is_taken_is_one_line(
-    tmp_path: Path, busy: str, stack: Stack, field: str, workers: int
+    short: Path, busy: str, stack: Stack, field: str, workers: int
 ) -> None:
-    file = agent_file(tmp_path, stack, busy, field, workers)
+    file = agent_file(short, stack, busy, field, workers)
     status, said = started("data_plane", "--config", str(file))
     advice = "address already in use; stop what listens there, or choose another port"
-    assert status == 2
-    assert set(said) == {f"error: {file}: {field}: cannot listen on {busy}: {advice}"}
+    assert (status, set(said)) == (2, {f"error: {file}: {field}: cannot listen on {busy}: {advice}"})
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for those of sockets."""
+    with tempfile.TemporaryDirectory(prefix="assentry-") as folder:
+        yield Path(folder)
 
 
 def agent_file(folder: Path, stack: Stack, busy: str, field: str, workers: int) -> Path:
