@@ -92,7 +92,7 @@ def main() -> int:
         return 0
     if shutil.which("cc") is None or not Path(sysconfig.get_path("include"), "Python.h").exists():
         sys.stderr.write(
-            "No C compiler or no Python.h here: the agent will run as plain Python, at about half the speed.\n"
+            "No C compiler or no Python.h here: the agent will run as plain Python, at about a third more CPU.\n"
         )
         return 0
     try:
