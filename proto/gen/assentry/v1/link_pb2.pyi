@@ -748,6 +748,9 @@ class ApprovalRequested(_message.Message):
     IN_TRANSACTION_FIELD_NUMBER: _builtins.int
     REQUESTER_ID_FIELD_NUMBER: _builtins.int
     CREDENTIAL_ID_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    IMPACT_JSON_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """made by the agent, unguessable"""
     policy: _builtins.str
@@ -762,6 +765,12 @@ class ApprovalRequested(_message.Message):
     in_transaction: _builtins.bool
     requester_id: _builtins.str
     credential_id: _builtins.str
+    shape: _builtins.bytes
+    """SHA-256, equal for statements that differ in values only; empty: it has none"""
+    reason: _builtins.str
+    """[sensitive] what the client says it is for; not to be trusted"""
+    impact_json: _builtins.str
+    """[sensitive] the impact preview; empty: policy asks for none"""
     @_builtins.property
     def operation(self) -> Global___Operation: ...
     def __init__(
@@ -778,10 +787,13 @@ class ApprovalRequested(_message.Message):
         in_transaction: _builtins.bool = ...,
         requester_id: _builtins.str = ...,
         credential_id: _builtins.str = ...,
+        shape: _builtins.bytes = ...,
+        reason: _builtins.str = ...,
+        impact_json: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "chain", b"chain", "credential_id", b"credential_id", "in_transaction", b"in_transaction", "operation", b"operation", "policy", b"policy", "policy_version", b"policy_version", "requester_id", b"requester_id", "rule", b"rule", "ticket", b"ticket", "wait_until_ms", b"wait_until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "chain", b"chain", "credential_id", b"credential_id", "impact_json", b"impact_json", "in_transaction", b"in_transaction", "operation", b"operation", "policy", b"policy", "policy_version", b"policy_version", "reason", b"reason", "requester_id", b"requester_id", "rule", b"rule", "shape", b"shape", "ticket", b"ticket", "wait_until_ms", b"wait_until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -816,17 +828,21 @@ class GrantConsumed(_message.Message):
 
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     nonce: _builtins.bytes
+    use: _builtins.int
+    """of a window, counted from 1; 0: the only use of a grant for once"""
     def __init__(
         self,
         *,
         approval_id: _builtins.str = ...,
         nonce: _builtins.bytes = ...,
+        use: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "nonce", b"nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "nonce", b"nonce", "use", b"use"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1217,6 +1233,8 @@ class GrantPayload(_message.Message):
     EXECUTE_BY_MS_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     APPROVALS_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    ROW_GUARD_FIELD_NUMBER: _builtins.int
     deployment: _builtins.str
     agent_instance: _builtins.str
     session_id: _builtins.str
@@ -1232,9 +1250,17 @@ class GrantPayload(_message.Message):
     not_before_ms: _builtins.int
     execute_by_ms: _builtins.int
     scope: _builtins.str
-    """"once"; anything else is not understood and refused"""
+    """"once" or "window"; anything else is not understood and refused"""
     @_builtins.property
     def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Approver]: ...
+    @_builtins.property
+    def window(self) -> Global___Window:
+        """only with the scope "window" """
+
+    @_builtins.property
+    def row_guard(self) -> Global___RowGuard:
+        """absent: none was asked for"""
+
     def __init__(
         self,
         *,
@@ -1252,14 +1278,64 @@ class GrantPayload(_message.Message):
         execute_by_ms: _builtins.int = ...,
         scope: _builtins.str = ...,
         approvals: _abc.Iterable[Global___Approver] | None = ...,
+        window: Global___Window | None = ...,
+        row_guard: Global___RowGuard | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["row_guard", b"row_guard", "window", b"window"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_instance", b"agent_instance", "approval_id", b"approval_id", "approvals", b"approvals", "credential_id", b"credential_id", "deployment", b"deployment", "digest", b"digest", "execute_by_ms", b"execute_by_ms", "nonce", b"nonce", "not_before_ms", b"not_before_ms", "policy_version", b"policy_version", "requester_id", b"requester_id", "scope", b"scope", "session_id", b"session_id", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_instance", b"agent_instance", "approval_id", b"approval_id", "approvals", b"approvals", "credential_id", b"credential_id", "deployment", b"deployment", "digest", b"digest", "execute_by_ms", b"execute_by_ms", "nonce", b"nonce", "not_before_ms", b"not_before_ms", "policy_version", b"policy_version", "requester_id", b"requester_id", "row_guard", b"row_guard", "scope", b"scope", "session_id", b"session_id", "target", b"target", "window", b"window"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GrantPayload: _TypeAlias = GrantPayload  # noqa: Y015
+
+@_typing.final
+class Window(_message.Message):
+    """More operations of the same shape in the same session: until then, at most so many, the first one included."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHAPE_FIELD_NUMBER: _builtins.int
+    UNTIL_MS_FIELD_NUMBER: _builtins.int
+    USES_FIELD_NUMBER: _builtins.int
+    shape: _builtins.bytes
+    until_ms: _builtins.int
+    uses: _builtins.int
+    def __init__(
+        self,
+        *,
+        shape: _builtins.bytes = ...,
+        until_ms: _builtins.int = ...,
+        uses: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shape", b"shape", "until_ms", b"until_ms", "uses", b"uses"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Window: _TypeAlias = Window  # noqa: Y015
+
+@_typing.final
+class RowGuard(_message.Message):
+    """An operation that touches more rows is rolled back and reported as failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MOST_ROWS_FIELD_NUMBER: _builtins.int
+    most_rows: _builtins.int
+    def __init__(
+        self,
+        *,
+        most_rows: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["most_rows", b"most_rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RowGuard: _TypeAlias = RowGuard  # noqa: Y015
 
 @_typing.final
 class Approver(_message.Message):
@@ -1273,7 +1349,7 @@ class Approver(_message.Message):
     name: _builtins.str
     at_ms: _builtins.int
     channel: _builtins.str
-    """console, cli, rest"""
+    """console, cli, rest, slack, webhook"""
     def __init__(
         self,
         *,
