@@ -7,6 +7,8 @@ changed in between is refused.
 from __future__ import annotations
 
 import contextlib
+import sys
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +17,7 @@ from rich.panel import Panel
 from control_plane.cli.client import Api, Json, part
 from control_plane.cli.config import load_profile
 from control_plane.cli.errors import CommandError
+from control_plane.cli.live import LiveInbox
 from control_plane.cli.output import (
     Format,
     OutputOption,
@@ -27,6 +30,7 @@ from control_plane.cli.output import (
     say,
 )
 from control_plane.cli.watching import Watch
+from control_plane.kit.clock import SystemClock
 
 app = typer.Typer(no_args_is_help=True, help="What waits for people.")
 COLUMNS = ("short_code", "state", "requester", "target", "action", "headline", "waits_for", "requested_at")
@@ -74,9 +78,21 @@ def deny(
 
 @app.command()
 def watch(output: OutputOption = Format.TABLE) -> None:
-    """Print each request as it arrives and whenever it changes, until Ctrl-C; as JSON: one line for each."""
+    """Follow what waits, and decide by key. In a pipe or as JSON: a line for each request whenever it changes."""
+    api = Api(load_profile())
     with contextlib.suppress(KeyboardInterrupt):
-        Watch(Api(load_profile()), lambda approval: _print_news(approval, output)).run()
+        if output is Format.TABLE and sys.stdin.isatty() and sys.stdout.isatty():
+            LiveInbox(api, SystemClock(), print_approval, partial(_asked, api)).run()
+        else:
+            Watch(api, lambda approval: _print_news(approval, output)).run()
+
+
+def _asked(api: Api, approval: Json, verb: str) -> None:
+    """Decides on what has just been printed."""
+    if verb == "deny":
+        _send(api, approval, verb, reason=typer.prompt("Reason, told to the requester"))
+    elif typer.confirm("Approve this operation?"):
+        _send(api, approval, verb)
 
 
 def _print_news(approval: Json, output: Format) -> None:
@@ -97,13 +113,17 @@ def _decide(reference: str, verb: str, yes: bool, output: Format, **words: str) 
     approval = api.get(f"/v1/approvals/{part(reference)}")
     if output is Format.TABLE:
         print_approval(approval)
+    if not yes and approval["you"]["may_decide"] and not typer.confirm(f"{verb.capitalize()} this operation?"):
+        raise CommandError("nothing was decided")
+    print_fields(_send(api, approval, verb, **words), ("short_code", "state", "waits_for"), output)
+
+
+def _send(api: Api, approval: Json, verb: str, **words: str) -> Json:
     if not approval["you"]["may_decide"]:
         raise CommandError(f"{approval['short_code']} is not yours to decide: {approval['you']['why']}")
-    if not yes and not typer.confirm(f"{verb.capitalize()} this operation?"):
-        raise CommandError("nothing was decided")
     body: Json = {"digest": approval["digest"], "channel": "cli", **words}
-    decided = api.post(f"/v1/approvals/{approval['id']}/{verb}", body)
-    print_fields(decided, ("short_code", "state", "waits_for"), output)
+    decided: Json = api.post(f"/v1/approvals/{approval['id']}/{verb}", body)
+    return decided
 
 
 def print_approval(approval: Json) -> None:
