@@ -1,4 +1,4 @@
-"""Moves a locked request along the domain's table; the audit event and the news leave with the same transaction."""
+"""Moves a locked request along the domain's table; the audit event, the news and the notice leave with it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,9 @@ def move(
     told = {"state_before": before, "reason": reason, **(data or {})}
     uow.audit(audited(row, _KINDS.get(then, then.value), actor, told))
     uow.notify(TOPIC, row.id)
+    uow.notice(
+        f"approval.{then}", row.id, {"before": before, "reason": reason, "by": actor.name, "by_kind": actor.kind}
+    )
     return None
 
 

@@ -4,6 +4,7 @@
         ...
         uow.audit(AuditEvent(...))        # in this transaction, last before the commit
         uow.notify("approval", id)        # told to subscribers when it has committed
+        uow.notice("approval.pending", id, {…})   # into the outbox, for the channels that tell people
     async with units.reading() as uow:    # a consistent read; writing in it is a bug
 
 Leaving the block normally commits; an exception rolls everything back and nobody hears of it. Never
@@ -22,9 +23,11 @@ import msgspec
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.db.engine import Database
-from control_plane.kit.clock import Clock
+from control_plane.kit.clock import Clock, milliseconds
 from control_plane.kit.errors import UnavailableError
 from control_plane.kit.events import Events, News
+from control_plane.kit.outbox import TOPIC as NOTICE
+from control_plane.kit.outbox import NoticeRow
 from control_plane.kit.revision import next_revision
 
 Json = str | int | bool | None | Sequence["Json"] | Mapping[str, "Json"]
@@ -78,6 +81,13 @@ class UnitOfWork:
     def notify(self, topic: str, key: str = "") -> None:
         self._must_write()
         self.news.append(News(topic, key))
+
+    def notice(self, kind: str, key: str, data: Mapping[str, Json] | None = None) -> None:
+        """Leaves with this transaction; every channel that is configured for it tells it, at least once, in the
+        order of the key. `data` must hold no secret: it goes to other systems."""
+        self._must_write()
+        self.session.add(NoticeRow(kind=kind, key=key, data=dict(data or {}), at_ms=milliseconds(self.now)))
+        self.notify(NOTICE, key)
 
     async def snapshot_changed(self) -> int:
         """Something that agents must know has changed. Returns the new snapshot revision."""
