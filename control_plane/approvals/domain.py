@@ -126,6 +126,9 @@ class Chain(msgspec.Struct, frozen=True):
     name: str
     stages: tuple[Stage, ...]
     execute_within_seconds: float
+    break_glass: bool = False  # a person with that permission may override it
+    channels: tuple[str, ...] = ()  # through which decisions count; empty: all
+    reauthenticate_seconds: float = 0  # how old a deciding sign-in may be; 0: as old as it is
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -147,13 +150,30 @@ class Parties(msgspec.Struct, frozen=True):
 
 
 class Vote(msgspec.Struct, frozen=True):
-    """One person's agreement, given for a stage and through a channel."""
+    """One person's agreement, given for a stage and through a channel; in somebody else's place if by delegation."""
 
     identity_id: str
     name: str
     stage: int
     at_ms: int
     channel: str
+    for_id: str = ""  # whose place it takes; empty: their own
+    for_name: str = ""
+    delegation_id: str = ""
+    void: bool = False  # the delegation was revoked since
+
+    @property
+    def whose(self) -> frozenset[str]:
+        """Everybody who has had their say with it."""
+        return frozenset({self.identity_id, self.for_id} - {""})
+
+
+class StandIn(msgspec.Struct, frozen=True):
+    """A delegation that holds now and covers the request: the delegate may take the delegator's place, no other."""
+
+    id: str
+    delegator_id: str
+    delegate_id: str
 
 
 class Ineligible(enum.StrEnum):
@@ -186,6 +206,14 @@ def counts(parties: Parties, stage: Stage, person: Person | None) -> bool:
     return person is not None and ineligible(parties, person) is None and not person.groups.isdisjoint(stage.groups)
 
 
+def seat(parties: Parties, vote: Vote, people: Mapping[str, Person]) -> Person | None:
+    """Whose groups and scope count for this vote: of a delegate's the delegator's alone. None: it does not count."""
+    involved = [people.get(one) for one in sorted(vote.whose)]
+    if vote.void or any(one is None or ineligible(parties, one) for one in involved):
+        return None
+    return people[vote.for_id or vote.identity_id]
+
+
 class Progress(msgspec.Struct, frozen=True):
     """How far the chain is. `stage` is the one that waits; `missing` 0 only when the whole chain agrees."""
 
@@ -204,12 +232,11 @@ def progress(chain: Chain, parties: Parties, votes: Sequence[Vote], people: Mapp
     seen: set[str] = set()
     for index, stage in enumerate(chain.stages):
         missing = stage.required
-        for vote in votes:
-            if missing and vote.stage == index and vote.identity_id not in seen:
-                seen.add(vote.identity_id)
-                if counts(parties, stage, people.get(vote.identity_id)):
-                    counted.append(vote)
-                    missing -= 1
+        for vote in (vote for vote in votes if vote.stage == index):
+            if missing and seen.isdisjoint(vote.whose) and counts(parties, stage, seat(parties, vote, people)):
+                seen |= vote.whose
+                counted.append(vote)
+                missing -= 1
         if missing:
             return Progress(index, tuple(counted), missing)
     last = len(chain.stages) - 1
@@ -233,6 +260,7 @@ class Request(msgspec.Struct, frozen=True):
     shown_digest: bytes  # of what reviewers are shown
     approve_by_ms: int
     votes: tuple[Vote, ...] = ()
+    stand_ins: tuple[StandIn, ...] = ()
 
 
 class Refusal(enum.StrEnum):
@@ -285,7 +313,11 @@ def rule(
     if refused:
         return refused
     now = progress(request.chain, request.parties, request.votes, people)
+    place = place_of(request, person, people)
     vote = Vote(person.id, person.name, now.stage, at_ms, channel)
+    if isinstance(place, StandIn):
+        for_name = people[place.delegator_id].name
+        vote = msgspec.structs.replace(vote, for_id=place.delegator_id, for_name=for_name, delegation_id=place.id)
     if verb is Verb.DENY:
         if not reason.strip():
             return Refused(Refusal.REASON_MISSING, "say why: the requester is shown the reason")
@@ -314,11 +346,28 @@ def _not_entitled(request: Request, person: Person, people: Mapping[str, Person]
 
 
 def entitlement(request: Request, person: Person, people: Mapping[str, Person]) -> Ineligible | None:
-    """Whether this person may decide now, at the stage that waits. None: yes."""
+    """Whether this person may decide now, at the stage that waits, in whatever place. None: yes."""
+    place = place_of(request, person, people)
+    return place if isinstance(place, Ineligible) else None
+
+
+def place_of(request: Request, person: Person, people: Mapping[str, Person]) -> StandIn | Ineligible | None:
+    """In whose place this person would decide now. None: their own, which goes before any that they were handed."""
+    own = _own_place(request, person, people)
+    if own is not Ineligible.NOT_IN_STAGE:
+        return own
+    for stand_in in request.stand_ins:
+        delegator = people.get(stand_in.delegator_id) if stand_in.delegate_id == person.id else None
+        if delegator is not None and _own_place(request, delegator, people) is None:
+            return stand_in
+    return own
+
+
+def _own_place(request: Request, person: Person, people: Mapping[str, Person]) -> Ineligible | None:
     never = ineligible(request.parties, person)
     if never:
         return never
-    if any(vote.identity_id == person.id for vote in request.votes):
+    if any(person.id in vote.whose and not vote.void for vote in request.votes):
         return Ineligible.ALREADY
     stage = request.chain.stages[progress(request.chain, request.parties, request.votes, people).stage]
     return None if counts(request.parties, stage, person) else Ineligible.NOT_IN_STAGE
