@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Form, Request, Response
+from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from control_plane.approvals.domain import Refused, Verb
@@ -22,18 +22,23 @@ from control_plane.web.routes import SEE_OTHER, PageRoute
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[ReviewService, provided(ReviewService)]
 Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
+Show = Annotated[Mode | None, Query(description="mine or all; what is decided has its own page")]
 Digest = Annotated[str, Form(pattern="^[0-9a-f]{64}$")]
 
 
 @router.get("/")
-async def inbox(request: Request, principal: SignedIn, service: Service, units: UnitsOfWork) -> Response:
-    return page(request, "inbox.html", section="inbox", items=await _waiting(service, units, principal))
+async def inbox(
+    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, show: Show = None
+) -> Response:
+    return page(request, "inbox.html", section="inbox", **await _waiting(service, units, principal, show))
 
 
 @router.get("/inbox")
-async def inbox_list(request: Request, principal: SignedIn, service: Service, units: UnitsOfWork) -> Response:
+async def inbox_list(
+    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, show: Show = None
+) -> Response:
     """The list alone: what the script puts into an open inbox."""
-    return page(request, "inbox_list.html", items=await _waiting(service, units, principal))
+    return page(request, "inbox_list.html", **await _waiting(service, units, principal, show))
 
 
 @router.get("/decided")
@@ -93,10 +98,15 @@ async def _decide(service: ReviewService, units: Units, reviewer: Principal, app
     return RedirectResponse(f"/approvals/{approval_id}", SEE_OTHER)
 
 
-async def _waiting(service: ReviewService, units: Units, principal: Principal) -> list[ApprovalSummaryOut]:
+async def _waiting(service: ReviewService, units: Units, principal: Principal, show: Mode | None) -> dict[str, Any]:
+    """Whoever reviews begins with what waits for them, everybody else with what they may see."""
     async with units.reading() as uow:
         views, _ = await service.listed(uow, principal, Mode.ALL, Paging(limit=200))
-    return [ApprovalSummaryOut.of(view) for view in views]
+    everything = [ApprovalSummaryOut.of(view) for view in views]
+    mine = [one for one in everything if one.you.may_decide]
+    show = show or (Mode.MINE if principal.may(Permission.REVIEW) else Mode.ALL)
+    counts = {"mine": len(mine), "all": len(everything)}
+    return {"items": mine if show is Mode.MINE else everything, "show": show, "counts": counts}
 
 
 async def _shown(service: ReviewService, units: Units, principal: Principal, reference: str) -> ApprovalOut:

@@ -132,3 +132,26 @@ def test_a_one_time_link_signs_a_browser_in_once(browser: Browser, stack: Stack)
 def test_a_form_without_the_csrf_token_is_refused(browser: Browser, console: Page, stack: Stack) -> None:
     answer = console.request.post(f"{stack.control.url}/sign-out", form={"csrf_token": "wrong"})
     assert answer.status == 403
+
+
+def test_the_inbox_works_from_the_keyboard_and_no_single_key_decides(console: Page, stack: Stack) -> None:
+    texts = ["DELETE FROM orders WHERE id = 18", "DELETE FROM orders WHERE id = 19"]
+    clients = [stack.start_psql("shop", text) for text in texts]
+    requests = [stack.pending(text) for text in texts]
+    for text in texts:
+        expect(console.get_by_role("row", name=text)).to_be_visible(timeout=10_000)
+    newest = max(requests, key=lambda one: one["requested_at"])
+    console.keyboard.press("j")
+    expect(console.locator(f"#open-{newest['id']}")).to_be_focused()
+    console.keyboard.press("Enter")
+    expect(console.locator("#state")).to_have_text("pending")
+    console.keyboard.press("a")
+    expect(console.get_by_role("button", name="Approve exactly this")).to_be_focused()
+    assert stack.approval(newest["id"])["state"] == "pending"
+    console.keyboard.press("Enter")
+    expect(console.locator("#state")).to_have_text(re.compile("approved|execut"), timeout=10_000)
+    console.keyboard.press("u")
+    expect(console.get_by_role("link", name="For you 1")).to_be_visible()
+    stack.deny(next(one["headline"] for one in requests if one is not newest), "only a test")
+    for client in clients:
+        client.communicate(timeout=WAIT)

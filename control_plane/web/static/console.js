@@ -66,7 +66,25 @@ function keepTimes() {
   }, 15000);
 }
 
+// Keys move the focus and open; none decides: a button is pressed by whoever has read what is above it.
+function takeKeys() {
+  const step = (by) => {
+    const links = [...document.querySelectorAll(".cards tbody tr a[id], .timeline a")];
+    const at = links.indexOf(document.activeElement);
+    links[at < 0 ? 0 : Math.max(0, Math.min(links.length - 1, at + by))]?.focus();
+  };
+  const focus = (id) => document.getElementById(id)?.focus();
+  const keys = { j: () => step(1), k: () => step(-1), a: () => focus("approve"), d: () => focus("reason"), c: () => focus("comment"), u: () => location.assign("/") };
+  document.addEventListener("keydown", (event) => {
+    const typing = /INPUT|TEXTAREA|SELECT/.test(event.target.tagName);
+    if (typing || event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
+    event.preventDefault();
+    keys[event.key]();
+  });
+}
+
 redeem();
+takeKeys();
 keepTimes();
 keepLive();
 replay();
