@@ -30,6 +30,7 @@ class IdentitySpec(model.Document, frozen=True):
     email: str = ""
     owner: str = ""  # of a machine: the name of a person
     disabled: bool = False
+    slack_user_id: str = ""  # of a person: who this is in Slack
 
 
 class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Identity"):
@@ -72,12 +73,13 @@ class IdentityKind:
         wanted = cast("IdentityDocument", document)
         name, spec = wanted.metadata.name, wanted.spec
         if await repository.row_by_name(uow.session, name) is None:
-            await self._service.create(uow, by, name=name, kind=spec.kind, email=spec.email, owner=spec.owner)
+            fields = {"email": spec.email, "owner": spec.owner, "slack_user_id": spec.slack_user_id}
+            await self._service.create(uow, by, name=name, kind=spec.kind, **fields)
             if spec.disabled:
                 await self._service.change(uow, by, name, disabled=True)
         else:
-            owner, disabled = spec.owner, spec.disabled
-            await self._service.change(uow, by, name, email=spec.email, owner=owner, disabled=disabled)
+            fields = {"email": spec.email, "owner": spec.owner, "slack_user_id": spec.slack_user_id}
+            await self._service.change(uow, by, name, disabled=spec.disabled, **fields)
         if managed:
             await self.manage(uow, name)
 
@@ -134,7 +136,7 @@ def _decode(shape: type[T], kind: str, value: object) -> T | Problem:
 
 
 def _identity_document(identity: Identity) -> IdentityDocument:
-    spec = IdentitySpec(identity.kind, identity.email, identity.owner, identity.disabled)
+    spec = IdentitySpec(identity.kind, identity.email, identity.owner, identity.disabled, identity.slack_user_id)
     return IdentityDocument(_API_VERSION, NameOnly(identity.name), spec)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -13,6 +14,7 @@ from control_plane.kit.unit_of_work import Actor
 from data_plane.identifiers import CredentialId, IdentityId
 
 Kind = Literal["person", "machine"]
+_SLACK_USER: Final = re.compile(r"[UW][A-Z0-9]{2,20}", re.ASCII)
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -36,6 +38,7 @@ class Identity(msgspec.Struct, frozen=True):
     groups: tuple[str, ...]
     roles: frozenset[str]
     version: int = 1
+    slack_user_id: str = ""  # who this person is in Slack; empty: not told
 
     @property
     def actor(self) -> Actor:
@@ -59,6 +62,17 @@ class SnapshotIdentities(msgspec.Struct, frozen=True):
 
     identities: tuple[Identity, ...]
     revoked_credentials: tuple[str, ...]  # not yet expired, in order
+
+
+def slack_problem(kind: Kind, slack_user_id: str) -> str:
+    """Empty: it may stand."""
+    if not slack_user_id:
+        return ""
+    if kind != "person":
+        return "only a person has a Slack user; a machine decides nothing"
+    if _SLACK_USER.fullmatch(slack_user_id) is None:
+        return f"{slack_user_id!r} is no Slack user id: it looks like U012AB3CD, see the profile's menu in Slack"
+    return ""
 
 
 class Ownership(msgspec.Struct, frozen=True):

@@ -29,6 +29,11 @@ class OwnerError(InvalidError):
     """The owner that a machine needs is not there or not able, or a person was given one."""
 
 
+class SlackUserTakenError(ConflictError):
+    def __init__(self, slack_user_id: str, name: str) -> None:
+        super().__init__(f"the Slack user {slack_user_id} is {name!r} already; a Slack user is one person")
+
+
 class StillOwnsError(ConflictError):
     def __init__(self, name: str, machines: list[str]) -> None:
         super().__init__(f"{name!r} owns {', '.join(sorted(machines))}; give those another owner first")

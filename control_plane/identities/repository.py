@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
+from sqlalchemy import func
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -39,6 +40,17 @@ async def identity_by_name(session: AsyncSession, name: str) -> Identity | None:
 
 async def row_by_name(session: AsyncSession, name: str) -> IdentityRow | None:
     return (await session.exec(select(IdentityRow).where(col(IdentityRow.name) == name))).first()
+
+
+async def identity_by_slack_user(session: AsyncSession, slack_user_id: str) -> Identity | None:
+    statement = select(IdentityRow).where(col(IdentityRow.slack_user_id) == slack_user_id)
+    return next(iter(await _complete(session, (await session.exec(statement)).all())), None)
+
+
+async def identities_by_email(session: AsyncSession, email: str) -> list[Identity]:
+    """Whatever the case of their letters."""
+    statement = select(IdentityRow).where(func.lower(col(IdentityRow.email)) == email.lower())
+    return await _complete(session, (await session.exec(statement)).all())
 
 
 async def members_of(session: AsyncSession, groups: Iterable[str]) -> list[Identity]:
@@ -90,6 +102,7 @@ def _identity(row: IdentityRow, owner: IdentityRow | None, groups: Sequence[Grou
         name=row.name,
         kind=cast("Kind", row.kind),
         email=row.email,
+        slack_user_id=row.slack_user_id or "",
         owner_id=IdentityId(row.owner_id) if row.owner_id else None,
         owner=owner.name if owner else "",
         disabled=row.disabled,

@@ -14,6 +14,7 @@ from control_plane.kit.names import Name
 
 PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=256, examples=["correct horse battery staple"])]
+SlackUser = Annotated[str, Field(pattern=r"^([UW][A-Z0-9]{2,20})?$", examples=["U012AB3CD"])]  # of one person only
 ONCE = "shown this once; null when the request was repeated"
 
 
@@ -23,6 +24,7 @@ class IdentityOut(BaseModel):
     kind: Literal["person", "machine"]
     email: str = Field(examples=["ada@example.org"])
     owner: str = Field(description="of a machine: the person who answers for it; else empty", examples=[""])
+    slack_user_id: str = Field(description="who this person is in Slack; empty: not told", examples=["U012AB3CD"])
     disabled: bool
     able: bool = Field(description="false: disabled, or a machine whose owner is")
     groups: list[str] = Field(examples=[["dba"]])
@@ -36,6 +38,7 @@ class IdentityOut(BaseModel):
             kind=identity.kind,
             email=identity.email,
             owner=identity.owner,
+            slack_user_id=identity.slack_user_id,
             disabled=identity.disabled,
             able=identity.able,
             groups=list(identity.groups),
@@ -48,6 +51,7 @@ class IdentityIn(BaseModel):
     kind: Literal["person", "machine"] = Field(examples=["machine"])
     email: PlainText = Field(default="", examples=["ada@example.org"])
     owner: Name | Literal[""] = Field(default="", examples=["ada"])
+    slack_user_id: SlackUser = ""
 
 
 class IdentityChange(BaseModel):
@@ -56,6 +60,7 @@ class IdentityChange(BaseModel):
     email: PlainText | None = None
     owner: Name | None = Field(default=None, examples=["ada"])
     disabled: bool | None = None
+    slack_user_id: SlackUser | None = None
 
 
 class PasswordIn(BaseModel):

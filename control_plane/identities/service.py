@@ -9,13 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from control_plane.identities import credential_rows, repository
-from control_plane.identities.domain import Group, Identity, Kind, Ownership, SnapshotIdentities, unknown_roles
+from control_plane.identities.domain import (
+    Group,
+    Identity,
+    Kind,
+    Ownership,
+    SnapshotIdentities,
+    slack_problem,
+    unknown_roles,
+)
 from control_plane.identities.errors import (
     GroupNotFoundError,
     IdentityNotFoundError,
     LastAdminError,
     NameTakenError,
     OwnerError,
+    SlackUserTakenError,
     StillOwnsError,
 )
 from control_plane.identities.tables import GroupRow, IdentityRow
@@ -43,6 +52,13 @@ class IdentityService:
     async def members_of(self, uow: UnitOfWork, groups: Iterable[str]) -> list[Identity]:
         """Everybody in any of the groups, each once, able or not."""
         return await repository.members_of(uow.session, groups)
+
+    async def of_slack_user(self, uow: UnitOfWork, slack_user_id: str) -> Identity | None:
+        return await repository.identity_by_slack_user(uow.session, slack_user_id)
+
+    async def with_email(self, uow: UnitOfWork, email: str) -> list[Identity]:
+        """All of them: who asks decides what several mean."""
+        return await repository.identities_by_email(uow.session, email) if email else []
 
     # -------------------------------------------------------------- shown
 
@@ -72,23 +88,34 @@ class IdentityService:
     # -------------------------------------------------------------- changed
 
     async def create(
-        self, uow: UnitOfWork, by: Actor, *, name: str, kind: Kind, email: str = "", owner: str = ""
+        self,
+        uow: UnitOfWork,
+        by: Actor,
+        *,
+        name: str,
+        kind: Kind,
+        email: str = "",
+        owner: str = "",
+        slack_user_id: str = "",
     ) -> Identity:
         if await repository.row_by_name(uow.session, name) is not None:
             raise NameTakenError("identity", name)
         owner_id = await self._owner_id(uow, Ownership(name, kind, owner))
+        await self._check_slack(uow, name, kind, slack_user_id)
         row = IdentityRow(
             id=new_id("idn"),
             name=name,
             kind=kind,
             email=email,
             owner_id=owner_id,
+            slack_user_id=slack_user_id or None,
             created_at=uow.now,
             updated_at=uow.now,
         )
         uow.session.add(row)
         await uow.session.flush()
-        await self._changed(uow, by, "identity.created", name, {"kind": kind, "email": email, "owner": owner})
+        told = {"kind": kind, "email": email, "owner": owner, "slack_user_id": slack_user_id}
+        await self._changed(uow, by, "identity.created", name, told)
         return await self.named(uow, name)
 
     async def change(
@@ -100,6 +127,7 @@ class IdentityService:
         email: str | None = None,
         owner: str | None = None,
         disabled: bool | None = None,
+        slack_user_id: str | None = None,
     ) -> Identity:
         """None leaves a field as it is."""
         before = await self.named(uow, name)
@@ -110,6 +138,9 @@ class IdentityService:
             row.owner_id = await self._owner_id(uow, Ownership(name, before.kind, owner))
         if disabled is not None:
             row.disabled = disabled
+        if slack_user_id is not None:
+            await self._check_slack(uow, name, before.kind, slack_user_id)
+            row.slack_user_id = slack_user_id or None
         row.version += 1
         row.updated_at = uow.now
         await uow.session.flush()
@@ -117,7 +148,12 @@ class IdentityService:
             await credential_rows.end_sign_ins(uow.session, row.id)
             _keep_an_admin(uow, before.roles)
         after = await self.named(uow, name)
-        changes: dict[str, Json] = {"email": after.email, "owner": after.owner, "disabled": after.disabled}
+        changes: dict[str, Json] = {
+            "email": after.email,
+            "owner": after.owner,
+            "disabled": after.disabled,
+            "slack_user_id": after.slack_user_id,
+        }
         await self._changed(uow, by, "identity.updated", name, changes)
         return after
 
@@ -171,6 +207,13 @@ class IdentityService:
         if problem := ownership.problem(people):
             raise OwnerError(problem)
         return None if row is None else row.id
+
+    async def _check_slack(self, uow: UnitOfWork, name: str, kind: Kind, slack_user_id: str) -> None:
+        if problem := slack_problem(kind, slack_user_id):
+            raise InvalidError(problem)
+        other = await self.of_slack_user(uow, slack_user_id) if slack_user_id else None
+        if other is not None and other.name != name:
+            raise SlackUserTakenError(slack_user_id, other.name)
 
     async def _check_group(self, uow: UnitOfWork, roles: tuple[str, ...], members: Sequence[str]) -> None:
         if wrong := unknown_roles(roles):

@@ -7,7 +7,7 @@ from typing import cast
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import GroupDocument, IdentityDocument
-from control_plane.identities.domain import Ownership
+from control_plane.identities.domain import Ownership, slack_problem
 from data_plane.policy.documents import Problem
 
 
@@ -18,10 +18,16 @@ def check(world: World) -> Sequence[Problem]:
 def _identities(world: World) -> Iterator[Problem]:
     everybody: list[IdentityDocument] = list(world.of("Identity"))
     people = {one.metadata.name: not one.spec.disabled for one in everybody if one.spec.kind == "person"}
+    named = {one.spec.slack_user_id: one.metadata.name for one in reversed(everybody)}
     for one in everybody:
         name, spec = one.metadata.name, one.spec
         if problem := Ownership(name, spec.kind, spec.owner).problem(people):
             yield Problem("Identity", name, "$.spec.owner", problem)
+        if problem := slack_problem(spec.kind, spec.slack_user_id):
+            yield Problem("Identity", name, "$.spec.slack_user_id", problem)
+        elif spec.slack_user_id and named[spec.slack_user_id] != name:
+            message = f"{spec.slack_user_id} is {named[spec.slack_user_id]!r} already; a Slack user is one person"
+            yield Problem("Identity", name, "$.spec.slack_user_id", message)
         before = cast("IdentityDocument | None", world.before.get("Identity", {}).get(name))
         if before is not None and before.spec.kind != spec.kind:
             message = f"{name!r} is a {before.spec.kind} and stays one; give the other another name"

@@ -128,3 +128,37 @@ async def test_others_are_found_by_features(control_plane: ControlPlane, units: 
     assert [one.name for one in members] == ["ada", "bob"]
     assert found is not None
     assert found.groups == ("auditors", "reviewers")
+
+
+async def test_a_slack_user_is_one_person_and_no_machine(admin: httpx.AsyncClient):
+    assert (await create(admin, name="ada", kind="person", slack_user_id="U012AB3CD")).status_code == 201
+    assert (await admin.get("/v1/identities/ada")).json()["slack_user_id"] == "U012AB3CD"
+    taken = await create(admin, name="bob", kind="person", slack_user_id="U012AB3CD")
+    assert taken.status_code == 409
+    assert "'ada' already" in taken.json()["detail"]
+    assert (await create(admin, name="bob", kind="person", slack_user_id="ada")).status_code == 422
+    machine = await create(admin, name="bot", kind="machine", owner="ada", slack_user_id="U9")
+    assert machine.status_code == 422
+    await create(admin, name="bob", kind="person")
+    moved = {"if-match": "*"}
+    path = "/v1/identities/bob"
+    assert (await admin.patch(path, json={"slack_user_id": "U012AB3CD"}, headers=moved)).status_code == 409
+    assert (await admin.patch("/v1/identities/ada", json={"slack_user_id": ""}, headers=moved)).is_success
+    assert (await admin.patch(path, json={"slack_user_id": "U012AB3CD"}, headers=moved)).is_success
+
+
+async def test_documents_name_slack_users_and_no_two_people_the_same(admin: httpx.AsyncClient):
+    def person(name: str, **spec: str) -> dict[str, object]:
+        spec = {"kind": "person", **spec}
+        return {"apiVersion": "assentry.dev/v1", "kind": "Identity", "metadata": {"name": name}, "spec": spec}
+
+    async def apply(*documents: dict[str, object]) -> httpx.Response:
+        return await admin.post("/v1/documents/apply", json={"documents": documents})
+
+    same = await apply(person("ada", slack_user_id="U012AB3CD"), person("bob", slack_user_id="U012AB3CD"))
+    assert same.status_code == 422
+    assert [one["path"] for one in same.json()["errors"]] == ["$.documents[1].spec.slack_user_id"]
+    assert (await apply(person("ada", slack_user_id="U012AB3CD"))).is_success
+    assert (await admin.get("/v1/identities/ada")).json()["slack_user_id"] == "U012AB3CD"
+    assert (await apply(person("ada"))).is_success
+    assert (await admin.get("/v1/identities/ada")).json()["slack_user_id"] == ""
