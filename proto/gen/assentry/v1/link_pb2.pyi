@@ -751,6 +751,7 @@ class ApprovalRequested(_message.Message):
     SHAPE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     IMPACT_JSON_FIELD_NUMBER: _builtins.int
+    SHAPE_TEXT_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     """made by the agent, unguessable"""
     policy: _builtins.str
@@ -771,6 +772,8 @@ class ApprovalRequested(_message.Message):
     """[sensitive] what the client says it is for; not to be trusted"""
     impact_json: _builtins.str
     """[sensitive] the impact preview; empty: policy asks for none"""
+    shape_text: _builtins.str
+    """[sensitive] the statement with the values left out that may differ; for people"""
     @_builtins.property
     def operation(self) -> Global___Operation: ...
     def __init__(
@@ -790,10 +793,11 @@ class ApprovalRequested(_message.Message):
         shape: _builtins.bytes = ...,
         reason: _builtins.str = ...,
         impact_json: _builtins.str = ...,
+        shape_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "chain", b"chain", "credential_id", b"credential_id", "impact_json", b"impact_json", "in_transaction", b"in_transaction", "operation", b"operation", "policy", b"policy", "policy_version", b"policy_version", "reason", b"reason", "requester_id", b"requester_id", "rule", b"rule", "shape", b"shape", "ticket", b"ticket", "wait_until_ms", b"wait_until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "chain", b"chain", "credential_id", b"credential_id", "impact_json", b"impact_json", "in_transaction", b"in_transaction", "operation", b"operation", "policy", b"policy", "policy_version", b"policy_version", "reason", b"reason", "requester_id", b"requester_id", "rule", b"rule", "shape", b"shape", "shape_text", b"shape_text", "ticket", b"ticket", "wait_until_ms", b"wait_until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -829,20 +833,24 @@ class GrantConsumed(_message.Message):
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
     NONCE_FIELD_NUMBER: _builtins.int
     USE_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     nonce: _builtins.bytes
     use: _builtins.int
     """of a window, counted from 1; 0: the only use of a grant for once"""
+    digest: _builtins.bytes
+    """of a window: of the operation that this use is for"""
     def __init__(
         self,
         *,
         approval_id: _builtins.str = ...,
         nonce: _builtins.bytes = ...,
         use: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "nonce", b"nonce", "use", b"use"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "digest", b"digest", "nonce", b"nonce", "use", b"use"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -855,21 +863,25 @@ class OperationFinished(_message.Message):
     APPROVAL_ID_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    USE_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     outcome: _builtins.str
     """done, failed, outcome-unknown"""
     detail: _builtins.str
     """[sensitive] command tag or SQLSTATE"""
+    use: _builtins.int
+    """as in GrantConsumed"""
     def __init__(
         self,
         *,
         approval_id: _builtins.str = ...,
         outcome: _builtins.str = ...,
         detail: _builtins.str = ...,
+        use: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "detail", b"detail", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "detail", b"detail", "outcome", b"outcome", "use", b"use"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
