@@ -17,6 +17,7 @@ class Person(msgspec.Struct, frozen=True):
     groups: frozenset[str]
     may_review: bool  # has the reviewer's permission now
     enabled: bool
+    may_break_glass: bool = False
 
 
 class Parties(msgspec.Struct, frozen=True):

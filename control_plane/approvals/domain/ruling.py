@@ -36,6 +36,8 @@ class Refusal(enum.StrEnum):
     STALE = "stale"  # something else was shown than what is asked
     NOT_ENTITLED = "not-entitled"
     REASON_MISSING = "reason-missing"
+    CHANNEL = "channel"  # the chain takes no decisions through this one
+    REAUTHENTICATE = "reauthenticate"  # the sign-in is older than the chain allows
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ def rule(
     reason: str = "",
 ) -> Ruling:
     """What this person's word does to the request. `people` are those who agreed before, as they are now."""
-    refused = _over(request, at_ms) or _stale(request, shown) or _not_entitled(request, person, people)
+    refused = over(request, at_ms) or stale(request, shown) or _not_entitled(request, person, people)
     if refused:
         return refused
     now = progress(request.chain, request.parties, request.votes, people)
@@ -94,7 +96,8 @@ def rule(
     return Agreed(vote, then) if then.satisfied else Counted(vote, then)
 
 
-def _over(request: Request, at_ms: int) -> Refused | None:
+def over(request: Request, at_ms: int) -> Refused | None:
+    """Why nobody can decide it any more. None: it waits."""
     if request.state is not State.PENDING:
         return Refused(Refusal.OVER, f"it is {request.state.value}")
     if at_ms >= request.approve_by_ms:
@@ -102,7 +105,8 @@ def _over(request: Request, at_ms: int) -> Refused | None:
     return None
 
 
-def _stale(request: Request, shown: bytes) -> Refused | None:
+def stale(request: Request, shown: bytes) -> Refused | None:
+    """Whether the person looked at something else."""
     if hmac.compare_digest(shown, request.shown_digest):
         return None
     return Refused(Refusal.STALE, "the digest is not the one of this request: look at it again before deciding")
