@@ -109,6 +109,7 @@ class Decision(msgspec.Struct, frozen=True):
     wait_in_transaction_seconds: float = 0  # HOLD: the same inside a transaction
     ticket: bool = False  # HOLD: after the wait the client may come back with a ticket
     masks: tuple[str, ...] = ()
+    preview: tuple[str, ...] = ()  # HOLD: what reviewers are told of its impact: facts, estimate, count, dry-run
 
 
 class Code(enum.StrEnum):

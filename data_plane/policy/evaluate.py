@@ -16,13 +16,14 @@ denies them, or holds them by name. What is not understood has the action `unkno
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, final, get_args
 
 import msgspec
 
 from data_plane.gate.interface import Action, Decision, Effect, SessionFacts, Subject
 from data_plane.policy import conditions
 from data_plane.policy.conditions import Facts, Truth
+from data_plane.policy.model import PreviewKind
 from data_plane.policy.rules import CompiledPolicy, CompiledRule, selects
 from data_plane.policy.vocabulary import SEVERITY
 
@@ -228,7 +229,14 @@ def _held(fired: Sequence[CompiledRule], allowed: Sequence[CompiledRule]) -> Dec
         wait_in_transaction_seconds=min(rule.decision.wait_in_transaction_seconds for rule in fired),
         ticket=all(rule.decision.ticket for rule in fired),
         masks=_all_masks([*fired, *allowed]),
+        preview=_previews(rule.decision for rule in fired),
     )
+
+
+def _previews(decisions: Iterable[Decision]) -> tuple[str, ...]:
+    """All that is asked for, in the order of their cost."""
+    asked = {kind for decision in decisions for kind in decision.preview}
+    return tuple(kind for kind in get_args(PreviewKind) if kind in asked)
 
 
 def _all_masks(rules: Iterable[CompiledRule]) -> tuple[str, ...]:
@@ -273,6 +281,7 @@ def _held_batch(held: Sequence[Decision], rules: tuple[str, ...], masks: tuple[s
         wait_in_transaction_seconds=min(each.wait_in_transaction_seconds for each in held),
         ticket=all(each.ticket for each in held),
         masks=masks,
+        preview=_previews(held),
     )
 
 

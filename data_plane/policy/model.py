@@ -1,4 +1,4 @@
-"""The documents that an admin writes: Policy, ApprovalChain, Mask, Target. Shape only, no evaluation.
+"""The documents that an admin writes: Policy, ApprovalChain, OnCallSchedule, Mask, Target. Shape only, no evaluation.
 
 Read by both planes (the control plane validates with it what the agent will evaluate). Unknown fields
 are errors. Durations are written `15m`, `60s`, `2h` and become seconds.
@@ -53,10 +53,14 @@ class Match(Document, frozen=True):
     functions: tuple[str, ...] = ()
 
 
+PreviewKind = Literal["facts", "estimate", "count", "dry-run"]
+
+
 class HoldLimits(Document, frozen=True):
     wait: str = "10m"
     in_transaction: str = "60s"
     then: Literal["", "ticket"] = ""
+    preview: tuple[PreviewKind, ...] = ()  # what reviewers are told of the impact; empty: nothing is looked up
 
 
 class Rule(Document, frozen=True):
@@ -84,21 +88,99 @@ class Policy(Document, frozen=True, tag_field="kind", tag="Policy"):
     spec: PolicySpec
 
 
-class Stage(Document, frozen=True):
-    groups: tuple[str, ...]
+class Requirement(Document, frozen=True):
+    """`require` distinct people out of all that groups, people and on_call name; or every one of `all`; or one of
+    `any`. People are named by their identities, groups by their names, on_call by schedules."""
+
+    groups: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    on_call: tuple[str, ...] = ()
     require: int = 1
+    all_of: tuple[Requirement, ...] = msgspec.field(default=(), name="all")
+    any_of: tuple[Requirement, ...] = msgspec.field(default=(), name="any")
+
+
+class Escalation(Document, frozen=True):
+    """Who is asked besides, any of whom may then take a place of the stage that is still free, and for how long."""
+
+    groups: tuple[str, ...] = ()
+    people: tuple[str, ...] = ()
+    on_call: tuple[str, ...] = ()
     timeout: str = "15m"
 
 
+class OnTimeout(Document, frozen=True):
+    escalate: Escalation
+
+
+class Stage(Requirement, frozen=True):
+    name: str = ""
+    timeout: str = "15m"
+    on_timeout: Literal["deny"] | OnTimeout = "deny"
+
+
+class Window(Document, frozen=True):
+    """What a reviewer may choose: an approval for operations of the same shape, so long and so many."""
+
+    longest: str = "30m"
+    most: int = 20
+
+
+class RowGuard(Document, frozen=True):
+    """By how much a change may touch more rows than the reviewers were told; whichever is more."""
+
+    margin_percent: int = 0
+    margin_rows: int = 0
+
+
+ChannelName = Literal["console", "cli", "rest", "slack", "webhook"]
+
+
 class ChainSpec(Document, frozen=True):
-    stages: tuple[Stage, ...]  # exactly one for now
+    stages: tuple[Stage, ...]
+    approve_within: str = ""  # the whole chain; empty: all the time of its stages
     execute_within: str = "5m"
+    remind_every: str = ""  # empty: never
+    window: Window | None = None  # None: an approval is for one operation
+    row_guard: RowGuard | None = None
+    break_glass: bool = False
+    channels: tuple[ChannelName, ...] | None = None  # through which decisions count; None: all that can
+    reauthenticate: str = ""  # how old a deciding sign-in may be; empty: as old as it is
 
 
 class ApprovalChain(Document, frozen=True, tag_field="kind", tag="ApprovalChain"):
     apiVersion: Literal["assentry.dev/v1"]
     metadata: Metadata
     spec: ChainSpec
+
+
+class Rotation(Document, frozen=True):
+    """`people` in turn, the first from `start` on, each for as long as `every` says by the clock on the wall of the
+    time zone: where daylight saving begins or ends, the hand-over stays at its hour."""
+
+    people: tuple[str, ...]
+    start: str  # 2026-01-05T09:00:00
+    every: str = "7d"
+    timezone: str = "UTC"  # as in the IANA database: Europe/Berlin
+
+
+class Override(Document, frozen=True):
+    """Instead of whose turn it is. Times as in the rotation's zone, or with an offset of their own."""
+
+    person: str
+    start: str = msgspec.field(name="from")
+    until: str
+
+
+class OnCallSpec(Document, frozen=True):
+    rotation: Rotation
+    overrides: tuple[Override, ...] = ()  # where two overlap, the later in the list
+
+
+class OnCallSchedule(Document, frozen=True, tag_field="kind", tag="OnCallSchedule"):
+    apiVersion: Literal["assentry.dev/v1"]
+    metadata: Metadata
+    spec: OnCallSpec
 
 
 Strategy = Literal["redact", "partial", "hash", "null"]
@@ -135,6 +217,14 @@ class RecordingLimits(Document, frozen=True):
     rows: int = 100  # rows kept of each result; beyond it only counts
 
 
+class TargetPreview(Document, frozen=True):
+    """The limits of impact previews, and whether the target allows dry runs: executed, then rolled back."""
+
+    statement_timeout: str = "2s"
+    lock_timeout: str = "200ms"
+    dry_run: bool = False
+
+
 class TargetSpec(Document, frozen=True):
     protocol: Literal["postgres"]
     environment: str
@@ -143,6 +233,7 @@ class TargetSpec(Document, frozen=True):
     database: str = ""  # empty: the client chooses
     tls: TargetTls = TargetTls()
     recording: RecordingLimits = RecordingLimits()
+    preview: TargetPreview = TargetPreview()
 
 
 class Target(Document, frozen=True, tag_field="kind", tag="Target"):
@@ -151,4 +242,4 @@ class Target(Document, frozen=True, tag_field="kind", tag="Target"):
     spec: TargetSpec
 
 
-AnyDocument = Policy | ApprovalChain | Mask | Target
+AnyDocument = Policy | ApprovalChain | OnCallSchedule | Mask | Target

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from data_plane.gate.interface import Action, Decision, Effect, SessionFacts
+from data_plane.gate.interface import Action, Decision, Effect, SessionFacts, TargetFacts
 from data_plane.policy import conditions, durations, model
 from data_plane.policy.conditions import Condition
 from data_plane.policy.globs import Patterns
@@ -103,15 +103,15 @@ def _decision(policy: str, rule: model.Rule) -> Decision:
         wait_in_transaction_seconds=inside if held else 0,
         ticket=held and rule.hold.then == "ticket",
         masks=tuple(sorted(set(rule.mask))),
+        preview=tuple(rule.hold.preview) if held else (),
     )
 
 
 def selects(spec: model.PolicySpec, session: SessionFacts) -> bool:
-    return _selects_target(spec.targets, session) and _selects_requester(spec.requesters, session)
+    return selects_target(spec.targets, session.target) and _selects_requester(spec.requesters, session)
 
 
-def _selects_target(selector: model.TargetSelector, session: SessionFacts) -> bool:
-    target = session.target
+def selects_target(selector: model.TargetSelector, target: TargetFacts) -> bool:
     given = (
         (selector.names, target.name),
         (selector.environment, target.environment),

@@ -16,7 +16,7 @@ import msgspec
 from data_plane.identifiers import CredentialId, IdentityId, TargetName
 from data_plane.policy import documents, model, rules, signatures
 
-FEATURES = frozenset({"policies/1", "cel/1", "masks/1", "chains/1", "tickets/1"})
+FEATURES = frozenset({"policies/1", "cel/1", "masks/1", "chains/1", "tickets/1", "previews/1"})
 
 
 class SignedSnapshot(msgspec.Struct, frozen=True):
@@ -170,7 +170,8 @@ def required_features(all_documents: Iterable[model.AnyDocument]) -> tuple[str, 
 
 def _rule_features(written: Iterable[model.Rule]) -> set[str]:
     conditions = {"cel/1" for rule in written if rule.when}
-    return conditions | {"tickets/1" for rule in written if rule.hold.then == "ticket"}
+    previews = {"previews/1" for rule in written if rule.hold.preview}
+    return conditions | previews | {"tickets/1" for rule in written if rule.hold.then == "ticket"}
 
 
 class _BadDocumentError(Exception):

@@ -12,13 +12,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
+from data_plane.gate.interface import TargetFacts
+from data_plane.identifiers import TargetName
 from data_plane.policy import conditions, durations, globs, model, unreachable, vocabulary
 from data_plane.policy.documents import Problem
-from data_plane.policy.rules import listed
+from data_plane.policy.rules import listed, selects_target
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _RULE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _LONGEST_MESSAGE = 500
+_LONGEST_PREVIEW = 30.0  # seconds that a client waits before anybody is asked
 
 _Found = Iterator[tuple[str, str]]  # JSON path, message
 
@@ -29,6 +32,7 @@ class World(msgspec.Struct, frozen=True):
     chains: frozenset[str]
     masks: frozenset[str]
     targets: frozenset[str]
+    previewed: tuple[tuple[TargetFacts, model.TargetPreview], ...]
     groups: frozenset[str] | None
     identities: frozenset[str] | None
 
@@ -45,6 +49,7 @@ def validate(
         chains=_names(whole, model.ApprovalChain),
         masks=_names(whole, model.Mask),
         targets=_names(whole, model.Target),
+        previewed=tuple(_previewed(each) for each in whole if isinstance(each, model.Target)),
         groups=None if groups is None else frozenset(groups),
         identities=None if identities is None else frozenset(identities),
     )
@@ -98,7 +103,7 @@ def _policy(spec: model.PolicySpec, world: World) -> _Found:
         if rule.name in seen:
             yield f"$.spec.rules[{index}].name", "another rule of this policy has the same name"
         seen.add(rule.name)
-        for path, message in _rule(rule, world):
+        for path, message in (*_rule(rule, world), *_previews(rule, spec.targets, world)):
             yield f"$.spec.rules[{index}]{path}", message
 
 
@@ -164,6 +169,27 @@ def _hold_rule(rule: model.Rule, world: World) -> _Found:
         yield ".match.action", "connecting cannot be held: allow or deny it"
 
 
+def _previewed(target: model.Target) -> tuple[TargetFacts, model.TargetPreview]:
+    spec, metadata = target.spec, target.metadata
+    facts = TargetFacts(TargetName(metadata.name), spec.protocol, spec.environment, metadata.labels)
+    return facts, spec.preview
+
+
+def _previews(rule: model.Rule, selector: model.TargetSelector, world: World) -> _Found:
+    """A dry run is only asked of a target that consents. Where several are selected one of them must."""
+    seen: set[str] = set()
+    for index, kind in enumerate(rule.hold.preview):
+        if kind in seen:
+            yield f".hold.preview[{index}]", f"{kind!r} is listed twice"
+        seen.add(kind)
+        chosen = [preview for facts, preview in world.previewed if selects_target(selector, facts)]
+        if kind == "dry-run" and chosen and not any(preview.dry_run for preview in chosen):
+            consent = (
+                "no target that this policy selects consents to dry runs; set preview.dry_run there, or leave it out"
+            )
+            yield f".hold.preview[{index}]", consent
+
+
 def _deciding_rule(rule: model.Rule) -> _Found:
     if rule.approval:
         yield ".approval", "only a rule with effect hold asks for approval"
@@ -213,6 +239,8 @@ def _target(spec: model.TargetSpec) -> _Found:
             yield f"$.spec.{field}", "this is needed"
     if spec.recording.rows < 0:
         yield "$.spec.recording.rows", "a number of rows is not negative"
+    yield from _duration("$.spec.preview.statement_timeout", spec.preview.statement_timeout, _LONGEST_PREVIEW)
+    yield from _duration("$.spec.preview.lock_timeout", spec.preview.lock_timeout, _LONGEST_PREVIEW)
     if spec.tls.ca and "-----BEGIN CERTIFICATE-----" not in spec.tls.ca:
         yield "$.spec.tls.ca", "this is not a PEM certificate"
 
@@ -222,11 +250,14 @@ def _reference(path: str, what: str, name: str, known: Collection[str] | None) -
         yield path, _unknown(what, name, sorted(known))
 
 
-def _duration(path: str, text: str) -> _Found:
+def _duration(path: str, text: str, longest: float | None = None) -> _Found:
     try:
-        durations.seconds(text)
+        seconds = durations.seconds(text)
     except durations.DurationError as error:
         yield path, str(error)
+        return
+    if longest is not None and seconds > longest:
+        yield path, f"{text} is too long here: {longest:.0f}s at most"
 
 
 def _unknown(what: str, name: str, known: Sequence[str]) -> str:

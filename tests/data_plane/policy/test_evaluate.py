@@ -37,6 +37,13 @@ def test_a_hold_carries_its_chain_and_the_shortest_wait() -> None:
     assert decision.rules == ("p/quick", "p/slow")
 
 
+def test_a_hold_asks_for_all_previews_of_the_rules_that_fired_in_the_order_of_their_cost() -> None:
+    one, other = hold("one", hold={"preview": ["count", "facts"]}), hold("other", hold={"preview": ["estimate"]})
+    assert decider(one, other).decide(subject()).preview == ("facts", "estimate", "count")
+    batch = combined([decider(one).decide(subject()), decider(other).decide(subject())])
+    assert batch.preview == ("facts", "estimate", "count")
+
+
 def test_holds_that_ask_different_people_cannot_both_be_obeyed_and_deny() -> None:
     decision = decider(hold("one"), hold("other", approval="finance")).decide(subject())
     assert decision.effect is Effect.DENY

@@ -46,6 +46,13 @@ def test_a_sensible_set_has_no_problems() -> None:
         (hold(approval=""), ".approval", "needs an approval chain"),
         (hold(hold={"wait": "ten"}), ".hold.wait", "not a duration"),
         (hold(match={"action": "connect"}), ".match.action", "connecting cannot be held"),
+        (
+            hold(hold={"preview": ["facts", "dry-run"]}),
+            ".hold.preview[1]",
+            "no target that this policy selects consents",
+        ),
+        (hold(hold={"preview": ["count", "count"]}), ".hold.preview[1]", "listed twice"),
+        (deny(hold={"preview": ["count"]}), ".hold", "only a rule with effect hold"),
         (allow(mask=["pie"]), ".mask[0]", "did you mean 'pii'?"),
         (allow(approval="dba"), ".approval", "only a rule with effect hold"),
         (allow(hold={"wait": "1m"}), ".hold", "only a rule with effect hold"),
@@ -158,3 +165,34 @@ def test_a_rule_is_not_beaten_by_one_for_other_sessions() -> None:
 )
 def test_other_documents_are_checked_too(made: model.AnyDocument, path: str) -> None:
     assert [problem.path for problem in validate([made], groups=["dba"])] == [path]
+
+
+def test_a_dry_run_may_be_asked_for_where_a_target_that_the_policy_selects_consents() -> None:
+    """The fixed target of this file does not; another one, of staging, does."""
+    consenting = document(
+        "Target", "staging", protocol="postgres", environment="staging", agent="a", address="db:5432",
+        preview={"dry_run": True},
+    )  # fmt: skip
+    rule = hold(hold={"preview": ["dry-run"]})
+    for environment, wrong in (("production", True), ("staging", False)):
+        policy = documents.convert(policy_document("p", [rule], targets={"environment": environment}))
+        assert isinstance(policy, model.Policy)
+        found = {each.path for each in validate([policy, CHAIN, TARGET, consenting])}
+        assert ("$.spec.rules[0].hold.preview[0]" in found) is wrong
+
+
+def test_an_unknown_word_of_a_preview_is_refused_with_those_that_are_known() -> None:
+    made = documents.convert(policy_document("p", [hold(hold={"preview": ["guess"]})]))
+    assert isinstance(made, documents.Problem)
+    assert made.path == "$.spec.rules[0].hold.preview[0]"
+    assert "facts, estimate, count, dry-run" in made.message
+
+
+def test_the_limits_of_previews_are_short_durations() -> None:
+    slow = document(
+        "Target", "slow", protocol="postgres", environment="e", agent="a", address="db:5432",
+        preview={"statement_timeout": "5m", "lock_timeout": "soon"},
+    )  # fmt: skip
+    found = {each.path: each.message for each in validate([slow])}
+    assert "30s at most" in found["$.spec.preview.statement_timeout"]
+    assert "not a duration" in found["$.spec.preview.lock_timeout"]
