@@ -11,6 +11,7 @@ import msgspec
 from control_plane.approvals import repository, shown
 from control_plane.approvals.codes import new_code
 from control_plane.approvals.domain import Chain, Parties, Person, State, approve_by_ms, unanswerable
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.ports import (
     CredentialFacts,
     People,
@@ -169,6 +170,8 @@ def row(case: Case, short_code: str) -> ApprovalRow:
     text = shown.encode(card(case, short_code))
     return ApprovalRow(
         id=report.approval_id,
+        kind=Kind.OPERATION,
+        card_id=report.approval_id,
         short_code=short_code,
         state=State.REQUESTED,
         instance_id=case.instance_id,

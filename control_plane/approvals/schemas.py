@@ -7,82 +7,17 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from control_plane.approvals.asked_schemas import AccessContentsOut, OperationOut, PlanContentsOut
 from control_plane.approvals.domain import describe
-from control_plane.approvals.reports import Parameter, Resource
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.repository import chain_of
 from control_plane.approvals.review import View
-from control_plane.approvals.shown import Operation, Shown
+from control_plane.approvals.shown import Shown
 from control_plane.approvals.tables import VoteRow
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.display import displayed, fitted, visible
 
 _HEADLINE = 200
-
-
-class ResourceOut(BaseModel):
-    kind: str = Field(examples=["relation"])
-    name: str = Field(examples=["public.orders"])
-    access: list[str] = Field(examples=[["write"]])
-
-    @classmethod
-    def of(cls, resource: Resource) -> ResourceOut:
-        return cls(kind=resource.kind, name=visible(resource.name), access=list(resource.access))
-
-
-class ParameterOut(BaseModel):
-    name: str = Field(examples=["$1"])
-    type: str = Field(examples=["int4"])
-    value: str = Field(examples=["1041"])
-    decoded: bool = Field(description="false: the value is hex of bytes that could not be decoded")
-    null: bool
-
-    @classmethod
-    def of(cls, parameter: Parameter) -> ParameterOut:
-        return cls(
-            name=visible(parameter.name),
-            type=visible(parameter.type),
-            value=displayed(parameter.value).text,
-            decoded=parameter.decoded,
-            null=parameter.null,
-        )
-
-
-class OperationOut(BaseModel):
-    id: str
-    action: str = Field(examples=["write"])
-    verbs: list[str] = Field(examples=[["DELETE"]])
-    resources: list[ResourceOut]
-    text: str = Field(
-        description="complete; what a screen would hide is written out as ⟨U+200B ZERO WIDTH SPACE⟩",
-        examples=["DELETE FROM orders WHERE id = 1041"],
-    )
-    hidden_characters: int = Field(description="how many characters were written out; above 0 deserves a warning")
-    exact_text: str = Field(description="the text as the client sent it: never print it on a terminal")
-    parameters: list[ParameterOut]
-    facts: dict[str, Any]
-    session_state: dict[str, str] = Field(examples=[{"search_path": "public"}])
-    in_transaction: bool = Field(description="the client holds a transaction open, and perhaps locks, while it waits")
-    raw_hex: str = Field(description="bytes beyond the text that would be sent")
-    digest: str = Field(description="SHA-256 of everything that would execute; what a grant is for")
-
-    @classmethod
-    def of(cls, operation: Operation) -> OperationOut:
-        text = displayed(operation.text)
-        return cls(
-            id=operation.id,
-            action=operation.action,
-            verbs=list(operation.verbs),
-            resources=[ResourceOut.of(resource) for resource in operation.resources],
-            text=text.text,
-            hidden_characters=text.hidden,
-            exact_text=operation.text,
-            parameters=[ParameterOut.of(parameter) for parameter in operation.parameters],
-            facts=operation.facts,
-            session_state={visible(name): visible(value) for name, value in operation.session_state},
-            in_transaction=operation.in_transaction,
-            raw_hex=operation.raw.hex(),
-            digest=operation.digest,
-        )
 
 
 class WhoOut(BaseModel):
@@ -164,9 +99,10 @@ class YouOut(BaseModel):
 
 class ApprovalSummaryOut(BaseModel):
     id: str
+    kind: Kind = Field(examples=["operation"])
     short_code: str = Field(description="the client was told this code too", examples=["7KQ2MX"])
     state: str = Field(examples=["pending"])
-    headline: str = Field(description="the beginning of the operation's text", examples=["DELETE FROM orders"])
+    headline: str = Field(description="the beginning of what is asked", examples=["DELETE FROM orders"])
     hidden_bytes: int = Field(description="bytes of the text that the headline leaves out")
     requester: str = Field(examples=["nightly-report"])
     target: str = Field(examples=["orders"])
@@ -187,7 +123,11 @@ class ApprovalSummaryOut(BaseModel):
 class ApprovalOut(ApprovalSummaryOut):
     digest: str = Field(description="of what is shown here; give it back with your decision")
     reason: str = Field(description="why it ended as it did")
-    operation: OperationOut
+    text: str = Field(description="what is asked, complete, whatever its kind", examples=["DELETE FROM orders"])
+    hidden_characters: int = Field(description="how many characters of it were written out")
+    operation: OperationOut | None = Field(description="of the kind `operation`")
+    plan: PlanContentsOut | None = Field(description="of the kind `plan`")
+    access: AccessContentsOut | None = Field(description="of the kind `access`")
     requested_by: RequesterOut
     on: TargetOut
     policy_version: int
@@ -203,13 +143,17 @@ class ApprovalOut(ApprovalSummaryOut):
 
     @classmethod
     def full(cls, view: View) -> ApprovalOut:
-        row, shown = view.row, view.shown
+        row, shown, text = view.row, view.shown, displayed(view.shown.asked.text)
         earlier = shown.earlier
         return cls(
             **_summary(view),
             digest=row.shown_digest.hex(),
             reason=displayed(row.reason).text,
-            operation=OperationOut.of(shown.operation),
+            text=text.text,
+            hidden_characters=text.hidden,
+            operation=OperationOut.of(shown.operation) if shown.operation else None,
+            plan=PlanContentsOut.of(shown.plan) if shown.plan else None,
+            access=AccessContentsOut.of(shown.access) if shown.access else None,
             requested_by=RequesterOut.shown(shown),
             on=TargetOut(
                 name=shown.target.name,
@@ -246,9 +190,10 @@ class DenyIn(ApproveIn):
 
 def _summary(view: View) -> dict[str, Any]:
     row = view.row
-    headline = fitted(displayed(view.shown.operation.text).text, _HEADLINE)
+    headline = fitted(displayed(view.shown.asked.text).text, _HEADLINE)
     return {
         "id": row.id,
+        "kind": row.kind,
         "short_code": row.short_code,
         "state": row.state,
         "headline": headline.text,

@@ -1,7 +1,8 @@
 """What reviewers are shown, as one value that never changes; its digest travels with every decision. Pure.
 
-It holds the operation complete and the digest of what the agent would execute, so whoever decides on this
-value decides on those bytes. Text is kept as it came; `display` makes it safe to read when it is shown.
+One of `operation`, `plan` and `access` says what is asked, by `kind`. It is complete: the operation with the digest
+of what the agent would execute, all statements of a plan, all that access gives; so whoever decides on this value
+decides on those bytes. Text is kept as it came; `display` makes it safe to read when it is shown.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from control_plane.approvals.domain import Chain
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.reports import Parameter, ReportedOperation, Resource
 
 _CONTEXT: Final = b"assentry-shown-v1\0"
@@ -69,6 +71,33 @@ class Operation(msgspec.Struct, frozen=True):
     digest: str  # hex, SHA-256: what the grant is for
 
 
+class Plan(msgspec.Struct, frozen=True):
+    """Statements that may run once each, as they are written here and without parameters."""
+
+    statements: tuple[str, ...]
+    ordered: bool  # none before the one above it
+    session_state: tuple[tuple[str, str], ...]  # what the session must say of itself, complete
+
+    @property
+    def text(self) -> str:
+        count = len(self.statements)
+        return "\n".join(f"-- {number} of {count}\n{one}" for number, one in enumerate(self.statements, 1))
+
+
+class Access(msgspec.Struct, frozen=True):
+    """Membership of `group` for so long, beginning with the approval; `policies` are those that the group opens."""
+
+    offer: str
+    group: str
+    seconds: int
+    policies: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        opened = f"; it opens the policies {', '.join(self.policies)}" if self.policies else ""
+        return f"membership of {self.group} for {duration(self.seconds)} from the approval on{opened}"
+
+
 class Earlier(msgspec.Struct, frozen=True):
     """What became of requests like this one: same requester and target, same kind of operation, same resources."""
 
@@ -86,17 +115,33 @@ class Shown(msgspec.Struct, frozen=True):
     credential: Credential
     client: Client
     target: Target
-    operation: Operation
-    rule: Rule
+    operation: Operation | None
+    rule: Rule  # of a plan: the policy that lets it be asked; of access: the offer
     chain: Chain
     ticket: bool
     requested_at_ms: int
     approve_by_ms: int
     earlier: Earlier
+    kind: Kind = Kind.OPERATION
+    plan: Plan | None = None
+    access: Access | None = None
+    reason: str = ""  # what the requester says it is for; not to be trusted
+
+    @property
+    def asked(self) -> Operation | Plan | Access:
+        """What it is all about. Whatever its kind, its `text` is complete."""
+        asked = self.operation or self.plan or self.access
+        if asked is None:
+            raise ValueError(f"request {self.approval_id} asks for nothing")
+        return asked
 
     @property
     def silence(self) -> str:
         """What it means when nobody decides."""
+        if self.kind is Kind.ACCESS:
+            return "If nobody decides in time nothing is given."
+        if self.kind is Kind.PLAN:
+            return "If nobody decides in time the plan is refused; what policy holds is asked for one by one."
         if self.ticket:
             return "If nobody decides in time the operation is refused; it never runs without an approval."
         return (
@@ -141,6 +186,12 @@ def shape(reported: ReportedOperation) -> str:
     resources = sorted((resource.kind, resource.name, sorted(resource.access)) for resource in reported.resources)
     shaped = msgspec.json.encode([reported.protocol, reported.action, sorted(reported.verbs), resources])
     return hashlib.sha256(shaped).hexdigest()
+
+
+def duration(seconds: int) -> str:
+    """`2h`, `1h 30m`, `45s`: as people say it."""
+    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s"))
+    return " ".join(f"{count}{unit}" for count, unit in parts if count) or "0s"
 
 
 def _facts(text: str) -> dict[str, Any]:

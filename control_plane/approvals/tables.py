@@ -9,12 +9,16 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, text
 from sqlmodel import Field
 
-from control_plane.db.table import Table
+from control_plane.approvals.kinds import Kind
+from control_plane.db.table import JsonColumn, Table
 
 _WHILE_OPEN = text("state IN ('pending', 'approved')")
 
 
 class ApprovalRow(Table, table=True):
+    """A request of any kind. Of a plan and of access no agent, session or operation is known: what names them is
+    empty, and so are the rule that held and its snapshot."""
+
     __tablename__ = "approval_requests"
     __table_args__ = (
         Index(
@@ -28,9 +32,13 @@ class ApprovalRow(Table, table=True):
         Index("ix_approval_requests_state_execute_by_ms", "state", "execute_by_ms"),
         Index("ix_approval_requests_requested_at_ms_id", "requested_at_ms", "id"),
         Index("ix_approval_requests_requester_id_target_shape", "requester_id", "target", "shape"),
+        Index("ix_approval_requests_card_id_state", "card_id", "state"),
+        Index("ix_approval_requests_requester_id_state", "requester_id", "state"),
     )
 
     id: str = Field(primary_key=True, max_length=64)
+    kind: str = Field(default=Kind.OPERATION, max_length=16)
+    card_id: str = Field(max_length=64)  # shared by identical requests that one decision may cover; else its own id
     short_code: str = Field(max_length=8)
     state: str = Field(max_length=16)
     reason: str = Field(default="", sa_type=Text)  # why it ended as it did
@@ -83,6 +91,9 @@ class VoteRow(Table, table=True):
     credential_id: str = Field(max_length=64)
     shown_digest: bytes = Field(sa_type=LargeBinary)
     reason: str = Field(default="", sa_type=Text)
+    for_id: str = Field(default="", max_length=64)  # whose place it takes, by delegation; empty: their own
+    for_name: str = Field(default="", max_length=255)
+    delegation_id: str = Field(default="", max_length=64, index=True)
 
 
 class GrantRow(Table, table=True):
@@ -95,3 +106,55 @@ class GrantRow(Table, table=True):
     key_id: str = Field(max_length=64)
     issued_at_ms: int = Field(sa_type=BigInteger)
     consumed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class CommentRow(Table, table=True):
+    __tablename__ = "approval_comments"
+    __table_args__ = (Index("ix_approval_comments_approval_id_at_ms", "approval_id", "at_ms"),)
+
+    id: str = Field(primary_key=True, max_length=64)
+    approval_id: str = _of_request(primary_key=False)
+    identity_id: str = Field(max_length=64)
+    name: str = Field(max_length=255)
+    kind: str = Field(max_length=16)  # person, machine
+    at_ms: int = Field(sa_type=BigInteger)
+    text: str = Field(sa_type=Text)
+
+
+class DelegationRow(Table, table=True):
+    """Kept when it is over: votes name it."""
+
+    __tablename__ = "approval_delegations"
+
+    id: str = Field(primary_key=True, max_length=64)
+    delegator_id: str = Field(max_length=64, index=True)
+    delegator: str = Field(max_length=255)
+    delegate_id: str = Field(max_length=64, index=True)
+    delegate: str = Field(max_length=255)
+    chains: list[str] = Field(sa_type=JsonColumn)  # empty: every chain
+    environments: list[str] = Field(sa_type=JsonColumn)  # empty: every environment
+    note: str = Field(default="", sa_type=Text)
+    created_at_ms: int = Field(sa_type=BigInteger)
+    until_ms: int = Field(sa_type=BigInteger, index=True)
+    revoked_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    revoked_by: str = Field(default="", max_length=255)
+
+
+class BreakGlassRow(Table, table=True):
+    """Somebody overrode the chain; open until somebody else has said what they think of it."""
+
+    __tablename__ = "break_glass_reviews"
+    __table_args__ = (Index("ix_break_glass_reviews_opened_at_ms_approval_id", "opened_at_ms", "approval_id"),)
+
+    approval_id: str = _of_request()
+    broken_by_id: str = Field(max_length=64)
+    broken_by: str = Field(max_length=255)
+    reason: str = Field(sa_type=Text)
+    skipped: list[dict[str, str]] = Field(sa_type=JsonColumn)  # id and name of everybody who could have decided
+    opened_at_ms: int = Field(sa_type=BigInteger)
+    due_at_ms: int = Field(sa_type=BigInteger)
+    closed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    closed_by_id: str = Field(default="", max_length=64)
+    closed_by: str = Field(default="", max_length=255)
+    verdict: str = Field(default="", max_length=16)  # justified, not-justified
+    comment: str = Field(default="", sa_type=Text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from control_plane.approvals.domain import UNDECIDED, Event, IllegalTransition, State, after
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.tables import ApprovalRow
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
@@ -46,21 +47,22 @@ def move(
 
 
 def audited(row: ApprovalRow, what: str, actor: Actor, data: Mapping[str, Json]) -> AuditEvent:
-    """Every event names the operation by its digest, never by its text."""
+    """Every event names what is asked by its digest, never by its text."""
     return AuditEvent(f"approval.{what}", actor, row.id, {**_identified(row), **data})
 
 
 def _identified(row: ApprovalRow) -> dict[str, Json]:
+    of_operation: dict[str, Json] = {"session_id": row.session_id, "operation_digest": row.operation_digest.hex()}
     return {
+        "kind": row.kind,
         "short_code": row.short_code,
-        "session_id": row.session_id,
+        **(of_operation if row.kind == Kind.OPERATION else {}),
         "target": row.target,
         "requester_id": row.requester_id,
         "credential_id": row.credential_id,
         "action": row.action,
         "policy": row.policy,
         "rule": row.rule,
-        "operation_digest": row.operation_digest.hex(),
         "shown_digest": row.shown_digest.hex(),
     }
 

@@ -128,13 +128,13 @@ def _send(api: Api, approval: Json, verb: str, **words: str) -> Json:
 
 def print_approval(approval: Json) -> None:
     """Everything a reviewer is shown, complete."""
-    operation, by, on = approval["operation"], approval["requested_by"], approval["on"]
+    by, on = approval["requested_by"], approval["on"]
     console.print(
-        Panel.fit(cell(operation["text"]), title=f"{cell(approval['short_code'])} · {cell(approval['state'])}")
+        Panel.fit(cell(approval["text"]), title=f"{cell(approval['short_code'])} · {cell(approval['state'])}")
     )
-    if operation["hidden_characters"]:
-        say(f"[bold red]{operation['hidden_characters']} hidden characters are written out above[/bold red]")
-    for parameter in operation["parameters"]:
+    if approval["hidden_characters"]:
+        say(f"[bold red]{approval['hidden_characters']} hidden characters are written out above[/bold red]")
+    for parameter in approval["operation"]["parameters"] if approval["operation"] else ():
         note = "" if parameter["decoded"] else " [dim](hex: not decoded)[/dim]"
         value = "NULL" if parameter["null"] else cell(parameter["value"])
         say(f"  {cell(parameter['name'])} {cell(parameter['type'])} = {value}{note}")
@@ -143,20 +143,36 @@ def print_approval(approval: Json) -> None:
 
 
 def _facts(approval: Json, by: Json, on: Json) -> dict[str, Any]:
-    operation = approval["operation"]
     owner = f", owned by {by['owner']['name']}" if by["owner"] else ""
     return {
         "requester": f"{by['name']} ({by['kind']}{owner}) from {by['client_address']} with {by['credential']}",
         "application": f"{by['application_name']} (told by the client)",
         "target": f"{on['name']} ({on['environment']}, {on['protocol']})",
-        "does": f"{operation['action']}: {', '.join(operation['verbs'])}"
-        + (", inside an open transaction" if operation["in_transaction"] else ""),
-        "touches": [f"{thing['name']} ({'/'.join(thing['access'])})" for thing in operation["resources"]],
+        **_kind_facts(approval),
         "rule": f"{approval['rule']}, chain {approval['chain']}",
         "waits for": approval["waits_for"] or "nobody",
         "approve by": approval["approve_by"],
         "decided": [f"{one['name']}: {one['verb']} {one['reason']}".strip() for one in approval["decisions"]],
         "you": "may decide" if approval["you"]["may_decide"] else approval["you"]["why"],
         "silence": approval["silence"],
-        "digest": operation["digest"],
+        "digest": approval["operation"]["digest"] if approval["operation"] else approval["digest"],
+    }
+
+
+def _kind_facts(approval: Json) -> dict[str, Any]:
+    """What is told of one kind of request only."""
+    if approval["plan"]:
+        state = approval["plan"]["session_state"]
+        order = ", none before the one above it" if approval["plan"]["ordered"] else ""
+        return {
+            "each runs": f"once, exactly as written{order}",
+            "under": [f"{name} = {value}" for name, value in state.items()],
+        }
+    if approval["access"]:
+        return {"gives": f"{approval['access']['group']} for {approval['access']['duration']}"}
+    operation = approval["operation"]
+    return {
+        "does": f"{operation['action']}: {', '.join(operation['verbs'])}"
+        + (", inside an open transaction" if operation["in_transaction"] else ""),
+        "touches": [f"{thing['name']} ({'/'.join(thing['access'])})" for thing in operation["resources"]],
     }

@@ -23,6 +23,7 @@ class State(enum.StrEnum):
     EXECUTED = "executed"
     FAILED = "failed"  # the target refused it
     OUTCOME_UNKNOWN = "outcome-unknown"  # the grant is spent and nobody can tell what became of it
+    ENDED = "ended"  # an approved plan is used up; approved access is over
 
 
 class Event(enum.StrEnum):
@@ -37,6 +38,7 @@ class Event(enum.StrEnum):
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     LOST = "lost"
+    ENDED = "ended"
 
 
 # A late report of use corrects LAPSED: the agent had the grant before it heard that it no longer stands.
@@ -51,6 +53,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.APPROVED, Event.CANCELLED): State.LAPSED,
     (State.APPROVED, Event.VOIDED): State.LAPSED,
     (State.APPROVED, Event.TIMED_OUT): State.LAPSED,
+    (State.APPROVED, Event.ENDED): State.ENDED,
     (State.APPROVED, Event.CONSUMED): State.EXECUTING,
     (State.LAPSED, Event.CONSUMED): State.EXECUTING,
     (State.EXECUTING, Event.SUCCEEDED): State.EXECUTED,
@@ -97,4 +100,5 @@ OUTCOMES: Final[Mapping[State, Outcome]] = {
     State.EXECUTED: Outcome.APPROVED,
     State.FAILED: Outcome.APPROVED,
     State.OUTCOME_UNKNOWN: Outcome.APPROVED,
+    State.ENDED: Outcome.APPROVED,
 }

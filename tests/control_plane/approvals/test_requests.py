@@ -14,7 +14,6 @@ from control_plane.approvals.reports import (
     PendingAnswer,
 )
 from control_plane.approvals.review import Mode
-from control_plane.approvals.shown import decode
 from control_plane.approvals.tables import GrantRow
 from control_plane.kit.keys import GRANT_CONTEXT, Signature
 from tests.control_plane.approvals.grants import grant_of, nonce_of
@@ -130,11 +129,12 @@ async def test_what_is_shown_is_what_is_signed(world: World) -> None:
     text = "DELETE FROM orders -- \u202e\0 all of it " + "x" * 100_000
     approval = await world.held(operation=operation_of(text=text))
     view = await world.view(approval)
+    assert view.shown.operation is not None
     assert view.shown.operation.text == text
     assert view.row.shown_digest == hashlib.sha256(b"assentry-shown-v1\0" + view.row.shown.encode()).digest()
     assert isinstance(await world.approve("ada", approval), Agreed)
     grant = await grant_of(world, approval)
-    assert msgspec.convert(grant["digest"], bytes) == bytes.fromhex(decode(view.row.shown).operation.digest)
+    assert msgspec.convert(grant["digest"], bytes) == bytes.fromhex(view.shown.operation.digest)
     assert grant["target"] == view.shown.target.name
     assert grant["requester_id"] == view.shown.requester.id
     assert grant["credential_id"] == view.shown.credential.id
