@@ -32,8 +32,9 @@ from control_plane.identities.cookies import Cookies
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.documents import GroupKind, IdentityKind
 from control_plane.identities.first_admin import FirstAdmin
-from control_plane.identities.local_sign_in import LocalSignIn
+from control_plane.identities.local_sign_in import LocalSignIn, PasswordAgain
 from control_plane.identities.passwords import Passwords
+from control_plane.identities.reauthentication import Reauthentication
 from control_plane.identities.service import IdentityService
 from control_plane.identities.sign_in_links import SignInLinkService
 from control_plane.identities.sign_ins import RequestAuthenticator, SignInService
@@ -90,6 +91,7 @@ class ControlPlane:
         sign_in = LocalSignIn(self.units, passwords)
         self.sign_ins = SignInService(self.units, sign_in, passwords, self.settings.session_lifetime)
         self.sign_in_links = SignInLinkService(self.sign_ins)
+        self.reauthentication = Reauthentication(self.units, (PasswordAgain(sign_in),))
         self.credentials = CredentialService(self.keys, self.settings.deployment, self.targets, self.authority)
         self.first_admin = FirstAdmin(self.units, self.identities, self.sign_ins)
 
@@ -156,6 +158,7 @@ class ControlPlane:
             self.identities,
             self.sign_ins,
             self.sign_in_links,
+            self.reauthentication,
             self.credentials,
             self.targets,
             self.policies,

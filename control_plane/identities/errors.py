@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.kit.errors import ConflictError, InvalidError, NotFoundError
+from control_plane.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 
 class IdentityNotFoundError(NotFoundError):
@@ -37,3 +37,16 @@ class SlackUserTakenError(ConflictError):
 class StillOwnsError(ConflictError):
     def __init__(self, name: str, machines: list[str]) -> None:
         super().__init__(f"{name!r} owns {', '.join(sorted(machines))}; give those another owner first")
+
+
+class UnknownProofError(InvalidError):
+    code, title = "unknown-proof", "No way of proving who one is"
+
+
+class NotProvenError(ForbiddenError):
+    """Not 401: the sign-in stays as good as it was."""
+
+    code, title = "not-proven", "Not proven again"
+
+    def __init__(self, method: str) -> None:
+        super().__init__(f"the {method} is wrong; the sign-in stays as old as it was")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from control_plane.identities import repository, throttle
 from control_plane.identities.passwords import BusyError, Passwords
 from control_plane.identities.ports import NotProven, Proven, Reason
+from control_plane.kit.access import Principal
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import NOBODY, AuditEvent, Json, Units
 
@@ -40,3 +41,15 @@ class LocalSignIn:
             told: dict[str, Json] = {"failures": await throttle.failed(uow, name, address), "client_address": address}
             uow.audit(AuditEvent("sign-in.failed", NOBODY, name[:64].replace("\0", ""), told))
             return NotProven(Reason.WRONG)
+
+
+class PasswordAgain:
+    """The port ProofAgain: the password of the same person, counted by the throttle like any other attempt."""
+
+    method = "password"
+
+    def __init__(self, sign_in: LocalSignIn) -> None:
+        self._sign_in = sign_in
+
+    async def prove_again(self, principal: Principal, evidence: Secret) -> Proven | NotProven:
+        return await self._sign_in.prove(principal.name, evidence)

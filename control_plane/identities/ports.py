@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from control_plane.identities.domain import Identity
+from control_plane.kit.access import Principal
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import UnitOfWork
 
@@ -35,6 +36,16 @@ class SignIn(Protocol):
 
     async def prove(self, name: str, password: Secret, address: str = "") -> Proven | NotProven:
         """`address`: where the client is; empty: it has signed in already, and only its password is asked for."""
+
+
+class ProofAgain(Protocol):
+    """One way in which somebody who is signed in proves again who they are."""
+
+    @property
+    def method(self) -> str:
+        """What the API calls it: password."""
+
+    async def prove_again(self, principal: Principal, evidence: Secret) -> Proven | NotProven: ...
 
 
 class TargetNames(Protocol):

@@ -105,6 +105,7 @@ class PrincipalOut(BaseModel):
     groups: list[str] = Field(examples=[["dba"]])
     permissions: list[str] = Field(examples=[["review", "self"]])
     csrf_token: str | None = Field(description="for the header X-CSRF-Token; null: not needed")
+    authenticated_at: datetime = Field(description="when this sign-in last proved who it is")
 
     @classmethod
     def of(cls, principal: Principal) -> PrincipalOut:
@@ -115,6 +116,7 @@ class PrincipalOut(BaseModel):
             groups=list(principal.groups),
             permissions=sorted(principal.permissions),
             csrf_token=principal.csrf or None,
+            authenticated_at=principal.authenticated_at,
         )
 
 
@@ -125,6 +127,15 @@ class SignInOut(BaseModel):
     )
     csrf_token: str | None = Field(description="for the header X-CSRF-Token with the cookie")
     expires_at: datetime
+
+
+class ReauthenticateIn(BaseModel):
+    method: Literal["password"] = Field(default="password", description="how; more ways may come")
+    password: Password
+
+
+class ReauthenticatedOut(BaseModel):
+    authenticated_at: datetime = Field(description="decisions that need a fresh sign-in count from here")
 
 
 class PasswordChange(BaseModel):

@@ -7,7 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 
 from control_plane.identities.cookies import Cookies
-from control_plane.identities.schemas import PasswordChange, PrincipalOut, SignInIn, SignInOut
+from control_plane.identities.reauthentication import Reauthentication
+from control_plane.identities.schemas import (
+    PasswordChange,
+    PrincipalOut,
+    ReauthenticatedOut,
+    ReauthenticateIn,
+    SignInIn,
+    SignInOut,
+)
 from control_plane.identities.sign_ins import SignInService
 from control_plane.kit.access import Permission, Principal, SignedIn, open_to_all, requires
 from control_plane.kit.errors import problems
@@ -17,6 +25,7 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/session", tags=["session"], responses=problems(401, 422))
 Service = Annotated[SignInService, provided(SignInService)]
+Again = Annotated[Reauthentication, provided(Reauthentication)]
 CookiePart = Annotated[Cookies, provided(Cookies)]
 Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
 
@@ -56,6 +65,16 @@ async def sign_out(
     async with units() as uow:
         await service.sign_out(uow, person)
     cookies.clear(response)
+
+
+@router.post(
+    "/reauthenticate",
+    summary="Prove again who one is, for decisions that need a fresh sign-in; renews this sign-in only",
+    responses=problems(403, 429, 503),
+)
+async def reauthenticate(person: Person, body: ReauthenticateIn, again: Again) -> ReauthenticatedOut:
+    evidence = Secret(body.password.get_secret_value())
+    return ReauthenticatedOut(authenticated_at=await again.renew(person, body.method, evidence))
 
 
 @router.put(

@@ -43,6 +43,7 @@ class SignInLinkService:
             channel=_CHANNEL,
             token_hash=credential_rows.hash_of(code.reveal()),
             created_at=uow.now,
+            authenticated_at=principal.authenticated_at,  # a link proves nothing anew
             expires_at=uow.now + LIFETIME,
         )
         uow.session.add(row)
@@ -61,4 +62,4 @@ class SignInLinkService:
         found = await repository.identities_by_id(uow.session, [row.identity_id])
         if used.rowcount != 1 or not found or not found[0].able:
             raise UnauthenticatedError("this link was used already or is too old; make another one")
-        return await self._sign_ins.open(uow, found[0], "console")
+        return await self._sign_ins.open(uow, found[0], "console", row.authenticated_at)

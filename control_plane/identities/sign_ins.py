@@ -54,11 +54,13 @@ class SignInService:
             case Proven(identity):
                 async with self._units() as uow:
                     return await self.open(uow, identity, channel)
-            case NotProven(reason, retry_after):
-                raise _refusal(reason, retry_after)
+            case NotProven() as not_proven:
+                raise refusal(not_proven)
 
-    async def open(self, uow: UnitOfWork, identity: Identity, channel: Channel) -> OpenedSignIn:
-        """For somebody who has proven who they are."""
+    async def open(
+        self, uow: UnitOfWork, identity: Identity, channel: Channel, authenticated_at: datetime | None = None
+    ) -> OpenedSignIn:
+        """For somebody who has proven who they are, now or at that time."""
         await credential_rows.forget_expired_sign_ins(uow.session, uow.now)
         token = SESSION_PREFIX + random_text(_SECRET_LENGTH)
         row = SignInRow(
@@ -67,6 +69,7 @@ class SignInService:
             channel=channel,
             token_hash=credential_rows.hash_of(token),
             created_at=uow.now,
+            authenticated_at=authenticated_at or uow.now,
             expires_at=uow.now + self._lifetime,
         )
         uow.session.add(row)
@@ -85,7 +88,7 @@ class SignInService:
             raise InvalidError(problem)
         proven = await self._sign_in.prove(principal.name, old)
         if isinstance(proven, NotProven):
-            raise _refusal(proven.reason, proven.retry_after)
+            raise refusal(proven)
         await self._set(principal.actor, principal.name, new, but=principal.credential_id)
 
     async def reset_password(self, by: Actor, name: str, new: Secret | None = None) -> Secret:
@@ -108,13 +111,14 @@ class SignInService:
             uow.audit(AuditEvent("identity.password-changed", by, name))
 
 
-def _refusal(reason: Reason, retry_after: int) -> Exception:
-    match reason:
+def refusal(not_proven: NotProven) -> Exception:
+    match not_proven.reason:
         case Reason.WRONG:
             return UnauthenticatedError("the name or the password is wrong")
         case Reason.LOCKED:
-            after = {"retry-after": str(retry_after)}
-            return TooManyRequestsError(f"too many failures; try again in {retry_after} s", headers=after)
+            seconds = not_proven.retry_after
+            after = {"retry-after": str(seconds)}
+            return TooManyRequestsError(f"too many failures; try again in {seconds} s", headers=after)
         case Reason.BUSY:
             return UnavailableError("too many people sign in at this moment; try again")
 
@@ -147,7 +151,7 @@ class RequestAuthenticator:
             if row is None or row.channel != channel:
                 return None
             csrf = csrf_token(token) if channel == "console" else ""
-            return await _principal(uow, row.identity_id, row.id, row.created_at, csrf)
+            return await _principal(uow, row.identity_id, row.id, row.authenticated_at or row.created_at, csrf)
 
     async def _by_key(self, key: str) -> Principal | None:
         async with self._units.reading() as uow:

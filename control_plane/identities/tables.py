@@ -75,6 +75,8 @@ class SignInRow(Table, table=True):
     channel: str = Field(max_length=16)  # console, cli
     token_hash: str = Field(max_length=64, unique=True)
     created_at: datetime = Field(sa_type=UtcDateTime)
+    # When the person last proved who they are; empty: at `created_at`.
+    authenticated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
