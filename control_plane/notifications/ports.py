@@ -13,7 +13,7 @@ Rules for a channel:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -21,7 +21,9 @@ import msgspec
 from control_plane.approvals.review import View
 from control_plane.kit.unit_of_work import Json, UnitOfWork
 
-TIME_LIMIT_SECONDS: Final = 30.0
+TIME_LIMIT_SECONDS: Final = 20.0
+
+Luck = Callable[[], float]  # 0 to 1, as random.random
 
 
 class Notice(msgspec.Struct, frozen=True):
@@ -97,3 +99,8 @@ class Approvals(Protocol):
 
     async def facts(self, uow: UnitOfWork, key: str) -> Facts:
         """Without what belongs to one delivery."""
+
+
+class Channels(Protocol):
+    async def present(self, uow: UnitOfWork) -> Mapping[str, Channel]:
+        """By name, as they are configured now. The same object as long as its configuration is the same."""
