@@ -106,6 +106,7 @@ def _person(identity: Identity) -> Person:
         groups=frozenset(identity.groups),
         may_review=Permission.REVIEW in permissions_of(set(identity.roles)),
         enabled=identity.able,
+        may_break_glass=Permission.BREAK_GLASS in permissions_of(set(identity.roles)),
     )
 
 

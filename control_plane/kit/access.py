@@ -32,6 +32,7 @@ class Permission(enum.StrEnum):
     SELF = "self"  # what everybody may: see who one is, sign out
     REQUEST = "request"  # connect to targets, get credentials for oneself, see one's own sessions and requests
     REVIEW = "review"  # see and decide approval requests
+    BREAK_GLASS = "break-glass"  # override the chain of a request, where the chain allows it
     SESSIONS = "sessions"  # see the sessions of others, and replay them
     TERMINATE = "terminate"  # end sessions
     POLICY_READ = "policy-read"
@@ -40,7 +41,7 @@ class Permission(enum.StrEnum):
     ADMIN = "admin"  # identities, groups, keys of service accounts, targets, agents
 
 
-Role = Literal["admin", "policy-editor", "reviewer", "auditor", "requester"]
+Role = Literal["admin", "policy-editor", "reviewer", "auditor", "requester", "break-glass"]
 
 _P = Permission
 ROLES: Mapping[str, frozenset[Permission]] = {
@@ -49,6 +50,7 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "reviewer": frozenset({_P.REVIEW, _P.POLICY_READ, _P.SESSIONS}),
     "auditor": frozenset({_P.AUDIT, _P.SESSIONS, _P.POLICY_READ}),
     "requester": frozenset({_P.REQUEST}),
+    "break-glass": frozenset({_P.BREAK_GLASS}),
 }
 
 

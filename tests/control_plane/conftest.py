@@ -27,7 +27,7 @@ from control_plane.identities.domain import Identity
 from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork, Units
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-ROLES = ("admin", "policy-editor", "reviewer", "auditor", "requester")
+ROLES = ("admin", "policy-editor", "reviewer", "auditor", "requester", "break-glass")
 _migrated: dict[str, str] = {}  # backend -> a migrated database to copy
 
 

@@ -47,7 +47,13 @@ OPEN = {
     "GET /sign-in/link",
     "POST /sign-in/link",
 }
-FOR_PEOPLE = {Permission.REVIEW, Permission.POLICY_EDIT, Permission.POLICY_READ, Permission.ADMIN}
+FOR_PEOPLE = {
+    Permission.REVIEW,
+    Permission.BREAK_GLASS,
+    Permission.POLICY_EDIT,
+    Permission.POLICY_READ,
+    Permission.ADMIN,
+}
 
 
 def routes_of(app: FastAPI) -> Iterator[APIRoute]:
