@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.grants import GrantIssuer
 from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.ports import GrantEncoder, People, Rulebook, Sessions
@@ -38,7 +39,8 @@ class ApprovalsFeature:
     ) -> None:
         standing = Standing(people, rulebook)
         self.service = ApprovalService(Gatherer(people, rulebook, sessions), public_url)
-        self.review = ReviewService(standing, GrantIssuer(deployment, keys, encoder))
+        agreement = Agreement(GrantIssuer(deployment, keys, encoder))
+        self.review = ReviewService(standing, agreement)
         self.feed = NewsFeed(units, events, people)
         self.keeper = DeadlineKeeper(units, events, clock)
         self.upkeep = Upkeep(units, events, standing)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import msgspec
 
 from control_plane.approvals import repository, shown
+from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.domain import (
     Agreed,
     Counted,
@@ -25,9 +26,8 @@ from control_plane.approvals.domain import (
     progress,
     rule,
 )
-from control_plane.approvals.grants import Granted, GrantIssuer
 from control_plane.approvals.standing import Judged, Seen, Standing
-from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
+from control_plane.approvals.tables import ApprovalRow, VoteRow
 from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
@@ -76,9 +76,9 @@ class View(msgspec.Struct, frozen=True):
 
 
 class ReviewService:
-    def __init__(self, standing: Standing, grants: GrantIssuer) -> None:
+    def __init__(self, standing: Standing, agreement: Agreement) -> None:
         self._standing = standing
-        self._grants = grants
+        self._agreement = agreement
 
     # -------------------------------------------------------------- reading
 
@@ -146,25 +146,7 @@ class ReviewService:
             case Agreed(vote, counted):
                 uow.session.add(_vote_row(row, vote, principal, word))
                 uow.audit(audited(row, "agreed", principal.actor, {**said, "missing": 0}))
-                self._grant(uow, row, principal, counted)
-
-    def _grant(self, uow: UnitOfWork, row: ApprovalRow, principal: Principal, counted: Progress) -> None:
-        at_ms = milliseconds(uow.now)
-        within = repository.chain_of(row).execute_within_seconds
-        issued = self._grants.issue(_granted(row), counted.counted, at_ms, within)
-        row.execute_by_ms = issued.execute_by_ms
-        uow.session.add(
-            GrantRow(
-                approval_id=row.id,
-                nonce=issued.nonce,
-                payload=issued.signed.payload,
-                signature=issued.signed.signature,
-                key_id=issued.signed.key_id,
-                issued_at_ms=at_ms,
-            )
-        )
-        approvers = [vote.name for vote in counted.counted]
-        move(uow, row, Event.SATISFIED, principal.actor, data={"nonce": issued.nonce.hex(), "approvers": approvers})
+                self._agreement.reached(uow, row, principal.actor, counted)
 
 
 def _view(row: ApprovalRow, seen: Seen, viewer: str) -> View:
@@ -204,19 +186,6 @@ def _after(paging: Paging) -> tuple[int, str] | None:
         case (int(at_ms), str(last)):
             return at_ms, last
     raise InvalidError("the cursor belongs to another list")
-
-
-def _granted(row: ApprovalRow) -> Granted:
-    return Granted(
-        approval_id=row.id,
-        agent_instance=row.instance_id,
-        session_id="" if row.ticket else row.session_id,
-        credential_id=row.credential_id,
-        requester_id=row.requester_id,
-        target=row.target,
-        policy_version=row.policy_version,
-        digest=row.operation_digest,
-    )
 
 
 def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, reason: str = "") -> VoteRow:

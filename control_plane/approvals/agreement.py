@@ -1,0 +1,63 @@
+"""What comes true when people have agreed: for an operation its signed grant, for a plan and for access their time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from control_plane.approvals import repository, shown
+from control_plane.approvals.domain import Event, Progress
+from control_plane.approvals.grants import Granted, GrantIssuer
+from control_plane.approvals.kinds import Kind
+from control_plane.approvals.tables import ApprovalRow, GrantRow
+from control_plane.approvals.transitions import move
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.unit_of_work import Actor, Json, UnitOfWork
+
+
+class Agreement:
+    def __init__(self, grants: GrantIssuer) -> None:
+        self._grants = grants
+
+    def reached(self, uow: UnitOfWork, row: ApprovalRow, by: Actor, counted: Progress) -> None:
+        """The request, locked and pending, is approved by those who count."""
+        told = self._granted(uow, row, counted) if row.kind == Kind.OPERATION else _begun(uow, row)
+        approvers = [vote.name for vote in counted.counted]
+        move(uow, row, Event.SATISFIED, by, data={**told, "approvers": approvers})
+
+    def _granted(self, uow: UnitOfWork, row: ApprovalRow, counted: Progress) -> Mapping[str, Json]:
+        at_ms = milliseconds(uow.now)
+        within = repository.chain_of(row).execute_within_seconds
+        issued = self._grants.issue(_of_operation(row), counted.counted, at_ms, within)
+        row.execute_by_ms = issued.execute_by_ms
+        uow.session.add(
+            GrantRow(
+                approval_id=row.id,
+                nonce=issued.nonce,
+                payload=issued.signed.payload,
+                signature=issued.signed.signature,
+                key_id=issued.signed.key_id,
+                issued_at_ms=at_ms,
+            )
+        )
+        return {"nonce": issued.nonce.hex()}
+
+
+def _begun(uow: UnitOfWork, row: ApprovalRow) -> Mapping[str, Json]:
+    """Its time runs from now: a plan's by its chain, access as long as was shown."""
+    access = shown.decode(row.shown).access
+    seconds = access.seconds if access else repository.chain_of(row).execute_within_seconds
+    row.execute_by_ms = milliseconds(uow.now) + int(seconds * 1000)
+    return {"until_ms": row.execute_by_ms}
+
+
+def _of_operation(row: ApprovalRow) -> Granted:
+    return Granted(
+        approval_id=row.id,
+        agent_instance=row.instance_id,
+        session_id="" if row.ticket else row.session_id,
+        credential_id=row.credential_id,
+        requester_id=row.requester_id,
+        target=row.target,
+        policy_version=row.policy_version,
+        digest=row.operation_digest,
+    )
