@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _defaults() -> str:
     fields = [(f"ASSENTRY_{name.upper()}", field.default) for name, field in Settings.model_fields.items()]
-    return "\n".join(f"  {name:<29} {'-' if default in ('', None) else default}" for name, default in fields)
+    return "\n".join(f"  {name:<34} {'-' if str(default) in ('', 'None') else default}" for name, default in fields)
 
 
 def serve(settings: Settings) -> int:

@@ -8,11 +8,12 @@ from typing import Literal
 
 import msgspec
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import SettingsConfigDict
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 from control_plane.db.engine import parse_url
+from control_plane.slack.config import SlackSettings
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -23,7 +24,7 @@ class Address(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Settings(BaseSettings):
+class Settings(SlackSettings):
     model_config = SettingsConfigDict(env_prefix="ASSENTRY_", frozen=True, extra="ignore")
 
     state_dir: Path = Path("/var/lib/assentry/control-plane")
