@@ -76,10 +76,19 @@ class Rule(Document, frozen=True):
     mask: tuple[str, ...] = ()
 
 
+class Plans(Document, frozen=True):
+    """Operations may be told beforehand, many as one request, and are approved together by this chain. What is held
+    for another chain is not covered, and what is denied stays denied."""
+
+    approval: str
+    most: int = 20  # operations in one plan
+
+
 class PolicySpec(Document, frozen=True):
     rules: tuple[Rule, ...]
     targets: TargetSelector = TargetSelector()
     requesters: RequesterSelector = RequesterSelector()
+    plans: Plans | None = None  # None: each operation is asked for when it is held
 
 
 class Policy(Document, frozen=True, tag_field="kind", tag="Policy"):

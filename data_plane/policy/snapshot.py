@@ -16,7 +16,7 @@ import msgspec
 from data_plane.identifiers import CredentialId, IdentityId, TargetName
 from data_plane.policy import documents, model, rules, signatures
 
-FEATURES = frozenset({"policies/1", "cel/1", "masks/1", "chains/1", "tickets/1", "previews/1"})
+FEATURES = frozenset({"policies/1", "cel/1", "masks/1", "chains/1", "plans/1", "tickets/1", "previews/1"})
 
 
 class SignedSnapshot(msgspec.Struct, frozen=True):
@@ -161,6 +161,8 @@ def required_features(all_documents: Iterable[model.AnyDocument]) -> tuple[str, 
     for document in all_documents:
         if isinstance(document, model.Policy):
             needed |= {"policies/1"} | _rule_features(document.spec.rules)
+            if document.spec.plans is not None:
+                needed.add("plans/1")
         elif isinstance(document, model.Mask):
             needed.add("masks/1")
         elif isinstance(document, model.ApprovalChain):

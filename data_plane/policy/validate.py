@@ -21,6 +21,7 @@ from data_plane.policy.rules import listed, selects_target
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 _RULE_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _LONGEST_MESSAGE = 500
+MOST_PLANNED = 200
 _LONGEST_PREVIEW = 30.0  # seconds that a client waits before anybody is asked
 
 _Found = Iterator[tuple[str, str]]  # JSON path, message
@@ -96,6 +97,8 @@ def _policy(spec: model.PolicySpec, world: World) -> _Found:
         yield from _reference(f"$.spec.requesters.groups[{index}]", "group", group, world.groups)
     for index, identity in enumerate(spec.requesters.identities):
         yield from _reference(f"$.spec.requesters.identities[{index}]", "identity", identity, world.identities)
+    if spec.plans is not None:
+        yield from _plans(spec, spec.plans, world)
     if not spec.rules:
         yield "$.spec.rules", "a policy without rules decides nothing"
     seen: set[str] = set()
@@ -105,6 +108,14 @@ def _policy(spec: model.PolicySpec, world: World) -> _Found:
         seen.add(rule.name)
         for path, message in (*_rule(rule, world), *_previews(rule, spec.targets, world)):
             yield f"$.spec.rules[{index}]{path}", message
+
+
+def _plans(spec: model.PolicySpec, plans: model.Plans, world: World) -> _Found:
+    yield from _reference("$.spec.plans.approval", "approval chain", plans.approval, world.chains)
+    if not any(rule.effect == "hold" and rule.approval == plans.approval for rule in spec.rules):
+        yield "$.spec.plans.approval", f"no rule here holds for {plans.approval!r}: a plan would cover nothing"
+    if not 1 <= plans.most <= MOST_PLANNED:
+        yield "$.spec.plans.most", f"a plan has 1 to {MOST_PLANNED} operations"
 
 
 def _rule(rule: model.Rule, world: World) -> _Found:

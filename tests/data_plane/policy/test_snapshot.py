@@ -108,3 +108,4 @@ def test_a_snapshot_names_the_features_that_its_documents_need() -> None:
     rules = [allow(when="op.has_where"), hold(hold={"then": "ticket"})]
     assert required_features([policy("p", rules)]) == ("cel/1", "policies/1", "tickets/1")
     assert required_features([policy("p", [allow()])]) == ("policies/1",)
+    assert required_features([policy("p", [hold()], plans={"approval": "dba"})]) == ("plans/1", "policies/1")

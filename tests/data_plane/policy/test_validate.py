@@ -86,6 +86,13 @@ def test_references_of_selectors_are_checked() -> None:
     assert "$.spec.requesters.identities[0]" not in found, "identities were not given, so they are not checked"
 
 
+def test_plans_need_a_chain_that_the_policy_holds_for() -> None:
+    assert problems(hold(), plans={"approval": "dba"}) == {}
+    assert "did you mean 'dba'?" in problems(hold(), plans={"approval": "dbb"})["$.spec.plans.approval"]
+    assert "would cover nothing" in problems(allow(), plans={"approval": "dba"})["$.spec.plans.approval"]
+    assert "1 to 200" in problems(hold(), plans={"approval": "dba", "most": 0})["$.spec.plans.most"]
+
+
 def test_names_are_unique() -> None:
     assert "same name" in problems(allow("a"), allow("a"))["$.spec.rules[1].name"]
     assert [problem.path for problem in validate([CHAIN, CHAIN])] == ["$.metadata.name"]
