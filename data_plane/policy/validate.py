@@ -112,7 +112,9 @@ def _policy(spec: model.PolicySpec, world: World) -> _Found:
 
 def _plans(spec: model.PolicySpec, plans: model.Plans, world: World) -> _Found:
     yield from _reference("$.spec.plans.approval", "approval chain", plans.approval, world.chains)
-    if not any(rule.effect == "hold" and rule.approval == plans.approval for rule in spec.rules):
+    if plans.approval in world.chains and not any(
+        rule.effect == "hold" and rule.approval == plans.approval for rule in spec.rules
+    ):
         yield "$.spec.plans.approval", f"no rule here holds for {plans.approval!r}: a plan would cover nothing"
     if not 1 <= plans.most <= MOST_PLANNED:
         yield "$.spec.plans.most", f"a plan has 1 to {MOST_PLANNED} operations"
