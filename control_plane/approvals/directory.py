@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from control_plane.approvals.domain import Chain, Person, Stage
+from control_plane.approvals.domain import Chain, Person
 from control_plane.approvals.ports import CredentialFacts, SessionFacts, Subject, TargetFacts
+from control_plane.approvals.written import chain_of
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
@@ -19,7 +20,6 @@ from control_plane.sessions import service as sessions
 from control_plane.targets.service import Target, TargetService
 from data_plane.gate import interface as gate
 from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
-from data_plane.policy import durations, model
 from data_plane.policy.rules import selects
 
 
@@ -59,7 +59,7 @@ class KnownRulebook:
 
     async def chain(self, uow: UnitOfWork, name: str) -> Chain | None:
         found = await self._policies.chain(uow, name)
-        return None if found is None else _chain(name, found.document.spec)
+        return None if found is None else chain_of(name, found.document.spec)
 
     async def target(self, uow: UnitOfWork, name: str) -> TargetFacts | None:
         found = await self._targets.target(uow, name)
@@ -108,11 +108,6 @@ def _person(identity: Identity) -> Person:
         enabled=identity.able,
         may_break_glass=Permission.BREAK_GLASS in permissions_of(set(identity.roles)),
     )
-
-
-def _chain(name: str, spec: model.ChainSpec) -> Chain:
-    stages = tuple(Stage(stage.groups, stage.require, durations.seconds(stage.timeout)) for stage in spec.stages)
-    return Chain(name, stages, durations.seconds(spec.execute_within))
 
 
 def _session_of(subject: Subject, target: Target) -> gate.SessionFacts:

@@ -19,7 +19,7 @@ from data_plane.policy import model
 
 API_VERSION = model.API_VERSION
 _KINDS: dict[str, type[msgspec.Struct]] = {
-    kind.__name__: kind for kind in (model.Policy, model.ApprovalChain, model.Mask, model.Target)
+    kind.__name__: kind for kind in (model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target)
 }
 _STEP = re.compile(r"\.([A-Za-z0-9_]+)|\[(\d+|\.\.\.)\]")
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(?P<field>[^`]*)`")
@@ -159,5 +159,6 @@ def _inner(shape: Any, field: str | None) -> Any:
         if field is None and typing.get_origin(option) is tuple:
             return typing.get_args(option)[0]
         if field is not None and isinstance(option, type) and issubclass(option, msgspec.Struct):
-            return typing.get_type_hints(option).get(field)
+            names = {one.encode_name: one.name for one in msgspec.structs.fields(option)}
+            return typing.get_type_hints(option).get(names.get(field, field))
     return None

@@ -1,15 +1,39 @@
 """The rules of approval: what a request may become, who may decide it, and when people have agreed. Pure.
 
-A request's state follows one table; a pair that is not in it is refused. People decide against an ordered
-chain of stages, each *k of* a set of groups. Who counts is asked again at every decision, of everybody who
-has already agreed: a role that was lost since does not count. Nothing here reads a clock or a database.
+A request's state follows one table; a pair that is not in it is refused. People decide against an ordered chain of
+stages, each a tree of *k of* sets of groups, people and on-call schedules. Who counts is asked again at every decision,
+of everybody who has already agreed: a role that was lost since does not count. Reads no clock and no database.
 """
 
 from __future__ import annotations
 
-from control_plane.approvals.domain.chain import Chain, Stage, approve_by_ms, describe
-from control_plane.approvals.domain.counting import Progress, counts, progress, unanswerable
-from control_plane.approvals.domain.people import Ineligible, Parties, Person, StandIn, Vote, ineligible, seat
+from control_plane.approvals.domain.chain import (
+    Asked,
+    Chain,
+    Escalation,
+    Requirement,
+    RowGuard,
+    Stage,
+    Window,
+    alternatives,
+    approve_by_ms,
+    asked,
+    describe,
+    leaves,
+    set_words,
+)
+from control_plane.approvals.domain.counting import Place, Progress, Taken, leaf_of, progress, unanswerable
+from control_plane.approvals.domain.people import (
+    EVERYWHERE,
+    Ineligible,
+    Parties,
+    Person,
+    Scope,
+    StandIn,
+    Vote,
+    ineligible,
+    seat,
+)
 from control_plane.approvals.domain.ruling import (
     Agreed,
     Counted,
@@ -20,6 +44,7 @@ from control_plane.approvals.domain.ruling import (
     Ruling,
     Verb,
     entitlement,
+    place_for,
     place_of,
     rule,
 )
@@ -36,39 +61,53 @@ from control_plane.approvals.domain.states import (
 )
 
 __all__ = [
+    "EVERYWHERE",
     "OPEN",
     "OUTCOMES",
     "TRANSITIONS",
     "UNDECIDED",
     "Agreed",
+    "Asked",
     "Chain",
     "Counted",
     "Denied",
+    "Escalation",
     "Event",
     "IllegalTransition",
     "Ineligible",
     "Outcome",
     "Parties",
     "Person",
+    "Place",
     "Progress",
     "Refusal",
     "Refused",
     "Request",
+    "Requirement",
+    "RowGuard",
     "Ruling",
+    "Scope",
     "Stage",
     "StandIn",
     "State",
+    "Taken",
     "Verb",
     "Vote",
+    "Window",
     "after",
+    "alternatives",
     "approve_by_ms",
-    "counts",
+    "asked",
     "describe",
     "entitlement",
     "ineligible",
+    "leaf_of",
+    "leaves",
+    "place_for",
     "place_of",
     "progress",
     "rule",
     "seat",
+    "set_words",
     "unanswerable",
 ]

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
+from typing import Final
 
 import msgspec
+
+
+class Scope(msgspec.Struct, frozen=True):
+    """Where somebody reviews. Empty fields cover everything; of labels, all that are given must be the target's."""
+
+    environments: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+
+    def covers(self, environment: str, labels: Mapping[str, str]) -> bool:
+        if self.environments and environment not in self.environments:
+            return False
+        return self.labels.items() <= labels.items()
+
+
+EVERYWHERE: Final = Scope()
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -15,16 +31,21 @@ class Person(msgspec.Struct, frozen=True):
     name: str
     kind: str  # person, machine
     groups: frozenset[str]
-    may_review: bool  # has the reviewer's permission now
+    may_review: bool  # has the reviewer's permission now, somewhere
     enabled: bool
     may_break_glass: bool = False
+    scopes: tuple[Scope, ...] = (EVERYWHERE,)  # where it is: in any of them
+    on_call: frozenset[str] = frozenset()  # the schedules by which it is this person's turn
 
 
 class Parties(msgspec.Struct, frozen=True):
-    """Those who never decide: who asks, and all who answer for the credential that asks or could hold it."""
+    """Those who never decide: who asks, and all who answer for the credential that asks or could hold it. And on what
+    it is asked, which not every reviewer reviews."""
 
     requester_id: str
     owner_ids: frozenset[str] = frozenset()
+    environment: str = ""
+    labels: dict[str, str] = {}  # of the target
 
 
 class Vote(msgspec.Struct, frozen=True):
@@ -39,6 +60,7 @@ class Vote(msgspec.Struct, frozen=True):
     for_name: str = ""
     delegation_id: str = ""
     void: bool = False  # the delegation was revoked since
+    on_call: tuple[str, ...] = ()  # by which schedules it was the turn of whoever has the place, when it was given
 
     @property
     def whose(self) -> frozenset[str]:
@@ -63,7 +85,9 @@ class Ineligible(enum.StrEnum):
     REQUESTER = "nobody decides on their own request"
     OWNER = "the owner of the requesting credential does not decide on its requests"
     ALREADY = "you have already decided; a person counts once"
+    OUT_OF_SCOPE = "this identity does not review this environment or this target"
     NOT_IN_STAGE = "the stage that is waiting asks for other groups"
+    NOT_NEEDED = "the places that you could take in the stage that is waiting are taken"
 
 
 def ineligible(parties: Parties, person: Person) -> Ineligible | None:
@@ -76,11 +100,15 @@ def ineligible(parties: Parties, person: Person) -> Ineligible | None:
         return Ineligible.REQUESTER
     if person.id in parties.owner_ids:
         return Ineligible.OWNER
-    return None if person.may_review else Ineligible.NOT_REVIEWER
+    if not person.may_review:
+        return Ineligible.NOT_REVIEWER
+    within = any(scope.covers(parties.environment, parties.labels) for scope in person.scopes)
+    return None if within else Ineligible.OUT_OF_SCOPE
 
 
 def seat(parties: Parties, vote: Vote, people: Mapping[str, Person]) -> Person | None:
-    """Whose groups and scope count for this vote: of a delegate's the delegator's alone. None: it does not count."""
+    """Whose groups and turn count for this vote: of a delegate's the delegator's alone, but both must be allowed to
+    review here. None: it does not count."""
     involved = [people.get(one) for one in sorted(vote.whose)]
     if vote.void or any(one is None or ineligible(parties, one) for one in involved):
         return None

@@ -8,8 +8,17 @@ from collections.abc import Mapping
 
 import msgspec
 
-from control_plane.approvals.domain.chain import Chain
-from control_plane.approvals.domain.counting import Progress, counts, progress
+from control_plane.approvals.domain.chain import Chain, Stage, leaves
+from control_plane.approvals.domain.counting import (
+    Candidate,
+    Place,
+    Progress,
+    Waiting,
+    counting,
+    fits,
+    progress,
+    useful_place,
+)
 from control_plane.approvals.domain.people import Ineligible, Parties, Person, StandIn, Vote, ineligible
 from control_plane.approvals.domain.states import State
 
@@ -29,6 +38,17 @@ class Request(msgspec.Struct, frozen=True):
     approve_by_ms: int
     votes: tuple[Vote, ...] = ()
     stand_ins: tuple[StandIn, ...] = ()
+    escalated: frozenset[int] = frozenset()  # the stages that ask more people now
+    stage: int = 0  # the one that waits, as it was last counted
+    stage_by_ms: int = 0  # the end of its time; 0: that of the whole chain
+
+    @property
+    def waits(self) -> bool:
+        return self.state is State.PENDING and bool(self.chain.stages)
+
+    def progress(self, people: Mapping[str, Person], *more: Vote) -> Progress:
+        """`people`: those who have agreed, as they are now. `more`: votes that it does not have yet."""
+        return progress(self.chain, self.parties, (*self.votes, *more), people, self.escalated)
 
 
 class Refusal(enum.StrEnum):
@@ -82,27 +102,42 @@ def rule(
     refused = over(request, at_ms) or stale(request, shown) or _not_entitled(request, person, people)
     if refused:
         return refused
-    now = progress(request.chain, request.parties, request.votes, people)
-    place = place_of(request, person, people)
-    vote = Vote(person.id, person.name, now.stage, at_ms, channel)
-    if isinstance(place, StandIn):
-        for_name = people[place.delegator_id].name
-        vote = msgspec.structs.replace(vote, for_id=place.delegator_id, for_name=for_name, delegation_id=place.id)
+    vote = _vote(request, person, people, at_ms, channel)
     if verb is Verb.DENY:
         if not reason.strip():
             return Refused(Refusal.REASON_MISSING, "say why: the requester is shown the reason")
         return Denied(vote, reason.strip())
-    then = progress(request.chain, request.parties, (*request.votes, vote), {**people, person.id: person})
+    then = request.progress({**people, person.id: person}, vote)
     return Agreed(vote, then) if then.satisfied else Counted(vote, then)
+
+
+def _vote(request: Request, person: Person, people: Mapping[str, Person], at_ms: int, channel: str) -> Vote:
+    """As it is kept: with whose turn it is at this moment."""
+    stand_in = place_of(request, person, people)
+    vote = Vote(person.id, person.name, request.progress(people).stage, at_ms, channel)
+    if not isinstance(stand_in, StandIn):
+        return msgspec.structs.replace(vote, on_call=tuple(sorted(person.on_call)))
+    holder = people[stand_in.delegator_id]
+    on_call = tuple(sorted(holder.on_call))
+    return msgspec.structs.replace(
+        vote, for_id=holder.id, for_name=holder.name, delegation_id=stand_in.id, on_call=on_call
+    )
 
 
 def over(request: Request, at_ms: int) -> Refused | None:
     """Why nobody can decide it any more. None: it waits."""
     if request.state is not State.PENDING:
         return Refused(Refusal.OVER, f"it is {request.state.value}")
-    if at_ms >= request.approve_by_ms:
+    if at_ms >= request.approve_by_ms or _stage_over(request, at_ms):
         return Refused(Refusal.OVER, "its time to decide has passed")
     return None
+
+
+def _stage_over(request: Request, at_ms: int) -> bool:
+    """A stage that will ask more people goes on: those whom it has asked may decide until then, and after."""
+    if not request.stage_by_ms or at_ms < request.stage_by_ms:
+        return False
+    return request.stage in request.escalated or request.chain.stages[request.stage].escalation is None
 
 
 def stale(request: Request, shown: bytes) -> Refused | None:
@@ -126,7 +161,7 @@ def entitlement(request: Request, person: Person, people: Mapping[str, Person]) 
 def place_of(request: Request, person: Person, people: Mapping[str, Person]) -> StandIn | Ineligible | None:
     """In whose place this person would decide now. None: their own, which goes before any that they were handed."""
     own = _own_place(request, person, people)
-    if own is not Ineligible.NOT_IN_STAGE:
+    if own not in {Ineligible.NOT_IN_STAGE, Ineligible.NOT_NEEDED}:
         return own
     for stand_in in request.stand_ins:
         delegator = people.get(stand_in.delegator_id) if stand_in.delegate_id == person.id else None
@@ -136,10 +171,29 @@ def place_of(request: Request, person: Person, people: Mapping[str, Person]) -> 
 
 
 def _own_place(request: Request, person: Person, people: Mapping[str, Person]) -> Ineligible | None:
+    place = place_for(request, person, people)
+    return place if isinstance(place, Ineligible) else None
+
+
+def place_for(request: Request, person: Person, people: Mapping[str, Person]) -> Place | Ineligible:
+    """The place of the chain that this person would help to fill now by themselves, or why there is none."""
     never = ineligible(request.parties, person)
     if never:
         return never
     if any(person.id in vote.whose and not vote.void for vote in request.votes):
         return Ineligible.ALREADY
-    stage = request.chain.stages[progress(request.chain, request.parties, request.votes, people).stage]
-    return None if counts(request.parties, stage, person) else Ineligible.NOT_IN_STAGE
+    if not request.chain.stages:
+        return Ineligible.NOT_IN_STAGE
+    given = [candidate for _, candidate in counting(request.parties, request.votes, people)]
+    place = useful_place(Waiting(request.chain, request.escalated, given), person)
+    if place is not None:
+        return place
+    waiting = request.progress(people).stage
+    named = _named(request.chain.stages[waiting], person, escalated=waiting in request.escalated)
+    return Ineligible.NOT_NEEDED if named else Ineligible.NOT_IN_STAGE
+
+
+def _named(stage: Stage, person: Person, *, escalated: bool) -> bool:
+    sets = [leaf.needs for leaf in leaves(stage.needs)]
+    sets += [stage.escalation.needs] if stage.escalation and escalated else []
+    return any(fits(needs, Candidate(person, person.on_call)) for needs in sets)
