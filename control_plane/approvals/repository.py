@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 from sqlalchemy import func
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from control_plane.approvals.domain import OPEN, Chain, Parties, Request, State, Verb, Vote
+from control_plane.approvals.domain import OPEN, Chain, Parties, Request, StandIn, State, Verb, Vote
 from control_plane.approvals.shown import Earlier
 from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
 
@@ -66,27 +66,51 @@ def chain_of(row: ApprovalRow) -> Chain:
     return msgspec.json.decode(row.chain, type=Chain)
 
 
+def escalated_of(row: ApprovalRow) -> frozenset[int]:
+    return msgspec.json.decode(row.escalated, type=frozenset[int])
+
+
 def chain_text(chain: Chain) -> str:
     return msgspec.json.encode(chain).decode()
 
 
-def vote_of(row: VoteRow) -> Vote:
-    return Vote(row.identity_id, row.name, row.stage, row.at_ms, row.channel)
+def vote_of(row: VoteRow, revoked: Collection[str] = ()) -> Vote:
+    """`revoked`: ids of delegations that were taken back."""
+    return Vote(
+        identity_id=row.identity_id,
+        name=row.name,
+        stage=row.stage,
+        at_ms=row.at_ms,
+        channel=row.channel,
+        for_id=row.for_id,
+        for_name=row.for_name,
+        delegation_id=row.delegation_id,
+        void=row.delegation_id in revoked,
+    )
 
 
 def parties_of(row: ApprovalRow, owners_now: Iterable[str] = ()) -> Parties:
     """Whoever was an owner when it was asked stays out, and so does whoever has become one since."""
-    return Parties(row.requester_id, msgspec.json.decode(row.barred, type=frozenset[str]).union(owners_now))
+    barred = msgspec.json.decode(row.barred, type=frozenset[str])
+    labels = msgspec.json.decode(row.labels, type=dict[str, str])
+    return Parties(row.requester_id, barred.union(owners_now), row.environment, labels)
 
 
-def request_of(row: ApprovalRow, votes: Iterable[VoteRow], parties: Parties) -> Request:
+def request_of(
+    row: ApprovalRow,
+    votes: Iterable[VoteRow],
+    parties: Parties,
+    stand_ins: Iterable[StandIn] = (),
+    revoked: Collection[str] = (),
+) -> Request:
     return Request(
         state=State(row.state),
         chain=chain_of(row),
         parties=parties,
         shown_digest=row.shown_digest,
         approve_by_ms=row.approve_by_ms,
-        votes=tuple(vote_of(vote) for vote in votes if vote.verb == Verb.APPROVE),
+        votes=tuple(vote_of(vote, revoked) for vote in votes if vote.verb == Verb.APPROVE),
+        stand_ins=tuple(stand_ins),
     )
 
 
@@ -94,10 +118,10 @@ def request_of(row: ApprovalRow, votes: Iterable[VoteRow], parties: Parties) -> 
 
 
 async def due(session: AsyncSession, now_ms: int, grace_ms: int) -> list[str]:
-    """Requests whose time is over: to be decided, or to be used."""
+    """Requests of which a deadline has come: to be decided or reminded of, or to be used."""
     statement = select(ApprovalRow.id).where(
         or_(
-            (col(ApprovalRow.state) == State.PENDING) & (col(ApprovalRow.approve_by_ms) <= now_ms),
+            (col(ApprovalRow.state) == State.PENDING) & (col(ApprovalRow.due_at_ms) <= now_ms),
             (col(ApprovalRow.state) == State.APPROVED) & (col(ApprovalRow.execute_by_ms) <= now_ms - grace_ms),
         )
     )
@@ -106,7 +130,7 @@ async def due(session: AsyncSession, now_ms: int, grace_ms: int) -> list[str]:
 
 async def next_deadline(session: AsyncSession, grace_ms: int) -> int | None:
     """When the next one is due. None: nothing is open."""
-    pending = select(func.min(ApprovalRow.approve_by_ms)).where(col(ApprovalRow.state) == State.PENDING)
+    pending = select(func.min(ApprovalRow.due_at_ms)).where(col(ApprovalRow.state) == State.PENDING)
     approved = select(func.min(ApprovalRow.execute_by_ms)).where(col(ApprovalRow.state) == State.APPROVED)
     first, second = (await session.exec(pending)).one(), (await session.exec(approved)).one()
     deadlines = [*([first] if first is not None else []), *([second + grace_ms] if second is not None else [])]

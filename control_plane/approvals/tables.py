@@ -28,7 +28,7 @@ class ApprovalRow(Table, table=True):
             sqlite_where=_WHILE_OPEN,
             postgresql_where=_WHILE_OPEN,
         ),
-        Index("ix_approval_requests_state_approve_by_ms", "state", "approve_by_ms"),
+        Index("ix_approval_requests_state_due_at_ms", "state", "due_at_ms"),
         Index("ix_approval_requests_state_execute_by_ms", "state", "execute_by_ms"),
         Index("ix_approval_requests_requested_at_ms_id", "requested_at_ms", "id"),
         Index("ix_approval_requests_requester_id_target_shape", "requester_id", "target", "shape"),
@@ -47,6 +47,7 @@ class ApprovalRow(Table, table=True):
     ticket: bool
     target: str = Field(max_length=255)
     environment: str = Field(max_length=255)
+    labels: str = Field(default="{}", sa_type=Text)  # JSON: of the target; with the environment, who reviews it
     requester_id: str = Field(max_length=64)
     owner_id: str | None = Field(default=None, max_length=64)
     barred: str = Field(sa_type=Text)  # JSON: ids of the owners, who never decide on it
@@ -56,6 +57,11 @@ class ApprovalRow(Table, table=True):
     rule: str = Field(max_length=255)
     policy_version: int = Field(sa_type=BigInteger)
     chain: str = Field(sa_type=Text)  # JSON of domain.Chain, as it was
+    stage: int = 0  # the one that waits
+    stage_by_ms: int | None = Field(default=None, sa_type=BigInteger)  # the end of its time; None: the chain's
+    escalated: str = Field(default="[]", sa_type=Text)  # JSON: the stages that ask more people now
+    remind_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    due_at_ms: int | None = Field(default=None, sa_type=BigInteger)  # while it is pending: the next of its deadlines
     fingerprint: str = Field(max_length=64)  # of the documents that it stands on
     shape: str = Field(max_length=64)
     operation_digest: bytes = Field(sa_type=LargeBinary)
@@ -94,6 +100,7 @@ class VoteRow(Table, table=True):
     for_id: str = Field(default="", max_length=64)  # whose place it takes, by delegation; empty: their own
     for_name: str = Field(default="", max_length=255)
     delegation_id: str = Field(default="", max_length=64, index=True)
+    on_call: str = Field(default="[]", sa_type=Text)  # JSON: the schedules by which it was the voter's turn
 
 
 class GrantRow(Table, table=True):

@@ -1,4 +1,5 @@
-"""Ends what nobody decided, and what was approved and not used. One timer for the nearest deadline, no polling.
+"""Ends what nobody decided, and what was approved and not used; asks more people and reminds before. One timer for the
+nearest deadline, no polling.
 
 Started again it reads the deadlines from the database. Every replica keeps time; the row lock lets one of
 them act, and the others find that it has been done.
@@ -12,12 +13,13 @@ from typing import Final
 
 import structlog
 
-from control_plane.approvals import repository
+from control_plane.approvals import repository, stages
 from control_plane.approvals.domain import Event, State
-from control_plane.approvals.transitions import TOPIC, move
+from control_plane.approvals.tables import ApprovalRow
+from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.clock import Clock, milliseconds
 from control_plane.kit.events import Events, Subscription
-from control_plane.kit.unit_of_work import SYSTEM, Units
+from control_plane.kit.unit_of_work import SYSTEM, Json, UnitOfWork, Units
 
 _log = structlog.get_logger(__name__)
 
@@ -65,20 +67,39 @@ class DeadlineKeeper:
         async with self._units.reading() as uow:
             due = await repository.due(uow.session, milliseconds(uow.now), GRACE_MS)
         for approval_id in due:
-            await self._end(approval_id)
+            await self._look_at(approval_id)
         async with self._units.reading() as uow:
             deadline = await repository.next_deadline(uow.session, GRACE_MS)
         if deadline is None:
             return None
         return min(max(0.0, (deadline - milliseconds(self._clock.now())) / 1000), _LONGEST_SLEEP)
 
-    async def _end(self, approval_id: str) -> None:
+    async def _look_at(self, approval_id: str) -> None:
         async with self._units() as uow:
             row = await repository.locked(uow.session, approval_id)
             now = milliseconds(uow.now)
             if row is None:
                 return
-            if row.state == State.PENDING and row.approve_by_ms <= now:
-                move(uow, row, Event.TIMED_OUT, SYSTEM, NOBODY_DECIDED)
+            if row.state == State.PENDING and (row.due_at_ms or 0) <= now:
+                _keep(uow, row, now)
             elif row.state == State.APPROVED and (row.execute_by_ms or 0) + GRACE_MS <= now:
                 move(uow, row, Event.TIMED_OUT, SYSTEM, NOT_USED)
+
+
+def _keep(uow: UnitOfWork, row: ApprovalRow, now: int) -> None:
+    """Silence never skips a stage: it asks more people, where the chain says so, or it ends the request."""
+    if stages.stage_by_ms(row) > now:
+        if stages.remind(row, now):
+            _tell(uow, row, "reminded")
+    elif row.approve_by_ms > now and stages.escalate(row, now):
+        _tell(uow, row, "escalated")
+    else:
+        move(uow, row, Event.TIMED_OUT, SYSTEM, NOBODY_DECIDED)
+
+
+def _tell(uow: UnitOfWork, row: ApprovalRow, what: str) -> None:
+    data: dict[str, Json] = {"stage": row.stage, "stage_by_ms": stages.stage_by_ms(row)}
+    uow.session.add(row)
+    uow.audit(audited(row, what, SYSTEM, data))
+    uow.notice(f"approval.{what}", row.id, data)
+    uow.notify(TOPIC, row.id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from control_plane.approvals import stages
 from control_plane.approvals.domain import UNDECIDED, Event, IllegalTransition, State, after
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.tables import ApprovalRow
@@ -69,6 +70,8 @@ def _identified(row: ApprovalRow) -> dict[str, Json]:
 
 def _stamp(uow: UnitOfWork, row: ApprovalRow, before: State, then: State) -> None:
     now = milliseconds(uow.now)
+    if then is State.PENDING:
+        stages.begin(row, now)
     if before in UNDECIDED and then not in UNDECIDED:
         row.decided_at_ms = now
     if before is State.EXECUTING or then is State.EXECUTED:

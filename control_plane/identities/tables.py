@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import ForeignKey, Integer, String
 from sqlmodel import Field
@@ -45,6 +46,9 @@ class GroupRow(Table, table=True):
 
     name: str = Field(primary_key=True, max_length=64)
     roles: list[str] = Field(sa_type=JsonColumn)
+    reviews: list[dict[str, Any]] = Field(
+        default=[], sa_type=JsonColumn
+    )  # where its reviewers review; empty: everywhere
     managed: bool = False
     version: int = Field(default=1, sa_type=Integer)
     created_at: datetime = Field(sa_type=UtcDateTime)
