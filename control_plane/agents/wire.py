@@ -142,6 +142,7 @@ def _requested(at_ms: int, said: pb.ApprovalRequested) -> approvals.RequestedRep
         in_transaction=said.in_transaction,
         requester_id=said.requester_id,
         credential_id=said.credential_id,
+        impact_json=said.impact_json,
     )
 
 
@@ -263,6 +264,8 @@ class Encoder:
                 for vote in contents.approvals
             ],
         )
+        if contents.most_rows is not None:
+            payload.row_guard.CopyFrom(pb.RowGuard(most_rows=contents.most_rows))
         return payload.SerializeToString(deterministic=True)
 
     def encode_snapshot(self, contents: SnapshotContents) -> bytes:

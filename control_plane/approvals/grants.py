@@ -29,6 +29,7 @@ class Granted(msgspec.Struct, frozen=True):
     target: str
     policy_version: int
     digest: bytes
+    most_rows: int | None = None  # the row guard; None: there is none
 
 
 class Issued(msgspec.Struct, frozen=True):

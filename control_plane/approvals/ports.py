@@ -30,6 +30,7 @@ class GrantContents(msgspec.Struct, frozen=True):
     execute_by_ms: int
     scope: str
     approvals: tuple[Vote, ...]
+    most_rows: int | None = None  # the row guard; None: there is none
 
 
 class GrantEncoder(Protocol):

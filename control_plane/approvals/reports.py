@@ -54,6 +54,7 @@ class RequestedReport(msgspec.Struct, frozen=True):
     in_transaction: bool
     requester_id: str
     credential_id: str
+    impact_json: str = ""  # the agent's preview; empty: policy asked for none
 
 
 class CancelledReport(msgspec.Struct, frozen=True):

@@ -45,6 +45,7 @@ class GrantContents(msgspec.Struct, frozen=True):
     execute_by_ms: int
     scope: str
     approvals: tuple[Approver, ...]
+    most_rows: int | None = None  # the row guard; None: there is none
 
 
 GrantDecoder = Callable[[bytes], GrantContents]  # raises ValueError for what is not a GrantPayload
@@ -61,12 +62,14 @@ class Expected(msgspec.Struct, frozen=True):
     ticket: bool
     oldest_policy_version: int  # the one it was held with
     newest_policy_version: int  # the one in force
+    guardable: bool = False  # the protocol can hold this operation to a row guard
 
 
 class Verified(msgspec.Struct, frozen=True):
     nonce: bytes
     execute_by: float  # Unix seconds
     approvers: tuple[str, ...]  # names, for the record
+    most_rows: int | None = None  # the permit binds the operation to it
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -93,13 +96,14 @@ def verify(
     checks = (
         _bindings(contents, expected),
         _times(contents, now),
+        _guard(contents, expected),
         _approvals(contents.approvals, expected.session, identities),
     )
     reason = next((found for found in checks if found), "")
     if reason:
         return Rejected(reason)
     names = tuple(dict.fromkeys(approver.name or approver.identity_id for approver in contents.approvals))
-    return Verified(contents.nonce, contents.execute_by_ms / 1000, names)
+    return Verified(contents.nonce, contents.execute_by_ms / 1000, names, contents.most_rows)
 
 
 def in_time(verified: Verified, now: float) -> bool:
@@ -134,6 +138,13 @@ def _times(contents: GrantContents, now: float) -> str:
         return "not valid yet"
     if contents.execute_by_ms / 1000 + CLOCK_SKEW_SECONDS < now:
         return "too late: its time to execute is over"
+    return ""
+
+
+def _guard(contents: GrantContents, expected: Expected) -> str:
+    """What cannot be held to its row guard must not run without it."""
+    if contents.most_rows is not None and not expected.guardable:
+        return "it has a row guard, to which this operation cannot be held"
     return ""
 
 

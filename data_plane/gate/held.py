@@ -17,7 +17,8 @@ import msgspec
 import structlog
 
 from data_plane.gate.grants import Expected, Rejected, Verified, in_time, verify
-from data_plane.gate.interface import Allowed, Code, Decision, Denied, Effect, HoldListener, Operation, Pending
+from data_plane.gate.impact import looked_up
+from data_plane.gate.interface import Allowed, Code, Decision, Denied, Effect, HoldListener, Operation, Pending, Preview
 from data_plane.gate.ports import Answer, Answered, ApprovalRequest, SignedGrant
 from data_plane.gate.tickets import Ticket
 from data_plane.recording.interface import RecordingError
@@ -55,13 +56,16 @@ class HeldOperation:
     """Implements `interface.Hold`."""
 
     def __init__(
-        self, gate: PolicyGate, operation: Operation, decision: Decision, raw: bytes, listener: HoldListener
-    ) -> None:
+        self, gate: PolicyGate, operation: Operation, decision: Decision, raw: bytes, listener: HoldListener,
+        preview: Preview | None = None,
+    ) -> None:  # fmt: skip
         self._gate = gate
         self._operation = operation
         self._decision = decision
         self._raw = raw
         self._listener = listener
+        self._preview = preview
+        self._asking = True  # nobody has been asked yet
         self._services = gate.services
         self._state = State.ASKED
         self._loop = asyncio.get_running_loop()
@@ -84,7 +88,10 @@ class HeldOperation:
         if self._decision.ticket:
             spawn(self._with_ticket(), name=f"ticket {self._id}")
             return
-        self._services.approvals.request(self._request(self._wait), self.pending, self.answered)
+        if self._preview is not None:
+            spawn(self._with_preview(), name=f"preview {self._id}")
+        else:
+            self._ask("")
 
     def cancel(self, reason: str) -> None:
         if self._state is State.OVER:
@@ -191,7 +198,7 @@ class HeldOperation:
         if not in_time(verified, self._services.clock.now()):
             return Denied(Code.EXPIRED, "the approval came too late to be used")
         masks = {*self._decision.masks, *self._gate.decide(self._operation.subjects).masks}
-        return Allowed(self._gate.permit(self._raw, self._decision, self._id), tuple(sorted(masks)))
+        return Allowed(self._gate.permit(self._raw, self._decision, self._id, verified.most_rows), tuple(sorted(masks)))
 
     def _verified(self, grant: SignedGrant) -> Verified | Rejected:
         state, snapshot = self._services.state, self._services.state.current
@@ -204,6 +211,7 @@ class HeldOperation:
             ticket=self._decision.ticket,
             oldest_policy_version=self._policy_version,
             newest_policy_version=state.version,
+            guardable=self._operation.guardable,
         )
         return verify(
             grant,
@@ -245,7 +253,7 @@ class HeldOperation:
             self._services.approvals.cancel(self._id, verdict.code.value)
 
     def _withdraw(self, reason: str) -> None:
-        if self._decision.ticket and self._ticket is None:
+        if self._asking:
             return  # nobody has been asked yet, and nobody will be
         self._drop_ticket()
         self._services.approvals.cancel(self._id, reason)
@@ -289,11 +297,21 @@ class HeldOperation:
             wait_seconds=wait_seconds,
         )
 
+    async def _with_preview(self) -> None:
+        impact = await looked_up(self._preview)
+        if self._state is State.ASKED:
+            self._ask(impact)
+
+    def _ask(self, impact: str) -> None:
+        self._asking = False
+        request = msgspec.structs.replace(self._request(self._wait), impact=impact)
+        self._services.approvals.request(request, self.pending, self.answered)
+
     async def _with_ticket(self) -> None:
         """Attaches to the ticket of the same operation, or opens one."""
         wait = self._gate.ticket_seconds(self._decision)
         try:
-            ticket = await self._services.tickets.take(self._request(wait), self._digest, wait)
+            ticket = await self._services.tickets.take(self._request(wait), self._digest, wait, self._preview)
         except Exception as error:
             log.exception("a ticket could not be kept", approval=self._id)
             message = f"the request could not be kept here: {str(error) or type(error).__name__}"
@@ -305,6 +323,7 @@ class HeldOperation:
             return
         self._ticket, self._id, self._issued = ticket, ticket.kept.approval, ticket.kept.issued
         self._policy_version = ticket.kept.policy_version
+        self._asking = False
         if self._state is State.ASKED:
             ticket.attach(self)
         elif self._issued:

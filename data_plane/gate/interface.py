@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Protocol, final
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, final
 
 import msgspec
 
 from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, OperationId, SessionId, TargetName
+
+if TYPE_CHECKING:
+    from data_plane.gate.impact import Impact
 
 FactValue = str | bool | int | tuple[str, ...]
 
@@ -132,11 +135,13 @@ class Code(enum.StrEnum):
 class Permit:
     """The right to send exactly `raw` to the session's target, once. Made by `gate/` only."""
 
-    __slots__ = ("decision", "raw")
+    __slots__ = ("decision", "most_rows", "raw")
 
-    def __init__(self, raw: bytes, decision: Decision) -> None:
+    def __init__(self, raw: bytes, decision: Decision, most_rows: int | None = None) -> None:
+        """`most_rows`: a row guard. The protocol undoes the operation when it touches more; None: there is none."""
         self.raw = raw
         self.decision = decision
+        self.most_rows = most_rows
 
 
 class Allowed(msgspec.Struct, frozen=True):
@@ -184,6 +189,7 @@ class Operation(msgspec.Struct, frozen=True):
     parts: tuple[bytes, ...]  # every byte that decides what executes: statement texts, then the raw batch
     state: tuple[tuple[str, str], ...]  # session state that changes meaning, sorted by name
     parameters: tuple[Parameter, ...] = ()
+    guardable: bool = False  # the protocol can hold it to a row guard
     in_transaction: bool = False
 
     @property
@@ -219,6 +225,10 @@ class Pending(msgspec.Struct, frozen=True):
         return msgspec.structs.replace(self, wait_seconds=min(self.wait_seconds, seconds or self.wait_seconds))
 
 
+Preview = Callable[[], Coroutine[Any, Any, "Impact"]]
+"""Looks up what an operation would do, once, for the people who decide. Keeps its own limits of time."""
+
+
 class HoldListener(Protocol):
     """Called by the gate on the session's own event loop, never from inside `Gate.hold`."""
 
@@ -245,8 +255,10 @@ class Gate(Protocol):
     def ground(self) -> object:
         """What judgements stand on: as long as this is the same object, what was judged would be judged alike."""
 
-    def hold(self, operation: Operation, held: Held, raw: bytes, listener: HoldListener) -> Hold:
-        """Asks people. `raw` is what the permit will carry."""
+    def hold(
+        self, operation: Operation, held: Held, raw: bytes, listener: HoldListener, preview: Preview | None = None
+    ) -> Hold:
+        """Asks people, once the preview is there. `raw` is what the permit will carry."""
 
     def executed(self, permit: Permit, outcome: str, detail: str) -> None:
         """What became of a permit that people gave: done, failed or outcome-unknown."""

@@ -26,6 +26,7 @@ from data_plane.gate.interface import (
     HoldListener,
     Operation,
     Permit,
+    Preview,
     Requester,
     SessionFacts,
     Subject,
@@ -196,15 +197,17 @@ class PolicyGate:
 
     # ------------------------------------------------------------ holding
 
-    def hold(self, operation: Operation, held: Held, raw: bytes, listener: HoldListener) -> Hold:
-        hold = HeldOperation(self, operation, held.decision, raw, listener)
+    def hold(
+        self, operation: Operation, held: Held, raw: bytes, listener: HoldListener, preview: Preview | None = None
+    ) -> Hold:
+        hold = HeldOperation(self, operation, held.decision, raw, listener, preview)
         self._holds.add(hold)
         hold.start()
         return hold
 
-    def permit(self, raw: bytes, decision: Decision, approval: ApprovalId) -> Permit:
+    def permit(self, raw: bytes, decision: Decision, approval: ApprovalId, most_rows: int | None = None) -> Permit:
         """For `held` only: people approved it, the grant is verified and spent."""
-        permit = Permit(raw, decision)
+        permit = Permit(raw, decision, most_rows)
         self._running[id(permit)] = (permit, approval)
         return permit
 

@@ -44,6 +44,7 @@ class ApprovalRequest(msgspec.Struct, frozen=True):
     decision: Decision
     policy_version: int
     wait_seconds: float
+    impact: str = ""  # JSON, as the protocol's preview gave it; empty: policy asks for none
 
 
 class KeptTicket(msgspec.Struct, frozen=True):

@@ -15,7 +15,8 @@ from typing import Any, Protocol, final
 
 import msgspec
 
-from data_plane.gate.interface import Pending, SessionFacts
+from data_plane.gate.impact import looked_up
+from data_plane.gate.interface import Pending, Preview, SessionFacts
 from data_plane.gate.ports import (
     Answer,
     Answered,
@@ -87,7 +88,9 @@ class Tickets:
             if kept.answered is None:
                 self._approvals.resume(kept, partial(self._pending, ticket), partial(self._answered, ticket))
 
-    async def take(self, request: ApprovalRequest, digest: bytes, seconds: float) -> Ticket | None:
+    async def take(
+        self, request: ApprovalRequest, digest: bytes, seconds: float, preview: Preview | None = None
+    ) -> Ticket | None:
         """The ticket of the operation; when there is none it is asked for, and void after `seconds`. None: a client
         waits with it already. Raises what the store does."""
         expires_at = self._clock.now() + seconds
@@ -97,6 +100,7 @@ class Tickets:
             return None
         if kept.approval == fresh.approval:
             ticket = self._own(kept, seconds)
+            request = msgspec.structs.replace(request, impact=await looked_up(preview))
             self._approvals.request(request, partial(self._pending, ticket), partial(self._answered, ticket))
             return ticket
         ticket = self._known.setdefault(kept.approval, Ticket(kept))

@@ -109,6 +109,7 @@ def _requested(value: messages.Requested) -> pb.ApprovalRequested:
         in_transaction=request.operation.in_transaction,
         requester_id=request.session.requester.id,
         credential_id=request.session.credential_id,
+        impact_json=request.impact,
     )
 
 
@@ -293,6 +294,7 @@ def grant_contents(payload: bytes) -> GrantContents:
         execute_by_ms=message.execute_by_ms,
         scope=message.scope,
         approvals=tuple(Approver(one.identity_id, one.name, one.at_ms, one.channel) for one in message.approvals),
+        most_rows=message.row_guard.most_rows if message.HasField("row_guard") else None,
     )
 
 

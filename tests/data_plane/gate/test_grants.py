@@ -57,6 +57,7 @@ def test_a_good_grant_is_verified_with_its_nonce_and_the_names_of_those_who_appr
         ({"approval_id": "apr_2"}, "another approval"),
         ({"scope": "window"}, "another scope"),
         ({"nonce": b""}, "nonce"),
+        ({"most_rows": 5}, "a row guard, to which this operation cannot be held"),
         ({"policy_version": 1}, "policy version 1"),
         ({"policy_version": 5}, "policy version 5"),
         ({"not_before_ms": int((NOW + 11) * 1000)}, "not valid yet"),
@@ -134,3 +135,13 @@ def test_any_flipped_bit_is_refused(at: int, bit: int) -> None:
 @given(st.binary(max_size=200), st.binary(max_size=70), st.sampled_from(["k1", "k2", ""]))
 def test_garbage_is_rejected_and_nothing_is_raised(payload: bytes, signature: bytes, key_id: str) -> None:
     assert isinstance(check(SignedGrant(payload, signature, key_id)), Rejected)
+
+
+def test_a_row_guard_is_verified_for_an_operation_that_can_be_held_to_it() -> None:
+    expected = msgspec.structs.replace(EXPECTED, guardable=True)
+    verified = check(changed(most_rows=0), expected=expected)
+    assert isinstance(verified, Verified)
+    assert verified.most_rows == 0, "a guard of no rows is a guard"
+    without = check(sign(GOOD), expected=expected)
+    assert isinstance(without, Verified)
+    assert without.most_rows is None

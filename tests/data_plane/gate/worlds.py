@@ -297,11 +297,14 @@ class World:
         }  # fmt: skip
         return Operation(**{**fields, **changed})
 
-    def hold(self, listener: Listener, *, gate: PolicyGate | None = None, raw: bytes = RAW, **changed: Any):
+    def hold(
+        self, listener: Listener, *, gate: PolicyGate | None = None, raw: bytes = RAW, preview: Any = None,
+        **changed: Any,
+    ):  # fmt: skip
         gate = gate or self.gate
         held = gate.judge(1, (WRITE,), raw)
         assert isinstance(held, Held)
-        return gate.hold(self.operation(raw, **changed), held, raw, listener)
+        return gate.hold(self.operation(raw, **changed), held, raw, listener, preview)
 
     def contents(self, **changed: Any) -> GrantContents:
         """A good grant for the last request."""
