@@ -86,6 +86,7 @@ def vote_of(row: VoteRow, revoked: Collection[str] = ()) -> Vote:
         for_name=row.for_name,
         delegation_id=row.delegation_id,
         void=row.delegation_id in revoked,
+        on_call=msgspec.json.decode(row.on_call, type=tuple[str, ...]),
     )
 
 
@@ -111,6 +112,9 @@ def request_of(
         approve_by_ms=row.approve_by_ms,
         votes=tuple(vote_of(vote, revoked) for vote in votes if vote.verb == Verb.APPROVE),
         stand_ins=tuple(stand_ins),
+        escalated=escalated_of(row),
+        stage=row.stage,
+        stage_by_ms=row.approve_by_ms if row.stage_by_ms is None else row.stage_by_ms,
     )
 
 
