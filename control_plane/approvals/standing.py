@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from control_plane.approvals import repository
+from control_plane.approvals import delegation_rows, repository
 from control_plane.approvals.domain import Person, Request, State, progress, unanswerable
 from control_plane.approvals.ports import People, Rulebook, Subject
-from control_plane.approvals.tables import ApprovalRow, VoteRow
+from control_plane.approvals.tables import ApprovalRow, DelegationRow, VoteRow
+from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import UnitOfWork
 
 
@@ -19,9 +20,10 @@ class Seen(msgspec.Struct, frozen=True):
     request: Request
     votes: Sequence[VoteRow]
     people: Mapping[str, Person]  # those who have decided, and whoever else was asked for
+    delegations: Sequence[DelegationRow] = ()  # that hold now and cover it
 
 
-class Judged(Seen, frozen=True):
+class Judged(Seen, frozen=True, kw_only=True):
     """With everything that deciding needs."""
 
     fault: str  # why it no longer stands; empty: it does
@@ -35,18 +37,23 @@ class Standing:
     async def judged(self, uow: UnitOfWork, row: ApprovalRow, *others: str) -> Judged:
         (seen,) = await self.seen(uow, [row], *others)
         fault = await self._fault(uow, row, await self._people.subject(uow, row.requester_id))
-        return Judged(seen.request, seen.votes, seen.people, fault)
+        return Judged(seen.request, seen.votes, seen.people, seen.delegations, fault=fault)
 
     async def seen(self, uow: UnitOfWork, rows: Sequence[ApprovalRow], *others: str) -> list[Seen]:
         """Many at once, with few questions to the database: for lists."""
         votes = await repository.votes_of(uow.session, [row.id for row in rows])
-        asked = {vote.identity_id for given in votes.values() for vote in given}.union(others)
+        given = [vote for some in votes.values() for vote in some]
+        asked = {one for vote in given for one in (vote.identity_id, vote.for_id)}.union(others)
+        delegations = await delegation_rows.holding(uow.session, milliseconds(uow.now))
+        asked |= {one for row in delegations for one in (row.delegator_id, row.delegate_id)}
+        revoked = await delegation_rows.revoked(uow.session, {vote.delegation_id for vote in given})
         people = {person.id: person for person in await self._people.people(uow, sorted(asked))}
         owners: dict[str, list[str]] = {}
         for requester_id in {row.requester_id for row in rows}:
             subject = await self._people.subject(uow, requester_id)
             owners[requester_id] = [subject.owner_id] if subject and subject.owner_id else []
-        return [_seen(row, votes.get(row.id, []), people, owners[row.requester_id]) for row in rows]
+        world = _World(people, delegations, revoked)
+        return [_seen(row, votes.get(row.id, []), world, owners[row.requester_id]) for row in rows]
 
     async def _fault(self, uow: UnitOfWork, row: ApprovalRow, subject: Subject | None) -> str:
         if subject is None or not subject.enabled:
@@ -69,5 +76,16 @@ class Standing:
         return unanswerable(request.chain, request.parties, await self._people.people_in(uow, groups)) or ""
 
 
-def _seen(row: ApprovalRow, votes: Sequence[VoteRow], people: Mapping[str, Person], owners: Sequence[str]) -> Seen:
-    return Seen(repository.request_of(row, votes, repository.parties_of(row, owners)), votes, people)
+class _World(msgspec.Struct, frozen=True):
+    people: Mapping[str, Person]
+    delegations: Sequence[DelegationRow]
+    revoked: frozenset[str]
+
+
+def _seen(row: ApprovalRow, votes: Sequence[VoteRow], world: _World, owners: Sequence[str]) -> Seen:
+    chain = repository.chain_of(row).name
+    covering = [one for one in world.delegations if delegation_rows.covers(one, chain, row.environment)]
+    stand_ins = [delegation_rows.stand_in(one) for one in covering]
+    parties = repository.parties_of(row, owners)
+    request = repository.request_of(row, votes, parties, stand_ins, world.revoked)
+    return Seen(request, votes, world.people, covering)
