@@ -1,8 +1,8 @@
 """Whether a held operation is one of those that people have approved beforehand in a plan. Pure.
 
 Equal means: the same text but for blanks and semicolons at its ends, run once, without parameters, and in a session
-state in which nothing is said that the plan does not say. What a plan leaves open is what a session begins with (`EXPECTED`), never
-"whatever it is": another schema, time zone or role makes the same text another operation.
+state in which nothing is said that the plan does not say. What a plan leaves open is what a session begins with
+(`EXPECTED`), never "whatever it is": another schema, time zone or role makes the same text another operation.
 """
 
 from __future__ import annotations
