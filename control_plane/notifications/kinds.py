@@ -1,0 +1,66 @@
+"""The notices that there are, what people call them, and which of them are worth a mail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+# What a person would say of it. `{by}` is who did it.
+HEADLINES: Final = {
+    "approval.refused": "Could not be asked for",
+    "approval.pending": "Approval wanted",
+    "approval.agreed": "One more agreed",
+    "approval.commented": "Comment",
+    "approval.delegated": "Delegated",
+    "approval.escalated": "Escalated: nobody decided in time",
+    "approval.reminded": "Still waiting for approval",
+    "approval.approved": "Approved",
+    "approval.denied": "Denied",
+    "approval.expired": "Expired: nobody decided",
+    "approval.cancelled": "Cancelled by the client",
+    "approval.voided": "Void: what it stood on has changed",
+    "approval.lapsed": "Approved, but not used",
+    "approval.executing": "Running",
+    "approval.executed": "Executed",
+    "approval.failed": "Approved, but the target refused it",
+    "approval.outcome-unknown": "Approved; the outcome is not known",
+    "approval.break-glass": "Glass broken: approved without the reviewers",
+    "approval.undeliverable": "No channel could tell anybody of a request",
+    "review.opened": "A review is open: somebody else must close it",
+    "review.closed": "The review is closed",
+    "fatigue.locked": "Locked: too many requests",
+}
+EVERY: Final = tuple(HEADLINES)
+
+# Asks somebody to do something, or tells that a rule was set aside: what is worth a mail or a page.
+ALARMS: Final = (
+    "approval.pending",
+    "approval.escalated",
+    "approval.reminded",
+    "approval.break-glass",
+    "approval.undeliverable",
+    "review.opened",
+    "fatigue.locked",
+)
+# The state will not change any more but for reports of how it ran.
+CLOSING: Final = frozenset(
+    f"approval.{state}"
+    for state in ("denied", "expired", "cancelled", "voided", "lapsed", "executed", "failed", "outcome-unknown")
+)
+
+
+def is_pattern(text: str) -> bool:
+    """A kind, or the beginning of some with `*` after it."""
+    return any(_matches(text, kind) for kind in EVERY)
+
+
+def matches(patterns: Iterable[str], kind: str) -> bool:
+    return any(_matches(pattern, kind) for pattern in patterns)
+
+
+def headline(kind: str) -> str:
+    return HEADLINES.get(kind, kind)
+
+
+def _matches(pattern: str, kind: str) -> bool:
+    return kind.startswith(pattern[:-1]) if pattern.endswith("*") else kind == pattern
