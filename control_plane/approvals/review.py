@@ -26,6 +26,7 @@ from control_plane.approvals.domain import (
     progress,
     rule,
 )
+from control_plane.approvals.domain.manner import Manner, unfit
 from control_plane.approvals.standing import Judged, Seen, Standing
 from control_plane.approvals.tables import ApprovalRow, VoteRow
 from control_plane.approvals.transitions import TOPIC, audited, move
@@ -33,9 +34,9 @@ from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import InvalidError
 from control_plane.kit.pagination import Paging
-from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork
+from control_plane.kit.unit_of_work import SYSTEM, Json, UnitOfWork
 
-_SEE_ALL = (Permission.REVIEW, Permission.AUDIT)
+_SEE_ALL = (Permission.REVIEW, Permission.AUDIT, Permission.BREAK_GLASS)
 _CHUNK = 100
 
 
@@ -127,25 +128,29 @@ class ReviewService:
             move(uow, row, Event.VOIDED, SYSTEM, judged.fault)
             return Refused(Refusal.OVER, judged.fault)
         ruling = _ruled(judged, principal, word, milliseconds(uow.now))
+        if not isinstance(ruling, Refused):
+            await _forget_void(uow, judged, principal)
         self._carry_out(uow, row, principal, word, ruling)
         return ruling
 
     def _carry_out(self, uow: UnitOfWork, row: ApprovalRow, principal: Principal, word: Word, ruling: Ruling) -> None:
-        said = {"channel": word.channel, "sign_in": principal.credential_id, "shown": word.shown.hex()}
+        said: dict[str, Json] = {"channel": word.channel, "sign_in": principal.credential_id, "shown": word.shown.hex()}
         match ruling:
             case Refused(why, detail):
-                told = {**said, "verb": word.verb, "why": why, "detail": detail}
+                told: dict[str, Json] = {**said, "verb": word.verb, "why": why, "detail": detail}
                 uow.audit(audited(row, "decision-refused", principal.actor, told))
             case Denied(vote, reason):
                 uow.session.add(_vote_row(row, vote, principal, word, reason))
-                move(uow, row, Event.DENIED, principal.actor, reason, said)
+                move(uow, row, Event.DENIED, principal.actor, reason, {**said, **_place(vote)})
             case Counted(vote, counted):
                 uow.session.add(_vote_row(row, vote, principal, word))
-                uow.audit(audited(row, "agreed", principal.actor, {**said, "missing": counted.missing}))
+                told = {**said, **_place(vote), "missing": counted.missing}
+                uow.audit(audited(row, "agreed", principal.actor, told))
                 uow.notify(TOPIC, row.id)
+                uow.notice("approval.agreed", row.id, {"by": vote.name, **_place(vote), "missing": counted.missing})
             case Agreed(vote, counted):
                 uow.session.add(_vote_row(row, vote, principal, word))
-                uow.audit(audited(row, "agreed", principal.actor, {**said, "missing": 0}))
+                uow.audit(audited(row, "agreed", principal.actor, {**said, **_place(vote), "missing": 0}))
                 self._agreement.reached(uow, row, principal.actor, counted)
 
 
@@ -161,7 +166,7 @@ def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int) -> Ruli
     person = judged.people.get(principal.identity)
     if person is None or principal.kind != "person":
         return Refused(Refusal.NOT_ENTITLED, Ineligible.MACHINE if person else Ineligible.DISABLED)
-    return rule(
+    ruling = rule(
         judged.request,
         word.verb,
         person,
@@ -171,6 +176,22 @@ def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int) -> Ruli
         channel=word.channel,
         reason=word.reason,
     )
+    if isinstance(ruling, Refused):
+        return ruling
+    manner = Manner(word.channel, milliseconds(principal.authenticated_at))
+    return unfit(judged.request.chain, manner, at_ms) or ruling
+
+
+async def _forget_void(uow: UnitOfWork, judged: Judged, principal: Principal) -> None:
+    """Whoever agreed under a delegation that was taken back may decide anew; what they said stays in the audit log."""
+    for said in judged.votes:
+        if said.identity_id == principal.identity:
+            await uow.session.delete(said)
+
+
+def _place(vote: Vote) -> dict[str, Json]:
+    """In whose place, when it is not their own."""
+    return {"for_id": vote.for_id, "for": vote.for_name, "delegation": vote.delegation_id} if vote.for_id else {}
 
 
 def _may_see(principal: Principal, row: ApprovalRow) -> bool:
@@ -200,4 +221,7 @@ def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, re
         credential_id=principal.credential_id,
         shown_digest=word.shown,
         reason=reason,
+        for_id=vote.for_id,
+        for_name=vote.for_name,
+        delegation_id=vote.delegation_id,
     )

@@ -18,6 +18,7 @@ from control_plane.approvals.domain.ruling import Refusal, Refused, Request, ove
 CHANNEL: Final = "break-glass"
 FRESH_SECONDS: Final = 300
 NOT_OFFERED: Final = "its approval chain does not allow breaking glass"
+_OF_REVIEWERS: Final = frozenset({Ineligible.NOT_REVIEWER, Ineligible.OUT_OF_SCOPE})
 NOT_PERMITTED: Final = "this needs the permission break-glass; an admin gives it through a group's role"
 
 
@@ -37,7 +38,8 @@ def break_glass(
     if not reason.strip():
         return Refused(Refusal.REASON_MISSING, "say why: everybody who is skipped is told, and the review asks for it")
     vote = Vote(person.id, person.name, 0, at_ms, CHANNEL)
-    return too_old(manner, FRESH_SECONDS, at_ms) or Broken(vote, reason.strip())
+    fresh = min(FRESH_SECONDS, request.chain.reauthenticate_seconds or FRESH_SECONDS)
+    return too_old(manner, fresh, at_ms) or Broken(vote, reason.strip())
 
 
 def why_not(request: Request, person: Person | None) -> str:
@@ -51,7 +53,7 @@ def unfit_to_break(parties: Parties, person: Person | None) -> str:
     """Asked again while a grant that was made like this is not used."""
     if person is None:
         return Ineligible.DISABLED.value
-    never = ineligible(parties, msgspec.structs.replace(person, may_review=True))
-    if never:
+    never = ineligible(parties, person)
+    if never and never not in _OF_REVIEWERS:
         return never.value
     return "" if person.may_break_glass else NOT_PERMITTED
