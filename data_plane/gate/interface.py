@@ -191,6 +191,9 @@ class Operation(msgspec.Struct, frozen=True):
     parameters: tuple[Parameter, ...] = ()
     guardable: bool = False  # the protocol can hold it to a row guard
     in_transaction: bool = False
+    shape: bytes = b""  # SHA-256, equal for operations of its session that differ in values only; empty: it has none
+    shape_text: str = ""  # the text with marks in place of those values
+    reason: str = ""  # what the client says it is for
 
     @property
     def digest(self) -> bytes:
@@ -200,7 +203,18 @@ class Operation(msgspec.Struct, frozen=True):
 
 def digest(protocol: str, target: str, state: Sequence[tuple[str, str]], parts: Sequence[bytes]) -> bytes:
     """The operation digest: each field as an 8-byte big-endian length and its bytes, counts included."""
-    fields = [b"assentry-operation-v1", protocol.encode(), target.encode(), str(len(state)).encode()]
+    return _hashed(b"assentry-operation-v1", protocol, target, state, parts)
+
+
+def shape(protocol: str, target: str, state: Sequence[tuple[str, str]], parts: Sequence[bytes]) -> bytes:
+    """The digest of a shape: encoded alike, and never that of an operation. `parts` are for the protocol to say."""
+    return _hashed(b"assentry-shape-v1", protocol, target, state, parts)
+
+
+def _hashed(
+    context: bytes, protocol: str, target: str, state: Sequence[tuple[str, str]], parts: Sequence[bytes]
+) -> bytes:
+    fields = [context, protocol.encode(), target.encode(), str(len(state)).encode()]
     for name, value in sorted(state):
         fields += [name.encode(), value.encode()]
     fields += [str(len(parts)).encode(), *parts]

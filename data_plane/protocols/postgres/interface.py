@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
 from data_plane.gate.interface import Subject
+
+REASON: Final = "assentry.reason"
+"""The parameter by which a client says what its operations are for. It is shown to people and is in no digest; whatever
+reads it at the target must know that every client may set it."""
 
 # ------------------------------------------------------------------ what a statement does to its session
 
@@ -165,9 +169,19 @@ class ParsedQuery(msgspec.Struct, frozen=True, eq=False):
     statements: tuple[Statement, ...]
 
 
+class Form(msgspec.Struct, frozen=True):
+    """What statements share that differ in their values only."""
+
+    tree: bytes  # equal for those; nothing else is
+    text: str  # the statement with marks in place of the values, for people
+
+
 class Classifier(Protocol):
     def parse(self, text: bytes) -> ParsedQuery:
         """Never raises. Cached; a repeated text costs a dictionary look-up. `text` is UTF-8 without its NUL."""
+
+    def form(self, text: bytes) -> Form | None:
+        """None: statements of which another may not take the place of this one. Never raises. Only for holds."""
 
 
 # ------------------------------------------------------------------ names and results

@@ -23,6 +23,7 @@ from data_plane.protocols.postgres import answers, client_authentication, startu
 from data_plane.protocols.postgres.answers import CancelKey
 from data_plane.protocols.postgres.cancellation import CancelRegistry
 from data_plane.protocols.postgres.core.ports import Output
+from data_plane.protocols.postgres.interface import REASON
 from data_plane.protocols.postgres.messages import IDLE, AuthenticationOk
 from data_plane.protocols.postgres.refusal import Refusal, farewell, not_admitted, target_failed
 from data_plane.protocols.postgres.startup import Startup
@@ -234,7 +235,7 @@ class Opening:
         self, admitted: Admitted, asked: Startup, rest: bytes, database: str, opened: Opened, make_core: MakeCore
     ) -> str:
         ready = opened.ready
-        own = {name: asked.settings[name] for name in ("statement_timeout",) if name in asked.settings}
+        own = {name: asked.settings[name] for name in ("statement_timeout", REASON) if name in asked.settings}
         driver = Driver(self._client, opened.connection, admitted.gate, farewell)
         core = make_core(driver, {**ready.parameters, **ready.state, **own, "database": database})
         session = PostgresSession(admitted, driver, core, ready.key)

@@ -13,10 +13,12 @@ from typing import Final
 
 from data_plane.gate.interface import Action
 from data_plane.protocols.postgres.framing import RemoteProtocolError
+from data_plane.protocols.postgres.interface import REASON
 from data_plane.protocols.postgres.statements.settings import action_of
 
 ALLOWED: Final = frozenset(
     {
+        REASON,
         "application_name",
         "bytea_output",
         "client_encoding",

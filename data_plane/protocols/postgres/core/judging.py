@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Operation, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.core import refusals
+from data_plane.protocols.postgres.core import asking, refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.units import Unit
@@ -135,6 +135,7 @@ class Judge:
 
     def operation(self, unit: Unit) -> Operation:
         """Everything that would execute, complete, under the state in which it would."""
+        shape, shape_text = asking.shape_of(unit, self._context, PROTOCOL, self._facts.target.name)
         return Operation(
             id=self._new_operation_id(),
             number=unit.number,
@@ -147,6 +148,9 @@ class Judge:
             state=self._context.settings.digest_state(),
             parameters=tuple(unit.parameters),
             in_transaction=self._context.status != m.IDLE,
+            shape=shape,
+            shape_text=shape_text,
+            reason=asking.reason_of(unit, self._context.settings),
         )
 
 

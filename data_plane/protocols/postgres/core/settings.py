@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from data_plane.protocols.postgres.interface import (
+    REASON,
     ChangesNames,
     CreatesTemporary,
     DiscardsAll,
@@ -36,7 +37,7 @@ PINS: Final[Mapping[str, frozenset[str]]] = {
     "client_encoding": frozenset({"utf8", "unicode"}),
     "standard_conforming_strings": frozenset({"on", "true", "yes", "1", "t", "y"}),
 }
-_WITHOUT_MEANING: Final = frozenset({"application_name"})
+_WITHOUT_MEANING: Final = frozenset({"application_name", REASON})
 _SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
 _PLAIN_NAME: Final = re.compile(r"""[!#-+\--~]+""")  # of ASCII alone, without quotes or commas
 _LONGEST_NAME: Final = 63  # bytes; the server cuts a longer one

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 from pglast import parser
 
-from data_plane.protocols.postgres.interface import ParsedQuery, Statement
-from data_plane.protocols.postgres.statements import lexing
+from data_plane.protocols.postgres.interface import Form, ParsedQuery, Statement
+from data_plane.protocols.postgres.statements import form, lexing
 from data_plane.protocols.postgres.statements.cache import Cache
 from data_plane.protocols.postgres.statements.findings import not_understood
 from data_plane.protocols.postgres.statements.reading import Reading, read
@@ -24,15 +24,18 @@ from data_plane.protocols.postgres.statements.shape import kept_limits, shape
 SHARED_COMMANDS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE"))
 MOST_STATEMENTS = 1000  # in one query string
 LARGEST_TREE = 2 * 1024 * 1024  # of JSON: reading takes time by the parts of a text, not by its bytes
+_FORMS = 512
+_FORMS_SIZE = 512 * 1024
 _decode = msgspec.json.Decoder().decode
 
 
 class StatementClassifier:
     """One for a process: it holds nothing of any session."""
 
-    __slots__ = ("_shapes", "_texts")
+    __slots__ = ("_forms", "_shapes", "_texts")
 
     def __init__(self, entries: int = 8192, size: int = 8 * 1024 * 1024) -> None:
+        self._forms: Cache[Form] = Cache(_FORMS, _FORMS_SIZE)
         self._texts: Cache[ParsedQuery] = Cache(entries, size)
         self._shapes: Cache[ParsedQuery] = Cache(entries, size)
 
@@ -52,6 +55,13 @@ class StatementClassifier:
         if found is None:
             found = self._read(text, key)
         texts.put(text, found)
+        return found
+
+    def form(self, text: bytes) -> Form | None:
+        """See `form`. For operations that are held, which are few."""
+        found = self._forms.get(text)
+        if found is None and (found := form.form(text)) is not None:
+            self._forms.put(text, found)
         return found
 
     def _read(self, text: bytes, key: bytes | None) -> ParsedQuery:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 
 from data_plane.gate.interface import Action
-from data_plane.protocols.postgres.interface import SetsParameter
+from data_plane.protocols.postgres.interface import REASON, SetsParameter
 from data_plane.protocols.postgres.statements import catalogue
 from data_plane.protocols.postgres.statements.tree import Fields, Node, constant, strings
 from data_plane.protocols.postgres.statements.walker import Walker
@@ -91,7 +91,7 @@ def breaks_pin(name: str, value: str | None) -> bool:
 def action_of(name: str, value: str | None) -> Action:
     if name in ADMINISTRATIVE:
         return Action.ADMIN
-    if value is None:  # back to what the session was opened with
+    if value is None or name == REASON:  # None: back to what the session was opened with
         return Action.SESSION
     if name not in catalogue.SETTINGS_WITH_MEANING and name not in catalogue.SETTINGS_WITHOUT_MEANING:
         return Action.ADMIN

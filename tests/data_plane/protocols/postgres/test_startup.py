@@ -148,6 +148,7 @@ def test_what_is_wrong_is_refused_with_its_sqlstate(packet: bytes, sqlstate: str
         ("-c search_path=a,b", {"search_path": "a,b"}),
         ("-csearch_path=a  --statement-timeout=5s", {"search_path": "a", "statement_timeout": "5s"}),
         (r"-c search_path=a\ b\\c", {"search_path": "a b\\c"}),
+        (r"-c assentry.reason=ticket\ 7", {"assentry.reason": "ticket 7"}),
         ("--DateStyle=ISO", {"datestyle": "ISO"}),
         ("", {}),
     ],
