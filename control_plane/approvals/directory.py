@@ -4,31 +4,44 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 
 from control_plane.approvals.domain import Chain, Person
-from control_plane.approvals.ports import CredentialFacts, SessionFacts, Subject, TargetFacts
+from control_plane.approvals.ports import CredentialFacts, PlanRule, SessionFacts, Subject, TargetFacts
 from control_plane.approvals.written import chain_of
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
 from control_plane.kit.access import Permission, permissions_of
 from control_plane.kit.unit_of_work import UnitOfWork
-from control_plane.policies.service import PolicyService
+from control_plane.policies.service import PolicyService, Versioned
 from control_plane.sessions import service as sessions
 from control_plane.targets.service import Target, TargetService
 from data_plane.gate import interface as gate
 from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
+from data_plane.policy import model
 from data_plane.policy.rules import selects
+
+
+class Windows(Protocol):
+    """What the feature `access`, which stands on this one, tells of it."""
+
+    async def lent_to(self, uow: UnitOfWork, identity_id: str) -> Sequence[str]:
+        """Groups that an identity is in for a time, as its agents are told."""
+
+    async def grounds(self, uow: UnitOfWork, offer: str) -> Sequence[str]:
+        """Texts of an offer and of what its group opens."""
 
 
 class KnownPeople:
     """The port People."""
 
-    def __init__(self, identities: IdentityService, credentials: CredentialService) -> None:
+    def __init__(self, identities: IdentityService, credentials: CredentialService, windows: Windows) -> None:
         self._identities = identities
         self._credentials = credentials
+        self._windows = windows
 
     async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
         return [_person(one) for one in (await self._identities.find_all(uow, identity_ids)).values()]
@@ -36,11 +49,15 @@ class KnownPeople:
     async def people_in(self, uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
         return [_person(one) for one in await self._identities.members_of(uow, groups)]
 
+    async def people_named(self, uow: UnitOfWork, names: Sequence[str]) -> Sequence[Person]:
+        return [_person(one) for one in await self._identities.find_named(uow, names)]
+
     async def subject(self, uow: UnitOfWork, identity_id: str) -> Subject | None:
         found = await self._identities.find(uow, identity_id)
         if found is None:
             return None
-        return Subject(found.id, found.name, found.kind, found.groups, found.owner_id, found.owner, found.able)
+        groups = dict.fromkeys([*found.groups, *await self._windows.lent_to(uow, found.id)])
+        return Subject(found.id, found.name, found.kind, tuple(groups), found.owner_id, found.owner, found.able)
 
     async def credential(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None:
         found = await self._credentials.find(uow, credential_id)
@@ -49,13 +66,18 @@ class KnownPeople:
         made_by = (found.made_by,) if found.made_by else ()
         return CredentialFacts(found.kind, found.valid, made_by)
 
+    async def sign_in(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts:
+        key = await self._credentials.key(uow, credential_id)
+        return CredentialFacts(key.kind, key.valid, (key.made_by,)) if key else CredentialFacts("sign-in", valid=True)
+
 
 class KnownRulebook:
     """The port Rulebook."""
 
-    def __init__(self, policies: PolicyService, targets: TargetService) -> None:
+    def __init__(self, policies: PolicyService, targets: TargetService, windows: Windows) -> None:
         self._policies = policies
         self._targets = targets
+        self._windows = windows
 
     async def chain(self, uow: UnitOfWork, name: str) -> Chain | None:
         found = await self._policies.chain(uow, name)
@@ -68,14 +90,31 @@ class KnownRulebook:
         return TargetFacts(found.name, found.spec.protocol, found.spec.environment, dict(found.labels))
 
     async def fingerprint(self, uow: UnitOfWork, subject: Subject | None, chain: str, target: str) -> str:
+        selecting = [] if subject is None else await self._selecting(uow, subject, target)
+        return _hashed(*await self._texts(uow, chain, target), *(policy.text for policy in selecting))
+
+    async def offer_fingerprint(self, uow: UnitOfWork, offer: str, chain: str, target: str) -> str:
+        return _hashed(*await self._texts(uow, chain, target), *await self._windows.grounds(uow, offer))
+
+    async def plan_rules(self, uow: UnitOfWork, subject: Subject, target: str) -> Sequence[PlanRule]:
+        return [
+            PlanRule(policy.name, plans.approval, plans.most)
+            for policy in await self._selecting(uow, subject, target)
+            if (plans := policy.document.spec.plans) is not None
+        ]
+
+    async def _texts(self, uow: UnitOfWork, chain: str, target: str) -> Sequence[str]:
         found_chain = await self._policies.chain(uow, chain)
         found_target = await self._targets.target(uow, target)
-        texts = [found_chain.text if found_chain else "", found_target.spec_text if found_target else ""]
-        if subject is not None and found_target is not None:
-            session = _session_of(subject, found_target)
-            published = await self._policies.published(uow)
-            texts += [policy.text for policy in published.policies if selects(policy.document.spec, session)]
-        return hashlib.sha256(msgspec.json.encode(texts)).hexdigest()
+        return [found_chain.text if found_chain else "", found_target.spec_text if found_target else ""]
+
+    async def _selecting(self, uow: UnitOfWork, subject: Subject, target: str) -> list[Versioned[model.Policy]]:
+        found = await self._targets.target(uow, target)
+        if found is None:
+            return []
+        session = _session_of(subject, found)
+        published = await self._policies.published(uow)
+        return [policy for policy in published.policies if selects(policy.document.spec, session)]
 
 
 class KnownSessions:
@@ -96,6 +135,10 @@ class KnownSessions:
             application_name=row.application_name,
             open=row.closed_at_ms is None,
         )
+
+
+def _hashed(*texts: str) -> str:
+    return hashlib.sha256(msgspec.json.encode(texts)).hexdigest()
 
 
 def _person(identity: Identity) -> Person:

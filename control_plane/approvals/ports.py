@@ -89,6 +89,9 @@ class People(Protocol):
     async def people_in(self, uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
         """Everybody in any of the groups, machines and disabled ones too."""
 
+    async def people_named(self, uow: UnitOfWork, names: Sequence[str]) -> Sequence[Person]:
+        """Those whom chains and people call by name; names that are not known are left out."""
+
     async def subject(self, uow: UnitOfWork, identity_id: str) -> Subject | None: ...
 
     async def credential(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None: ...

@@ -33,6 +33,11 @@ async def identities_by_id(session: AsyncSession, ids: Iterable[str]) -> list[Id
     return await _complete(session, (await session.exec(statement)).all())
 
 
+async def identities_by_name(session: AsyncSession, names: Iterable[str]) -> list[Identity]:
+    statement = select(IdentityRow).where(col(IdentityRow.name).in_(set(names))).order_by(col(IdentityRow.name))
+    return await _complete(session, (await session.exec(statement)).all())
+
+
 async def identity_by_name(session: AsyncSession, name: str) -> Identity | None:
     row = await row_by_name(session, name)
     return None if row is None else (await _complete(session, [row]))[0]

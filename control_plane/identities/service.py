@@ -49,6 +49,10 @@ class IdentityService:
         """By id; those that are not there are left out."""
         return {one.id: one for one in await repository.identities_by_id(uow.session, ids)}
 
+    async def find_named(self, uow: UnitOfWork, names: Iterable[str]) -> list[Identity]:
+        """Those that are not there are left out."""
+        return await repository.identities_by_name(uow.session, names)
+
     async def members_of(self, uow: UnitOfWork, groups: Iterable[str]) -> list[Identity]:
         """Everybody in any of the groups, each once, able or not."""
         return await repository.members_of(uow.session, groups)

@@ -92,6 +92,9 @@ class Neighbours:
     async def people_in(self, _uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
         return [one for one in self.persons.values() if one.groups & set(groups)]
 
+    async def people_named(self, _uow: UnitOfWork, names: Sequence[str]) -> Sequence[Person]:
+        return [one for one in self.persons.values() if one.name in names]
+
     async def subject(self, _uow: UnitOfWork, identity_id: str) -> Subject | None:
         known = self.persons.get(identity_id)
         if known is None:
