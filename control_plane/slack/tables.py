@@ -21,7 +21,7 @@ class SlackMessageRow(Table, table=True):
     channel: str = Field(primary_key=True, max_length=32)
     ts: str = Field(default="", max_length=32)
     shown_hash: str = Field(default="", max_length=64)  # of the blocks that it has; equal ones are not sent again
-    claimed_until_ms: int = Field(default=0, sa_type=BigInteger)  # while one replica talks to Slack about it
+    told_through: int = Field(default=0, sa_type=BigInteger)  # the last notice that its thread tells
 
 
 class SlackInteractionRow(Table, table=True):

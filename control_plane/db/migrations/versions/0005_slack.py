@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("channel", sa.String(32), nullable=False),
         sa.Column("ts", sa.String(32), nullable=False),
         sa.Column("shown_hash", sa.String(64), nullable=False),
-        sa.Column("claimed_until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("told_through", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("approval_id", "channel", name="pk_slack_messages"),
     )
     op.create_table(
