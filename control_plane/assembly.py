@@ -9,6 +9,9 @@ from typing import Any
 from argon2 import PasswordHasher
 from fastapi import APIRouter
 
+from control_plane.access import validation as access_validation
+from control_plane.access.documents import OfferKind
+from control_plane.access.windows import LentGroups
 from control_plane.agents import endpoints as agent_endpoints
 from control_plane.agents.feature import AgentsFeature, open_authority
 from control_plane.agents.stream import Timing
@@ -97,6 +100,8 @@ class ControlPlane:
 
     def _documents(self) -> None:
         self.policies = PolicyService()
+        self.offers = OfferKind()
+        self.lent_groups = LentGroups(self.offers, self.identities, self.policies)
         kinds = (
             IdentityKind(self.identities),
             GroupKind(self.identities),
@@ -104,6 +109,7 @@ class ControlPlane:
             self.policies.masks,
             self.policies.chains,
             self.policies.policies,
+            self.offers,
         )
         self.documents = DocumentService(kinds, _validation)
 
@@ -121,8 +127,8 @@ class ControlPlane:
             deployment=self.settings.deployment,
             public_url=self.settings.url,
             encoder=Encoder(),
-            people=KnownPeople(self.identities, self.credentials),
-            rulebook=KnownRulebook(self.policies, self.targets),
+            people=KnownPeople(self.identities, self.credentials, self.lent_groups),
+            rulebook=KnownRulebook(self.policies, self.targets, self.lent_groups),
             sessions=KnownSessions(),
         )
         self.sessions = SessionService(KnownNames(self.identities, self.targets), self.approvals.service)
@@ -138,7 +144,7 @@ class ControlPlane:
             deployment=self.settings.deployment,
             authority=self.authority,
             documents=(self.targets.targets, policies.masks, policies.chains, policies.policies),
-            identities=self.identities,
+            identities=self.lent_groups,
             approvals=self.approvals.service,
             sessions=self.sessions,
             recordings=self.recordings,
@@ -233,4 +239,4 @@ async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
 
 
 def _validation(world: World) -> Sequence[Problem]:
-    return [*identity_validation.check(world), *policy_validation.check(world)]
+    return [*identity_validation.check(world), *policy_validation.check(world), *access_validation.check(world)]

@@ -70,6 +70,14 @@ class TargetFacts(msgspec.Struct, frozen=True):
     labels: dict[str, str]
 
 
+class PlanRule(msgspec.Struct, frozen=True):
+    """A policy lets plans be approved by this chain."""
+
+    policy: str
+    chain: str
+    most: int  # operations in one plan
+
+
 class SessionFacts(msgspec.Struct, frozen=True):
     id: str
     instance_id: str
@@ -96,6 +104,10 @@ class People(Protocol):
 
     async def credential(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None: ...
 
+    async def sign_in(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts:
+        """What somebody called the control plane with. A person's sign-in that has ended stays valid: nothing depends
+        on it any more. A service account's key that is revoked does not."""
+
 
 class Rulebook(Protocol):
     async def chain(self, uow: UnitOfWork, name: str) -> Chain | None: ...
@@ -105,6 +117,12 @@ class Rulebook(Protocol):
     async def fingerprint(self, uow: UnitOfWork, subject: Subject | None, chain: str, target: str) -> str:
         """Changes when anything changes that could decide otherwise: the policies that select this requester on this
         target, the chain, or the target. A request made under another one does not stand."""
+
+    async def offer_fingerprint(self, uow: UnitOfWork, offer: str, chain: str, target: str) -> str:
+        """Changes when the offer of access, what its group opens, the chain or the target changes."""
+
+    async def plan_rules(self, uow: UnitOfWork, subject: Subject, target: str) -> Sequence[PlanRule]:
+        """Of the policies that select this requester on this target: those that let plans be asked."""
 
 
 class Sessions(Protocol):

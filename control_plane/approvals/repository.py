@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import func
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from control_plane.approvals.domain import OPEN, Chain, Parties, Request, StandIn, State, Verb, Vote
 from control_plane.approvals.shown import Earlier
@@ -139,6 +140,12 @@ async def next_deadline(session: AsyncSession, grace_ms: int) -> int | None:
     first, second = (await session.exec(pending)).one(), (await session.exec(approved)).one()
     deadlines = [*([first] if first is not None else []), *([second + grace_ms] if second is not None else [])]
     return min(deadlines, default=None)
+
+
+def in_force(now_ms: int) -> SelectOfScalar[str]:
+    """Ids of what is approved and whose time is not over; to be asked for within a statement."""
+    approved = (col(ApprovalRow.state) == State.APPROVED) & (col(ApprovalRow.execute_by_ms) > now_ms)
+    return select(ApprovalRow.id).where(approved)
 
 
 async def open_ids(session: AsyncSession) -> list[str]:

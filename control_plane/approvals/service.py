@@ -38,6 +38,9 @@ _FINISHED: Final[Mapping[str, Event]] = {
 }
 
 
+in_force = repository.in_force  # for other features: no service is needed to look
+
+
 class ApprovalService:
     def __init__(self, gatherer: Gatherer, public_url: str) -> None:
         self._gatherer = gatherer

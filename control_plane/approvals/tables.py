@@ -6,7 +6,7 @@ of use.
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, ForeignKey, Index, LargeBinary, String, Text, text
+from sqlalchemy import BigInteger, ForeignKey, Index, Integer, LargeBinary, String, Text, text
 from sqlmodel import Field
 
 from control_plane.approvals.kinds import Kind
@@ -113,6 +113,33 @@ class GrantRow(Table, table=True):
     key_id: str = Field(max_length=64)
     issued_at_ms: int = Field(sa_type=BigInteger)
     consumed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+
+
+class PlanUseRow(Table, table=True):
+    """A statement of a plan that an operation has taken: each once, and each operation one."""
+
+    __tablename__ = "plan_uses"
+
+    plan_id: str = Field(
+        sa_type=String(64),
+        primary_key=True,
+        sa_column_args=[ForeignKey("approval_requests.id", ondelete="CASCADE")],
+    )
+    number: int = Field(primary_key=True, sa_type=Integer, sa_column_kwargs={"autoincrement": False})
+    approval_id: str = Field(max_length=64, unique=True)
+    at_ms: int = Field(sa_type=BigInteger)
+
+
+class PressureRow(Table, table=True):
+    """How much one requester asks: locked by whoever counts, so that no two count the same."""
+
+    __tablename__ = "request_pressure"
+
+    identity_id: str = Field(primary_key=True, max_length=64)
+    minute_began_ms: int = Field(sa_type=BigInteger)
+    asked: int = Field(sa_type=Integer)  # in the minute that began then
+    alerted_at_ms: int | None = Field(default=None, sa_type=BigInteger)  # of too many that wait
+    locked_until_ms: int | None = Field(default=None, sa_type=BigInteger, index=True)
 
 
 class CommentRow(Table, table=True):

@@ -38,6 +38,8 @@ def move(
     row.reason = reason or row.reason
     _stamp(uow, row, before, then)
     uow.session.add(row)
+    if row.kind == Kind.ACCESS and State.APPROVED in {before, then}:
+        uow.check_last(_tell_agents)
     told = {"state_before": before, "reason": reason, **(data or {})}
     uow.audit(audited(row, _KINDS.get(then, then.value), actor, told))
     uow.notify(TOPIC, row.id)
@@ -45,6 +47,11 @@ def move(
         f"approval.{then}", row.id, {"before": before, "reason": reason, "by": actor.name, "by_kind": actor.kind}
     )
     return None
+
+
+async def _tell_agents(uow: UnitOfWork) -> None:
+    """Somebody is in a group from now on, or no longer."""
+    await uow.snapshot_changed()
 
 
 def audited(row: ApprovalRow, what: str, actor: Actor, data: Mapping[str, Json]) -> AuditEvent:

@@ -75,6 +75,14 @@ class CredentialService:
         valid = row.revoked_at is None and row.expires_at > uow.now
         return CredentialFacts(row.id, row.kind, row.identity_id, valid, key.created_by if key else "")
 
+    async def key(self, uow: UnitOfWork, key_id: str) -> CredentialFacts | None:
+        """A service account's. None: there is no such key."""
+        row = await uow.session.get(ServiceAccountKeyRow, key_id, populate_existing=True)
+        if row is None:
+            return None
+        valid = row.revoked_at is None and row.expires_at > uow.now
+        return CredentialFacts(row.id, "service-account key", row.identity_id, valid, row.created_by)
+
     # -------------------------------------------------------------- for oneself
 
     async def token(
