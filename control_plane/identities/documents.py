@@ -9,7 +9,7 @@ import msgspec
 
 from control_plane.documents.domain import Stored
 from control_plane.identities import repository
-from control_plane.identities.domain import Group, Identity
+from control_plane.identities.domain import Group, Identity, ReviewScope
 from control_plane.identities.service import IdentityService
 from control_plane.identities.tables import GroupRow
 from control_plane.kit.access import Permission, Role
@@ -39,9 +39,19 @@ class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Ident
     spec: IdentitySpec
 
 
+class ReviewScopeSpec(model.Document, frozen=True):
+    environments: tuple[str, ...] = ()  # empty: all
+    labels: dict[str, str] = msgspec.field(default_factory=dict)  # the target must have all of them
+
+
 class GroupSpec(model.Document, frozen=True):
     members: tuple[str, ...] = ()  # names of identities
     roles: tuple[Role, ...] = ()
+    reviews: tuple[ReviewScopeSpec, ...] = ()  # where the role of a reviewer holds, if given: in any of these
+
+    @property
+    def scopes(self) -> tuple[ReviewScope, ...]:
+        return tuple(ReviewScope(scope.environments, scope.labels) for scope in self.reviews)
 
 
 class GroupDocument(model.Document, frozen=True, tag_field="kind", tag="Group"):
@@ -113,7 +123,7 @@ class GroupKind:
     async def put(self, uow: UnitOfWork, by: Actor, document: model.Document, *, managed: bool) -> None:
         wanted = cast("GroupDocument", document)
         name, spec = wanted.metadata.name, wanted.spec
-        await self._service.put_group(uow, by, name, roles=spec.roles, members=spec.members)
+        await self._service.put_group(uow, by, name, roles=spec.roles, members=spec.members, reviews=spec.scopes)
         if managed:
             await self.manage(uow, name)
 
@@ -130,7 +140,8 @@ def _decode(shape: type[T], kind: str, value: object) -> T | Problem:
     """Lists are sets here: their order means nothing, so a document is the same in any."""
     document = documents.into(shape, value, kind, "")
     if isinstance(document, GroupDocument):
-        spec = GroupSpec(tuple(sorted(set(document.spec.members))), tuple(sorted(set(document.spec.roles))))
+        members, roles = tuple(sorted(set(document.spec.members))), tuple(sorted(set(document.spec.roles)))
+        spec = msgspec.structs.replace(document.spec, members=members, roles=roles)
         return cast("T", msgspec.structs.replace(document, spec=spec))
     return document
 
@@ -142,4 +153,5 @@ def _identity_document(identity: Identity) -> IdentityDocument:
 
 def _group_document(group: Group) -> GroupDocument:
     roles = cast("tuple[Role, ...]", group.roles)
-    return GroupDocument(_API_VERSION, NameOnly(group.name), GroupSpec(group.members, roles))
+    reviews = tuple(ReviewScopeSpec(scope.environments, scope.labels) for scope in group.reviews)
+    return GroupDocument(_API_VERSION, NameOnly(group.name), GroupSpec(group.members, roles, reviews))

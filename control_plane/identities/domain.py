@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final, Literal
 
 import msgspec
 
-from control_plane.kit.access import ROLES, Principal, permissions_of
+from control_plane.kit.access import ROLES, Permission, Principal, permissions_of
 from control_plane.kit.unit_of_work import Actor
 from data_plane.identifiers import CredentialId, IdentityId
 
@@ -17,11 +17,19 @@ Kind = Literal["person", "machine"]
 _SLACK_USER: Final = re.compile(r"[UW][A-Z0-9]{2,20}", re.ASCII)
 
 
+class ReviewScope(msgspec.Struct, frozen=True):
+    """Where somebody reviews: empty environments are all; of labels, all that are given must be the target's."""
+
+    environments: tuple[str, ...] = ()
+    labels: dict[str, str] = {}
+
+
 class Group(msgspec.Struct, frozen=True):
     name: str
     roles: tuple[str, ...]
     members: tuple[str, ...]  # names of identities
     version: int = 1
+    reviews: tuple[ReviewScope, ...] = ()  # where those who are reviewers by this group review; empty: everywhere
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -38,6 +46,7 @@ class Identity(msgspec.Struct, frozen=True):
     groups: tuple[str, ...]
     roles: frozenset[str]
     version: int = 1
+    reviews: tuple[ReviewScope, ...] = ()  # where this identity reviews; empty: nowhere
     slack_user_id: str = ""  # who this person is in Slack; empty: not told
 
     @property
@@ -95,3 +104,12 @@ class Ownership(msgspec.Struct, frozen=True):
 
 def unknown_roles(roles: tuple[str, ...]) -> list[str]:
     return sorted(set(roles) - set(ROLES))
+
+
+def scope_problem(roles: Sequence[str], reviews: Sequence[ReviewScope]) -> str:
+    """Why a group cannot have these places to review. Empty: it can."""
+    if reviews and Permission.REVIEW not in permissions_of(set(roles)):
+        return "only a group that gives the reviewer role says where its members review"
+    if any(not scope.environments and not scope.labels for scope in reviews):
+        return "this covers everything: name environments or labels, or leave reviews out for everywhere"
+    return ""

@@ -136,6 +136,7 @@ async def put_group(
     async with units() as uow:
         present = await service.find_group(uow, name)
         check_version(if_match, present.version if present else None)
-        group = await service.put_group(uow, admin.actor, name, roles=body.roles, members=body.members)
+        reviews = [one.scope for one in body.reviews]
+        group = await service.put_group(uow, admin.actor, name, roles=body.roles, members=body.members, reviews=reviews)
     response.headers["etag"] = etag(group.version)
     return GroupOut.of(group)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import cast
 
+import msgspec
 from sqlalchemy import func
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from control_plane.identities.domain import Group, Identity, Kind
+from control_plane.identities.domain import Group, Identity, Kind, ReviewScope
 from control_plane.identities.tables import GroupRow, IdentityRow, MembershipRow
+from control_plane.kit.access import Permission, permissions_of
 from data_plane.identifiers import IdentityId
 
 # ------------------------------------------------------------------ identities
@@ -115,7 +117,18 @@ def _identity(row: IdentityRow, owner: IdentityRow | None, groups: Sequence[Grou
         groups=tuple(group.name for group in groups),
         roles=frozenset(role for group in groups for role in group.roles),
         version=row.version,
+        reviews=_reviews(groups),
     )
+
+
+def _reviews(groups: Sequence[GroupRow]) -> tuple[ReviewScope, ...]:
+    """Those of the groups that make a reviewer; one that says nothing of where is for everywhere."""
+    giving = [group for group in groups if Permission.REVIEW in permissions_of(set(group.roles))]
+    return tuple(scope for group in giving for scope in (_scopes(group) or (ReviewScope(),)))
+
+
+def _scopes(group: GroupRow) -> tuple[ReviewScope, ...]:
+    return msgspec.convert(group.reviews, type=tuple[ReviewScope, ...])
 
 
 # ------------------------------------------------------------------ groups
@@ -141,7 +154,10 @@ async def _with_members(session: AsyncSession, rows: Sequence[GroupRow]) -> list
     members: dict[str, list[str]] = {}
     for group, member in (await session.exec(statement)).all():
         members.setdefault(group, []).append(member)
-    return [Group(row.name, tuple(sorted(row.roles)), tuple(members.get(row.name, ())), row.version) for row in rows]
+    return [
+        Group(row.name, tuple(sorted(row.roles)), tuple(members.get(row.name, ())), row.version, _scopes(row))
+        for row in rows
+    ]
 
 
 async def set_members(session: AsyncSession, group: str, names: Sequence[str]) -> None:

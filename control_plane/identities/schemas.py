@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SecretStr, StringConstraints
 
-from control_plane.identities.domain import Group, Identity
+from control_plane.identities.domain import Group, Identity, ReviewScope
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Principal, Role
 from control_plane.kit.names import Name
@@ -71,20 +71,41 @@ class PasswordOut(BaseModel):
     password: str | None = Field(description="what was made up, shown this once; null: as it was given")
 
 
+class ReviewScopeIO(BaseModel):
+    """A target is in it when its environment is one of these and it has all of the labels."""
+
+    environments: list[Annotated[str, Field(min_length=1, max_length=255)]] = Field(
+        default=[], max_length=64, description="empty: all", examples=[["production"]]
+    )
+    labels: dict[str, str] = Field(default={}, max_length=64, examples=[{"team": "shop"}])
+
+    @property
+    def scope(self) -> ReviewScope:
+        return ReviewScope(tuple(self.environments), self.labels)
+
+
 class GroupIn(BaseModel):
     roles: list[Role] = Field(max_length=16, examples=[["reviewer"]])
     members: list[Name] = Field(max_length=10_000, examples=[["ada", "grace"]])
+    reviews: list[ReviewScopeIO] = Field(
+        default=[],
+        max_length=64,
+        description="where its members review, if it makes them reviewers; empty: everywhere",
+    )
 
 
 class GroupOut(BaseModel):
     name: str = Field(examples=["dba"])
     roles: list[str] = Field(examples=[["reviewer"]])
     members: list[str] = Field(examples=[["ada", "grace"]])
+    reviews: list[ReviewScopeIO] = Field(description="where its members review; empty: everywhere")
     version: int = Field(description="also the ETag", examples=[1])
 
     @classmethod
     def of(cls, group: Group) -> GroupOut:
-        return cls(name=group.name, roles=list(group.roles), members=list(group.members), version=group.version)
+        reviews = [ReviewScopeIO(environments=list(one.environments), labels=one.labels) for one in group.reviews]
+        roles, members = list(group.roles), list(group.members)
+        return cls(name=group.name, roles=roles, members=members, reviews=reviews, version=group.version)
 
 
 class SignInIn(BaseModel):

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+import msgspec
+
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.domain import (
     Group,
     Identity,
     Kind,
     Ownership,
+    ReviewScope,
     SnapshotIdentities,
+    scope_problem,
     slack_problem,
     unknown_roles,
 )
@@ -174,23 +178,33 @@ class IdentityService:
         await self._changed(uow, by, "identity.deleted", name, {})
 
     async def put_group(
-        self, uow: UnitOfWork, by: Actor, name: str, *, roles: Sequence[str], members: Sequence[str]
+        self,
+        uow: UnitOfWork,
+        by: Actor,
+        name: str,
+        *,
+        roles: Sequence[str],
+        members: Sequence[str],
+        reviews: Sequence[ReviewScope] = (),
     ) -> Group:
-        """Creates the group, or makes it have exactly these roles and members."""
+        """Creates the group, or makes it have exactly these roles, members and places to review."""
         await self._check_group(uow, tuple(roles), members)
+        if problem := scope_problem(tuple(roles), reviews):
+            raise InvalidError(problem)
         row = await uow.session.get(GroupRow, name)
         kind = "group.created" if row is None else "group.updated"
         if row is None:
             row = GroupRow(name=name, roles=[], version=0, created_at=uow.now, updated_at=uow.now)
         _keep_an_admin(uow, row.roles)
         row.roles = sorted(set(roles))
+        row.reviews = [msgspec.to_builtins(scope) for scope in reviews]
         row.version += 1
         row.updated_at = uow.now
         uow.session.add(row)
         await uow.session.flush()
         await repository.set_members(uow.session, name, members)
         await uow.session.flush()
-        changes = {"roles": sorted(set(roles)), "members": sorted(set(members))}
+        changes: dict[str, Json] = {"roles": row.roles, "members": sorted(set(members)), "reviews": row.reviews}
         await self._changed(uow, by, kind, name, changes)
         return await self.group(uow, name)
 

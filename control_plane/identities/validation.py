@@ -7,7 +7,7 @@ from typing import cast
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import GroupDocument, IdentityDocument
-from control_plane.identities.domain import Ownership, slack_problem
+from control_plane.identities.domain import Ownership, scope_problem, slack_problem
 from data_plane.policy.documents import Problem
 
 
@@ -42,3 +42,5 @@ def _groups(world: World) -> Iterator[Problem]:
             if member not in known:
                 message = f"there is no identity named {member!r}"
                 yield Problem("Group", group.metadata.name, f"$.spec.members[{index}]", message)
+        if problem := scope_problem(group.spec.roles, group.spec.scopes):
+            yield Problem("Group", group.metadata.name, "$.spec.reviews", problem)
