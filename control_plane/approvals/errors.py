@@ -74,3 +74,47 @@ class GlassNotBrokenError(NotFoundError):
 
 class ReviewClosedError(ConflictError):
     code, title = "review-closed", "The review is closed"
+
+
+class ChannelError(ForbiddenError):
+    code, title = "channel-not-allowed", "Not through this channel"
+
+
+class ReauthenticateError(ForbiddenError):
+    """Not 401: the sign-in is good, and too old for this."""
+
+    code, title = "reauthentication-required", "Prove again who you are"
+
+
+class NotYoursError(ForbiddenError):
+    code, title = "not-yours", "Not yours to do"
+
+
+class TooManyCommentsError(ConflictError):
+    code, title = "too-many-comments", "Too many comments"
+
+
+class DelegationNotFoundError(NotFoundError):
+    def __init__(self, delegation_id: str) -> None:
+        super().__init__(f"there is no delegation {delegation_id!r}")
+
+
+class DelegationRefusedError(InvalidError):
+    code, title = "delegation-refused", "This cannot be delegated like that"
+
+
+class TooManyDelegationsError(ConflictError):
+    code, title = "too-many-delegations", "Too many delegations"
+
+
+class DelegationOverError(ConflictError):
+    code, title = "delegation-over", "The delegation is over"
+
+
+class GlassNotBrokenError(NotFoundError):
+    def __init__(self, approval_id: str) -> None:
+        super().__init__(f"nobody broke the glass of a request {approval_id!r}")
+
+
+class ReviewClosedError(ConflictError):
+    code, title = "review-closed", "The review is closed"

@@ -61,6 +61,16 @@ def _paging(
 PagingQuery = Annotated[Paging, Depends(_paging)]
 
 
+def newest_key(paging: Paging) -> tuple[int, str] | None:
+    """The cursor of a list that is sorted by an instant and an id; another shape is refused."""
+    match paging.after:
+        case None:
+            return None
+        case (int(at_ms), str(last)):
+            return at_ms, last
+    raise InvalidError("the cursor belongs to another list")
+
+
 def single_key(paging: Paging, kind: type[Any]) -> Any:
     """The cursor of a list that is sorted by one column; another shape is refused."""
     if paging.after is None:

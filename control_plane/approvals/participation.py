@@ -1,0 +1,83 @@
+"""What people say and do about a request without deciding it: comments, and taking it back.
+
+Reviewers, the requester and the requester's owner comment, and only the latter two withdraw. A machine may do both for
+its own requests: neither lets anything through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlmodel import col, func, select
+
+from control_plane.approvals import repository
+from control_plane.approvals.domain import Event, IllegalTransition
+from control_plane.approvals.errors import (
+    ApprovalNotFoundError,
+    ApprovalOverError,
+    NotYoursError,
+    TooManyCommentsError,
+)
+from control_plane.approvals.seeing import is_theirs, may_see
+from control_plane.approvals.tables import ApprovalRow, CommentRow
+from control_plane.approvals.transitions import TOPIC, audited, move
+from control_plane.kit.access import Permission, Principal
+from control_plane.kit.clock import milliseconds
+from control_plane.kit.ids import new_id
+from control_plane.kit.unit_of_work import UnitOfWork
+
+MOST_COMMENTS: Final = 100  # of one request
+
+
+class Participation:
+    async def comment(self, uow: UnitOfWork, principal: Principal, approval_id: str, text: str) -> CommentRow:
+        """Also when it is over: a review goes on after the fact. Raises a ProblemError."""
+        row = await _locked(uow, principal, approval_id)
+        if not (is_theirs(principal, row) or (principal.may(Permission.REVIEW) and principal.kind == "person")):
+            raise NotYoursError("reviewers, the requester and the requester's owner comment on a request")
+        if await _count(uow, approval_id) >= MOST_COMMENTS:
+            raise TooManyCommentsError(f"a request has at most {MOST_COMMENTS} comments; go on elsewhere")
+        made = CommentRow(
+            id=new_id("cmt"),
+            approval_id=approval_id,
+            identity_id=principal.identity,
+            name=principal.name,
+            kind=principal.kind,
+            at_ms=milliseconds(uow.now),
+            text=text,
+        )
+        uow.session.add(made)
+        uow.audit(audited(row, "commented", principal.actor, {"comment": made.id, "text": text}))
+        uow.notify(TOPIC, row.id)
+        uow.notice("approval.commented", row.id, {"by": principal.name, "by_id": principal.identity, "text": text})
+        return made
+
+    async def withdraw(self, uow: UnitOfWork, principal: Principal, approval_id: str, reason: str) -> None:
+        """The waiting client gets an error that says so; an approval that is not used yet is void. Raises a
+        ProblemError."""
+        row = await _locked(uow, principal, approval_id)
+        if not is_theirs(principal, row):
+            raise NotYoursError("only the requester and the requester's owner withdraw a request")
+        said = f"withdrawn by {principal.name}" + (f": {reason}" if reason else "")
+        refused = move(uow, row, Event.CANCELLED, principal.actor, said, {"sign_in": principal.credential_id})
+        if isinstance(refused, IllegalTransition):
+            raise ApprovalOverError(f"it is {refused.state.value}: there is nothing left to withdraw")
+
+
+async def comments_of(uow: UnitOfWork, approval_id: str) -> Sequence[CommentRow]:
+    """Oldest first."""
+    mine = select(CommentRow).where(col(CommentRow.approval_id) == approval_id)
+    return (await uow.session.exec(mine.order_by(col(CommentRow.at_ms), col(CommentRow.id)))).all()
+
+
+async def _count(uow: UnitOfWork, approval_id: str) -> int:
+    mine = select(func.count()).select_from(CommentRow).where(col(CommentRow.approval_id) == approval_id)
+    return (await uow.session.exec(mine)).one()
+
+
+async def _locked(uow: UnitOfWork, principal: Principal, approval_id: str) -> ApprovalRow:
+    row = await repository.locked(uow.session, approval_id)
+    if row is None or not may_see(principal, row):
+        raise ApprovalNotFoundError(approval_id)
+    return row
