@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 
 from control_plane.approvals.agreement import Agreement
+from control_plane.approvals.broken_glass import BrokenGlass
+from control_plane.approvals.delegations import Delegations
 from control_plane.approvals.grants import GrantIssuer
 from control_plane.approvals.news import NewsFeed
-from control_plane.approvals.ports import GrantEncoder, People, Rulebook, Sessions
+from control_plane.approvals.participation import Participation
+from control_plane.approvals.ports import GrantEncoder, People, Rulebook, Sessions, Tellings
 from control_plane.approvals.requesting import Gatherer
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.service import ApprovalService
@@ -36,11 +39,15 @@ class ApprovalsFeature:
         people: People,
         rulebook: Rulebook,
         sessions: Sessions,
+        tellings: Tellings | None = None,
     ) -> None:
         standing = Standing(people, rulebook)
         self.service = ApprovalService(Gatherer(people, rulebook, sessions), public_url)
         agreement = Agreement(GrantIssuer(deployment, keys, encoder))
-        self.review = ReviewService(standing, agreement)
+        self.review = ReviewService(standing, agreement, tellings)
+        self.participation = Participation()
+        self.delegations = Delegations(people, rulebook, standing)
+        self.broken_glass = BrokenGlass(standing, agreement)
         self.feed = NewsFeed(units, events, people)
         self.keeper = DeadlineKeeper(units, events, clock)
         self.upkeep = Upkeep(units, events, standing)

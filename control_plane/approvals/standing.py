@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from control_plane.approvals import delegation_rows, repository
-from control_plane.approvals.domain import Person, Request, State, progress, unanswerable
+from control_plane.approvals.domain import Person, Request, State, asked, ineligible, progress, unanswerable
+from control_plane.approvals.domain.emergency import unfit_to_break
 from control_plane.approvals.ports import People, Rulebook, Subject
-from control_plane.approvals.tables import ApprovalRow, DelegationRow, VoteRow
+from control_plane.approvals.tables import ApprovalRow, BreakGlassRow, DelegationRow, VoteRow
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import UnitOfWork
 
@@ -27,6 +28,7 @@ class Judged(Seen, frozen=True, kw_only=True):
     """With everything that deciding needs."""
 
     fault: str  # why it no longer stands; empty: it does
+    broken_by: str = ""  # who overrode its chain
 
 
 class Standing:
@@ -35,9 +37,11 @@ class Standing:
         self._rulebook = rulebook
 
     async def judged(self, uow: UnitOfWork, row: ApprovalRow, *others: str) -> Judged:
-        (seen,) = await self.seen(uow, [row], *others)
+        broken = await uow.session.get(BreakGlassRow, row.id)
+        broken_by = broken.broken_by_id if broken else ""
+        (seen,) = await self.seen(uow, [row], *others, broken_by)
         fault = await self._fault(uow, row, await self._people.subject(uow, row.requester_id))
-        return Judged(seen.request, seen.votes, seen.people, seen.delegations, fault=fault)
+        return Judged(seen.request, seen.votes, seen.people, seen.delegations, fault=fault, broken_by=broken_by)
 
     async def seen(self, uow: UnitOfWork, rows: Sequence[ApprovalRow], *others: str) -> list[Seen]:
         """Many at once, with few questions to the database: for lists."""
@@ -55,6 +59,18 @@ class Standing:
         world = _World(people, delegations, revoked)
         return [_seen(row, votes.get(row.id, []), world, owners[row.requester_id]) for row in rows]
 
+    async def skipped(self, uow: UnitOfWork, seen: Seen) -> list[Person]:
+        """Everybody whom the chain asks, who could decide on it and has not."""
+        request, every = seen.request, asked(*seen.request.chain.stages)
+        found = [*await self._people.people_in(uow, sorted(every.groups))]
+        found += await self._people.people_named(uow, sorted(every.people))
+        named = {one.id for one in found}
+        delegates = [one.delegate_id for one in seen.delegations if one.delegator_id in named]
+        found += [seen.people[one] for one in delegates if one in seen.people]
+        decided = {one for vote in request.votes if not vote.void for one in vote.whose}
+        able = {one.id: one for one in found if one.id not in decided and ineligible(request.parties, one) is None}
+        return sorted(able.values(), key=lambda one: one.name)
+
     async def _fault(self, uow: UnitOfWork, row: ApprovalRow, subject: Subject | None) -> str:
         if subject is None or not subject.enabled:
             return "the requester is disabled or gone"
@@ -70,6 +86,9 @@ class Standing:
         """Whether those who agreed, or those who could, are no longer enough. Empty: they are."""
         request = judged.request
         if request.state is State.APPROVED:
+            if judged.broken_by:
+                unfit = unfit_to_break(request.parties, judged.people.get(judged.broken_by))
+                return f"who broke the glass for it may no longer do so: {unfit}" if unfit else ""
             now = progress(request.chain, request.parties, request.votes, judged.people)
             return "" if now.satisfied else "somebody who approved it may no longer approve it"
         groups = sorted({group for stage in request.chain.stages for group in stage.groups})

@@ -1,4 +1,5 @@
-"""Voids what no longer stands as soon as documents, identities or credentials change. Driven by news, no polling."""
+"""Voids what no longer stands as soon as documents, identities, credentials or delegations change. Driven by news, no
+polling."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ from typing import Final
 import structlog
 
 from control_plane.approvals import repository
+from control_plane.approvals.delegations import DELEGATIONS
 from control_plane.approvals.domain import OPEN, Event, State
 from control_plane.approvals.standing import Standing
 from control_plane.approvals.transitions import move
@@ -26,7 +28,7 @@ class Upkeep:
 
     async def run(self) -> None:
         """For ever; `assembly` spawns it. At start too: what changed while nobody ran is seen then."""
-        async with self._events.subscribe(SNAPSHOT) as news:
+        async with self._events.subscribe(SNAPSHOT, DELEGATIONS) as news:
             while True:
                 try:
                     await self.void_what_fell()
