@@ -29,6 +29,7 @@ from control_plane.approvals.domain import (
 from control_plane.approvals.domain.manner import Manner, unfit
 from control_plane.approvals.standing import Judged, Seen, Standing
 from control_plane.approvals.tables import ApprovalRow, VoteRow
+from control_plane.approvals.telling import Telling, Tellings
 from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
@@ -63,6 +64,7 @@ class View(msgspec.Struct, frozen=True):
     votes: Sequence[VoteRow]
     progress: Progress
     barred: Ineligible | None  # why this person may not decide; None: may, if it is still pending
+    telling: Telling = Telling()
 
     @property
     def may_decide(self) -> bool:
@@ -77,9 +79,11 @@ class View(msgspec.Struct, frozen=True):
 
 
 class ReviewService:
-    def __init__(self, standing: Standing, agreement: Agreement) -> None:
+    def __init__(self, standing: Standing, agreement: Agreement, tellings: Tellings | None = None) -> None:
+        """`tellings` None: nothing but the console tells of requests."""
         self._standing = standing
         self._agreement = agreement
+        self._tellings = tellings
 
     # -------------------------------------------------------------- reading
 
@@ -110,8 +114,18 @@ class ReviewService:
         return paging.page(found, lambda view: (view.row.requested_at_ms, view.row.id))
 
     async def _views(self, uow: UnitOfWork, principal: Principal, rows: Sequence[ApprovalRow]) -> list[View]:
-        seen = await self._standing.seen(uow, rows, principal.identity)
-        return [_view(row, one, principal.identity) for row, one in zip(rows, seen, strict=True)]
+        return await self._seen_by(uow, principal.identity, rows)
+
+    async def present(self, uow: UnitOfWork, approval_id: str) -> View | None:
+        """As it is now, seen by nobody in particular: for channels. None: there is no such request."""
+        row = await repository.one(uow.session, approval_id)
+        return None if row is None else (await self._seen_by(uow, "", [row]))[0]
+
+    async def _seen_by(self, uow: UnitOfWork, viewer: str, rows: Sequence[ApprovalRow]) -> list[View]:
+        seen = await self._standing.seen(uow, rows, *([viewer] if viewer else []))
+        told = await self._tellings.of(uow, [row.id for row in rows]) if self._tellings else {}
+        views = [_view(row, one, viewer) for row, one in zip(rows, seen, strict=True)]
+        return [msgspec.structs.replace(view, telling=told.get(view.row.id, Telling())) for view in views]
 
     # -------------------------------------------------------------- deciding
 

@@ -14,6 +14,7 @@ from control_plane.approvals.repository import chain_of
 from control_plane.approvals.review import View
 from control_plane.approvals.shown import Shown
 from control_plane.approvals.tables import VoteRow
+from control_plane.approvals.telling import Link
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.display import displayed, fitted, visible
 
@@ -92,6 +93,16 @@ class EarlierOut(BaseModel):
     last_at: datetime | None
 
 
+class LinkOut(BaseModel):
+    channel: str = Field(examples=["ops-tickets"])
+    label: str = Field(examples=["OPS-12"])
+    url: str = Field(examples=["https://example.atlassian.net/browse/OPS-12"])
+
+    @classmethod
+    def of(cls, link: Link) -> LinkOut:
+        return cls(channel=link.channel, label=visible(link.label), url=link.url)
+
+
 class YouOut(BaseModel):
     may_decide: bool
     why: str = Field(description="why not; empty when you may", examples=["nobody decides on their own request"])
@@ -140,6 +151,8 @@ class ApprovalOut(ApprovalSummaryOut):
     result: str = Field(description="command tag or SQLSTATE of what ran", examples=["DELETE 1"])
     silence: str = Field(description="what it means when nobody decides")
     earlier: EarlierOut
+    nobody_told: bool = Field(description="channels were to tell of it outside, and none could")
+    links: list[LinkOut] = Field(description="what belongs to it elsewhere: tickets")
 
     @classmethod
     def full(cls, view: View) -> ApprovalOut:
@@ -176,6 +189,8 @@ class ApprovalOut(ApprovalSummaryOut):
                 undecided=earlier.undecided,
                 last_at=_instant(earlier.last_at_ms),
             ),
+            nobody_told=view.telling.nobody_told,
+            links=[LinkOut.of(link) for link in view.telling.links],
         )
 
 
