@@ -19,6 +19,7 @@ from data_plane.policy.snapshot import SnapshotIdentity
 
 CLOCK_SKEW_SECONDS = 10.0  # between the control plane's clock and this machine's
 NONCE_BYTES = 16
+SHAPE_BYTES = 32
 
 
 class Approver(msgspec.Struct, frozen=True):
@@ -26,6 +27,14 @@ class Approver(msgspec.Struct, frozen=True):
     name: str
     at_ms: int
     channel: str
+
+
+class Window(msgspec.Struct, frozen=True):
+    """More operations of the same shape in the same session, the first one included."""
+
+    shape: bytes
+    until_ms: int
+    uses: int
 
 
 class GrantContents(msgspec.Struct, frozen=True):
@@ -46,6 +55,7 @@ class GrantContents(msgspec.Struct, frozen=True):
     scope: str
     approvals: tuple[Approver, ...]
     most_rows: int | None = None  # the row guard; None: there is none
+    window: Window | None = None  # only with the scope "window"
 
 
 GrantDecoder = Callable[[bytes], GrantContents]  # raises ValueError for what is not a GrantPayload
@@ -63,6 +73,7 @@ class Expected(msgspec.Struct, frozen=True):
     oldest_policy_version: int  # the one it was held with
     newest_policy_version: int  # the one in force
     guardable: bool = False  # the protocol can hold this operation to a row guard
+    shape: bytes = b""  # empty: it has none
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -70,6 +81,8 @@ class Verified(msgspec.Struct, frozen=True):
     execute_by: float  # Unix seconds
     approvers: tuple[str, ...]  # names, for the record
     most_rows: int | None = None  # the permit binds the operation to it
+    window: Window | None = None  # None: it is for this operation alone
+    approvals: tuple[Approver, ...] = ()  # of a window: who they are is asked again at each use
 
 
 class Rejected(msgspec.Struct, frozen=True):
@@ -95,15 +108,18 @@ def verify(
         return Rejected(f"not a grant: {error}")
     checks = (
         _bindings(contents, expected),
+        _scope(contents, expected, now),
         _times(contents, now),
         _guard(contents, expected),
-        _approvals(contents.approvals, expected.session, identities),
+        disqualified(contents.approvals, expected.session, identities),
     )
     reason = next((found for found in checks if found), "")
     if reason:
         return Rejected(reason)
     names = tuple(dict.fromkeys(approver.name or approver.identity_id for approver in contents.approvals))
-    return Verified(contents.nonce, contents.execute_by_ms / 1000, names, contents.most_rows)
+    asked_again = contents.approvals if contents.window else ()
+    by = contents.execute_by_ms / 1000
+    return Verified(contents.nonce, by, names, contents.most_rows, contents.window, asked_again)
 
 
 def in_time(verified: Verified, now: float) -> bool:
@@ -122,7 +138,6 @@ def _bindings(contents: GrantContents, expected: Expected) -> str:
         ("target", contents.target, session.target.name),
         ("operation", contents.digest, expected.digest),
         ("approval", contents.approval_id, expected.approval_id),
-        ("scope", contents.scope, "once"),
         ("nonce's length", len(contents.nonce), NONCE_BYTES),
     )
     for what, given, wanted in bound:
@@ -131,6 +146,20 @@ def _bindings(contents: GrantContents, expected: Expected) -> str:
     if not expected.oldest_policy_version <= contents.policy_version <= expected.newest_policy_version:
         return f"made with policy version {contents.policy_version}, which was not in force here while it waited"
     return ""
+
+
+def _scope(contents: GrantContents, expected: Expected, now: float) -> str:
+    """For this operation alone, or for a window that it begins. What is not said in full is refused."""
+    window = contents.window
+    if (contents.scope, window) == ("once", None):
+        return ""
+    if contents.scope != "window" or window is None or expected.ticket:
+        return "made for another scope"
+    if len(window.shape) != SHAPE_BYTES or window.shape != expected.shape:
+        return "made for another shape of operation"
+    if window.uses < 1:
+        return "its window has no use"
+    return "its window is over" if window.until_ms / 1000 < now else ""
 
 
 def _times(contents: GrantContents, now: float) -> str:
@@ -148,7 +177,7 @@ def _guard(contents: GrantContents, expected: Expected) -> str:
     return ""
 
 
-def _approvals(
+def disqualified(
     approvals: Iterable[Approver], session: SessionFacts, identities: Mapping[IdentityId, SnapshotIdentity]
 ) -> str:
     """At least one person, nobody of them the requester or the owner of the requester's credential."""

@@ -21,6 +21,7 @@ from data_plane.gate.impact import looked_up
 from data_plane.gate.interface import Allowed, Code, Decision, Denied, Effect, HoldListener, Operation, Pending, Preview
 from data_plane.gate.ports import Answer, Answered, ApprovalRequest, SignedGrant
 from data_plane.gate.tickets import Ticket
+from data_plane.gate.windows import Window
 from data_plane.recording.interface import RecordingError
 from data_plane.runtime.tasks import spawn
 
@@ -76,6 +77,8 @@ class HeldOperation:
         self._digest = operation.digest
         self._policy_version = gate.snapshot.version
         self._spent = False
+        self._short_code = ""
+        self._window: Window | None = None  # that this operation is the first use of
         inside = operation.in_transaction
         self._wait = decision.wait_in_transaction_seconds if inside else decision.wait_seconds
 
@@ -123,6 +126,7 @@ class HeldOperation:
             self._withdraw("recording-failed")
             self._decide(Denied(Code.ENDED, str(error)), str(error))
             return
+        self._short_code = pending.short_code
         self._listener.hold_pending(pending)
 
     def _answered(self, answered: Answered) -> None:
@@ -181,10 +185,15 @@ class HeldOperation:
         stale = self._stale()
         if stale is not None:
             return stale, verified.approvers
-        if not await self._services.nonces.spend(verified.nonce, self._id):
+        use = 1 if verified.window is not None else 0
+        if not await self._services.nonces.spend(verified.nonce, self._id, use):
             return Denied(Code.INVALID_GRANT, "the approval has been used before"), verified.approvers
         self._spent = True
-        self._services.approvals.consumed(self._id, verified.nonce)
+        self._services.approvals.consumed(self._id, verified.nonce, use, self._digest if use else b"")
+        if verified.window is not None:
+            begun = (self._id, self._short_code, verified, verified.window, self._decision, self._gate.snapshot)
+            self._window = Window(*begun)
+            self._gate.windows.open(self._window)
         if self._state is State.CLAIMING:
             self._note_end("approved", "", verified.approvers)
             await self._gate.recorder.durable()
@@ -197,8 +206,12 @@ class HeldOperation:
             return stale
         if not in_time(verified, self._services.clock.now()):
             return Denied(Code.EXPIRED, "the approval came too late to be used")
+        over = self._window.over(self._services.clock.now(), self._gate) if self._window else ""
+        if over:
+            return Denied(Code.WITHDRAWN, f"the approval stands no more: {over}", hint="send it again")
         masks = {*self._decision.masks, *self._gate.decide(self._operation.subjects).masks}
-        return Allowed(self._gate.permit(self._raw, self._decision, self._id, verified.most_rows), tuple(sorted(masks)))
+        permit = self._gate.permit(self._raw, self._decision, self._id, verified.most_rows, self._use)
+        return Allowed(permit, tuple(sorted(masks)))
 
     def _verified(self, grant: SignedGrant) -> Verified | Rejected:
         state, snapshot = self._services.state, self._services.state.current
@@ -212,6 +225,7 @@ class HeldOperation:
             oldest_policy_version=self._policy_version,
             newest_policy_version=state.version,
             guardable=self._operation.guardable,
+            shape=self._operation.shape,
         )
         return verify(
             grant,
@@ -248,7 +262,10 @@ class HeldOperation:
         if isinstance(verdict, Allowed):
             self._gate.executed(verdict.permit, "failed", "not run: nobody waited any more")
         elif self._spent:
-            self._services.approvals.finished(self._id, "failed", f"not run: {verdict.message}")
+            self._services.approvals.finished(self._id, "failed", f"not run: {verdict.message}", self._use)
+            if self._window is not None:
+                self._window.ended = self._window.ended or verdict.message
+                self._gate.windows.finished(self._id)
         elif self._state is not State.OVER:
             self._services.approvals.cancel(self._id, verdict.code.value)
 
@@ -330,6 +347,10 @@ class HeldOperation:
             self._services.tickets.leave(ticket)
         else:
             self._withdraw("client-gone")
+
+    @property
+    def _use(self) -> int:
+        return 0 if self._window is None else 1
 
     def _drop_ticket(self) -> None:
         if self._ticket is not None:

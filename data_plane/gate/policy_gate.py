@@ -34,6 +34,7 @@ from data_plane.gate.interface import (
     Verdict,
 )
 from data_plane.gate.services import GateServices
+from data_plane.gate.windows import Windows, WindowUse
 from data_plane.identifiers import ApprovalId, SessionId
 from data_plane.policy import durations
 from data_plane.policy.evaluate import SessionPolicy, combined
@@ -99,8 +100,9 @@ class PolicyGate:
         self._state = services.state
         self._lease = services.lease
         self._record = recorder.decided
-        self._holds: set[HeldOperation] = set()
-        self._running: dict[int, tuple[Permit, ApprovalId]] = {}
+        self._holds: set[HeldOperation | WindowUse] = set()
+        self._running: dict[int, tuple[Permit, ApprovalId, int]] = {}
+        self.windows = Windows(self)
 
     # ------------------------------------------------------------ judging
 
@@ -200,18 +202,25 @@ class PolicyGate:
     def hold(
         self, operation: Operation, held: Held, raw: bytes, listener: HoldListener, preview: Preview | None = None
     ) -> Hold:
-        hold = HeldOperation(self, operation, held.decision, raw, listener, preview)
+        window = self.windows.fitting(operation, held.decision)
+        hold: HeldOperation | WindowUse
+        if window is not None:
+            hold = WindowUse(self, window, operation, held.decision, raw, listener)
+        else:
+            hold = HeldOperation(self, operation, held.decision, raw, listener, preview)
         self._holds.add(hold)
         hold.start()
         return hold
 
-    def permit(self, raw: bytes, decision: Decision, approval: ApprovalId, most_rows: int | None = None) -> Permit:
-        """For `held` only: people approved it, the grant is verified and spent."""
+    def permit(
+        self, raw: bytes, decision: Decision, approval: ApprovalId, most_rows: int | None = None, use: int = 0
+    ) -> Permit:
+        """For `held` and `windows` only: people approved it, the grant is verified and spent. `use`: of a window."""
         permit = Permit(raw, decision, most_rows)
-        self._running[id(permit)] = (permit, approval)
+        self._running[id(permit)] = (permit, approval, use)
         return permit
 
-    def ended(self, hold: HeldOperation) -> None:
+    def ended(self, hold: HeldOperation | WindowUse) -> None:
         self._holds.discard(hold)
 
     @property
@@ -226,7 +235,12 @@ class PolicyGate:
     def executed(self, permit: Permit, outcome: str, detail: str) -> None:
         running = self._running.pop(id(permit), None)
         if running is not None:
-            self.services.approvals.finished(running[1], outcome, detail)
+            self._finished(running[1], outcome, detail, running[2])
+
+    def _finished(self, approval: ApprovalId, outcome: str, detail: str, use: int) -> None:
+        self.services.approvals.finished(approval, outcome, detail, use)
+        if use:
+            self.windows.finished(approval)
 
     def close(self, reason: str) -> None:
         self._objection = self._objection or "the session is over"
@@ -234,8 +248,9 @@ class PolicyGate:
         for hold in tuple(self._holds):
             hold.cancel(reason)
         running, self._running = self._running, {}
-        for _, approval in running.values():
-            self.services.approvals.finished(approval, "outcome-unknown", reason)
+        for _, approval, use in running.values():
+            self._finished(approval, "outcome-unknown", reason, use)
+        self.windows.close(reason)
 
 
 def _verdict(decision: Decision, subjects: Sequence[Subject]) -> Denied | Held | None:

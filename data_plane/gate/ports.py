@@ -103,9 +103,14 @@ class Approvals(Protocol):
 
     def cancel(self, approval: ApprovalId, reason: str) -> None: ...
 
-    def consumed(self, approval: ApprovalId, nonce: bytes) -> None: ...
+    def consumed(self, approval: ApprovalId, nonce: bytes, use: int = 0, digest: bytes = b"") -> None:
+        """`use` counts from 1 in a window, and `digest` is then that of the operation that it is for."""
 
-    def finished(self, approval: ApprovalId, outcome: str, detail: str) -> None: ...
+    def finished(self, approval: ApprovalId, outcome: str, detail: str, use: int = 0) -> None: ...
+
+    def watch(self, approval: ApprovalId, over: Callable[[str], None]) -> None:
+        """Of a window that has begun: `over` is called with the reason when the control plane takes it back, at once
+        if it has. Until `cancel` of the same approval, with which a window ends."""
 
 
 class Recorders(Protocol):
@@ -128,8 +133,9 @@ class SessionReports(Protocol):
 class Nonces(Protocol):
     """The durable journal of spent grants."""
 
-    async def spend(self, nonce: bytes, approval: ApprovalId) -> bool:
-        """True exactly once for a nonce, over restarts and workers; on disk when it returns."""
+    async def spend(self, nonce: bytes, approval: ApprovalId, use: int = 0) -> bool:
+        """True exactly once for a nonce, or for a use of its window, over restarts and workers; on disk when it
+        returns. Uses count from 1 and are spent in their order, all by the instance that spent the first."""
 
 
 class Lease(Protocol):

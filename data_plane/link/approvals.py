@@ -30,6 +30,13 @@ class _Waiting(msgspec.Struct, eq=False):
     told: bool = False  # `pending` was called
 
 
+class _Granted(msgspec.Struct, eq=False):
+    """Approved and, as far as is known here, not over: only a window is more than a moment so."""
+
+    over: Callable[[str], None] | None = None
+    taken_back: str = ""  # why, before anybody watched
+
+
 class LinkApprovals:
     """Used from the event loop only."""
 
@@ -38,6 +45,7 @@ class LinkApprovals:
         self._clock = clock
         self._reachable = reachable
         self._waiting: dict[ApprovalId, _Waiting] = {}
+        self._granted: dict[ApprovalId, _Granted] = {}
 
     def request(
         self,
@@ -63,22 +71,32 @@ class LinkApprovals:
 
     def forget(self, approval: ApprovalId) -> None:
         self._waiting.pop(approval, None)
+        self._granted.pop(approval, None)
         self._journal.settled(approval)
 
     def cancel(self, approval: ApprovalId, reason: str) -> None:
         self._waiting.pop(approval, None)
+        self._granted.pop(approval, None)
         self._journal.append(messages.Cancelled(approval, reason))
 
-    def consumed(self, approval: ApprovalId, nonce: bytes) -> None:
-        self._journal.append(messages.Consumed(approval, nonce))
+    def consumed(self, approval: ApprovalId, nonce: bytes, use: int = 0, digest: bytes = b"") -> None:
+        if not use:
+            self._granted.pop(approval, None)
+        self._journal.append(messages.Consumed(approval, nonce, use, digest))
 
-    def finished(self, approval: ApprovalId, outcome: str, detail: str) -> None:
-        self._journal.append(messages.Finished(approval, outcome, detail))
+    def finished(self, approval: ApprovalId, outcome: str, detail: str, use: int = 0) -> None:
+        self._journal.append(messages.Finished(approval, outcome, detail, use))
+
+    def watch(self, approval: ApprovalId, over: Callable[[str], None]) -> None:
+        granted = self._granted.setdefault(approval, _Granted())
+        granted.over = over
+        if granted.taken_back:
+            over(granted.taken_back)
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """What the control plane is asked about again after a reconnect."""
-        return tuple(self._waiting)
+        """What the control plane is asked about again after a reconnect: requests, and windows that are open."""
+        return (*self._waiting, *(approval for approval, granted in self._granted.items() if granted.over is not None))
 
     # ------------------------------------------------------------ what the stream brings
 
@@ -98,11 +116,24 @@ class LinkApprovals:
         waiting.pending(told)
 
     def is_decided(self, decided: messages.ApprovalDecided) -> None:
-        if decided.answered.answer is not Answer.APPROVED:
-            self._journal.settled(decided.approval_id)
-        waiting = self._waiting.pop(decided.approval_id, None)
+        approval, answered = decided.approval_id, decided.answered
+        if (granted := self._granted.get(approval)) is not None:
+            if answered.answer is not Answer.APPROVED:
+                self._taken_back(granted, answered.reason or answered.answer.value)
+            return
+        waiting = self._waiting.pop(approval, None)
+        if answered.answer is not Answer.APPROVED:
+            self._journal.settled(approval)
+        elif waiting is not None:
+            self._granted[approval] = _Granted()
         if waiting is not None:
-            waiting.answered(decided.answered)
+            waiting.answered(answered)
+
+    def _taken_back(self, granted: _Granted, reason: str) -> None:
+        """What was granted ends; the journal hears of it from whoever uses it."""
+        granted.taken_back = granted.taken_back or reason
+        if granted.over is not None:
+            granted.over(granted.taken_back)
 
     def give_up(self, reason: str) -> None:
         """The lease has ended or the control plane refused this agent: nobody can be asked any more."""

@@ -21,7 +21,7 @@ from data_plane.gate.interface import Requester, SessionFacts, TargetFacts
 from data_plane.gate.ports import Clock
 from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, SessionId, TargetName
 from data_plane.link import messages, wire
-from data_plane.link.nonces import SpentNonces
+from data_plane.link.nonces import Spent, SpentNonces
 from data_plane.recording.interface import Decisions, RecordingError, Reported
 from data_plane.recording.model import Opened
 
@@ -31,11 +31,19 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value);
 CREATE TABLE IF NOT EXISTS outbox (number INTEGER PRIMARY KEY, body BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS approvals (id TEXT PRIMARY KEY, consumed INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE IF NOT EXISTS windows (
+    id TEXT PRIMARY KEY, consumed INTEGER NOT NULL DEFAULT 0, finished INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE IF NOT EXISTS sessions (
     id TEXT PRIMARY KEY, decisions INTEGER NOT NULL DEFAULT 0, closed INTEGER NOT NULL DEFAULT 0
 );
 """
 _LEFT = "SELECT id, decisions, closed FROM sessions"
+_WINDOW_USED = (
+    "INSERT INTO windows (id, consumed) VALUES (?1, ?2) ON CONFLICT (id) DO UPDATE SET consumed = excluded.consumed"
+)
+_UNSPENT = Spent(b"", here=False)
+_UNKNOWN = ("outcome-unknown", "the agent stopped in between")
 _GATHER_SECONDS = 0.02  # decisions wait this long for others
 _RETRY_SECONDS = 1.0
 
@@ -123,9 +131,13 @@ class Journal:
             case messages.Requested(request):
                 self._open_approvals.add(request.id)
                 self._changes.append(("INSERT OR IGNORE INTO approvals (id) VALUES (?)", (request.id,)))
-            case messages.Consumed(approval_id):  # another worker may have asked for it
+            case messages.Consumed(approval_id, use=use):  # another worker may have asked for it
                 self._open_approvals.add(approval_id)
                 self._changes.append(("INSERT OR REPLACE INTO approvals VALUES (?, 1)", (approval_id,)))
+                if use:
+                    self._changes.append((_WINDOW_USED, (approval_id, use)))
+            case messages.Finished(approval_id, use=use) if use:  # its window is open until it is cancelled
+                self._changes.append(("UPDATE windows SET finished = ? WHERE id = ?", (use, approval_id)))
             case messages.SessionOpened(session):
                 self._sessions[session.id] = 0
                 self._changes.append(("INSERT OR IGNORE INTO sessions (id) VALUES (?)", (session.id,)))
@@ -141,6 +153,7 @@ class Journal:
     def _forget(self, approval_id: str) -> None:
         self._open_approvals.discard(approval_id)
         self._changes.append(("DELETE FROM approvals WHERE id = ?", (approval_id,)))
+        self._changes.append(("DELETE FROM windows WHERE id = ?", (approval_id,)))
 
     # ------------------------------------------------------------ reading
 
@@ -199,16 +212,27 @@ class Journal:
         rows = dict.fromkeys(used, 0) | rows
         spent = nonces.spent_for(list(rows))
         for approval_id, consumed in rows.items():
-            nonce, here = spent.get(approval_id, (b"", False))
-            if nonce and not here:
+            by = spent.get(approval_id, _UNSPENT)
+            if by.nonce and not by.here:
                 self.settled(approval_id)  # by another worker, which reports what becomes of it
-            elif consumed or nonce:
+            elif by.uses:
+                self._recover_window(ApprovalId(approval_id), by)
+            elif consumed or by.nonce:
                 if not consumed:
-                    self.append(messages.Consumed(ApprovalId(approval_id), nonce))
-                unknown = messages.Finished(ApprovalId(approval_id), "outcome-unknown", "the agent stopped in between")
-                self.append(unknown)
+                    self.append(messages.Consumed(ApprovalId(approval_id), by.nonce))
+                self.append(messages.Finished(ApprovalId(approval_id), *_UNKNOWN))
             elif approval_id not in tickets:
                 self.append(messages.Cancelled(ApprovalId(approval_id), "agent-restarted"))
+
+    def _recover_window(self, approval_id: ApprovalId, spent: Spent) -> None:
+        """Its session is over, and so is the window; the last of its uses may have run."""
+        row = self._reading.execute("SELECT consumed, finished FROM windows WHERE id = ?", (approval_id,)).fetchone()
+        consumed, finished = row or (0, 0)
+        if spent.uses > consumed:
+            self.append(messages.Consumed(approval_id, spent.nonce, spent.uses))
+        if spent.uses > finished:
+            self.append(messages.Finished(approval_id, *_UNKNOWN, spent.uses))
+        self.append(messages.Cancelled(approval_id, "agent-restarted"))
 
     def reported(self, session_id: str) -> Reported | None:
         """Implements `recording.interface.SalvageReports`."""

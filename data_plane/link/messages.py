@@ -54,12 +54,15 @@ class Cancelled(msgspec.Struct, frozen=True):
 class Consumed(msgspec.Struct, frozen=True):
     approval_id: ApprovalId
     nonce: bytes
+    use: int = 0  # of a window, from 1; 0: the only one
+    digest: bytes = b""  # of a window: of the operation that this use is for
 
 
 class Finished(msgspec.Struct, frozen=True):
     approval_id: ApprovalId
     outcome: str  # done, failed, outcome-unknown
     detail: str = ""
+    use: int = 0
 
 
 class Notice(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import msgspec
 from assentry.v1 import link_pb2 as pb
 from google.protobuf.message import DecodeError
 
-from data_plane.gate.grants import Approver, GrantContents
+from data_plane.gate.grants import Approver, GrantContents, Window
 from data_plane.gate.interface import FactValue, Operation, Resource, SessionFacts, Subject
 from data_plane.gate.ports import Answer, Answered, SignedGrant
 from data_plane.identifiers import ApprovalId, IdentityId, SessionId
@@ -69,11 +69,13 @@ def _approval_report(
     match value:
         case messages.Cancelled(approval_id, reason):
             message.approval_cancelled.CopyFrom(pb.ApprovalCancelled(approval_id=approval_id, reason=reason))
-        case messages.Consumed(approval_id, nonce):
-            message.grant_consumed.CopyFrom(pb.GrantConsumed(approval_id=approval_id, nonce=nonce))
-        case messages.Finished(approval_id, outcome, detail):
+        case messages.Consumed(approval_id, nonce, use, digest):
+            message.grant_consumed.CopyFrom(
+                pb.GrantConsumed(approval_id=approval_id, nonce=nonce, use=use, digest=digest)
+            )
+        case messages.Finished(approval_id, outcome, detail, use):
             message.operation_finished.CopyFrom(
-                pb.OperationFinished(approval_id=approval_id, outcome=outcome, detail=detail)
+                pb.OperationFinished(approval_id=approval_id, outcome=outcome, detail=detail, use=use)
             )
         case messages.Notice(kind, text):
             message.notice.CopyFrom(pb.AgentNotice(kind=kind, text=text))
@@ -110,6 +112,9 @@ def _requested(value: messages.Requested) -> pb.ApprovalRequested:
         requester_id=request.session.requester.id,
         credential_id=request.session.credential_id,
         impact_json=request.impact,
+        shape=request.operation.shape,
+        shape_text=request.operation.shape_text,
+        reason=request.operation.reason,
     )
 
 
@@ -295,7 +300,12 @@ def grant_contents(payload: bytes) -> GrantContents:
         scope=message.scope,
         approvals=tuple(Approver(one.identity_id, one.name, one.at_ms, one.channel) for one in message.approvals),
         most_rows=message.row_guard.most_rows if message.HasField("row_guard") else None,
+        window=_window(message.window) if message.HasField("window") else None,
     )
+
+
+def _window(message: pb.Window) -> Window:
+    return Window(message.shape, message.until_ms, message.uses)
 
 
 def _named(documents: Iterable[pb.Document]) -> tuple[NamedJson, ...]:

@@ -99,6 +99,7 @@ class Approvals:
         self.log = log
         self.requests: list[ApprovalRequest] = []
         self._callbacks: dict[ApprovalId, tuple] = {}
+        self.watched: dict[ApprovalId, Callable[[str], None]] = {}
 
     def request(self, request, pending, answered) -> None:
         self.log.append(("requested", request.id))
@@ -114,13 +115,17 @@ class Approvals:
 
     def cancel(self, approval, reason) -> None:
         self._callbacks.pop(approval, None)
+        self.watched.pop(approval, None)
         self.log.append(("cancelled", approval, reason))
 
-    def consumed(self, approval, nonce) -> None:
-        self.log.append(("consumed", approval, nonce))
+    def consumed(self, approval, nonce, use=0, digest=b"") -> None:
+        self.log.append(("consumed", approval, nonce, *((use, digest) if use else ())))
 
-    def finished(self, approval, outcome, detail) -> None:
-        self.log.append(("finished", approval, outcome, detail))
+    def finished(self, approval, outcome, detail, use=0) -> None:
+        self.log.append(("finished", approval, outcome, detail, *((use,) if use else ())))
+
+    def watch(self, approval, over) -> None:
+        self.watched[approval] = over
 
     def is_pending(self) -> None:
         request = self.requests[-1]
@@ -134,18 +139,19 @@ class Approvals:
 class Nonces:
     def __init__(self, log: list[tuple[Any, ...]]) -> None:
         self.log = log
-        self.spent: set[bytes] = set()
+        self.spent: dict[bytes, int] = {}
         self.gate = asyncio.Event()
         self.gate.set()
         self.broken = False
 
-    async def spend(self, nonce, approval) -> bool:
+    async def spend(self, nonce, approval, use=0) -> bool:
         await self.gate.wait()
         if self.broken:
             raise OSError("the disk is full")
-        self.log.append(("spent", nonce))
-        fresh = nonce not in self.spent
-        self.spent.add(nonce)
+        self.log.append(("spent", nonce, *((use,) if use else ())))
+        fresh = nonce not in self.spent if use <= 1 else self.spent.get(nonce) == use - 1
+        if fresh:
+            self.spent[nonce] = use
         return fresh
 
 

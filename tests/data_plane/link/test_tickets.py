@@ -12,7 +12,7 @@ from data_plane.gate.interface import Pending
 from data_plane.gate.ports import Answer, Answered, KeptTicket, SignedGrant
 from data_plane.identifiers import ApprovalId
 from data_plane.link import tickets
-from data_plane.link.nonces import SpentNonces
+from data_plane.link.nonces import Spent, SpentNonces
 from data_plane.link.siblings import SiblingNews
 from data_plane.link.tickets import StoredTickets, TooManyTicketsError
 
@@ -153,7 +153,7 @@ async def test_what_another_had_asked_for_and_this_one_spent_is_told_after_a_cra
     await nonces.spend(b"n" * 16, TWO)
     left = agent.restarted()
     assert (left.tickets, left.used) == ([], [TWO])
-    assert nonces.spent_for([TWO]) == {TWO: (b"n" * 16, True)}
+    assert nonces.spent_for([TWO]) == {TWO: Spent(b"n" * 16, here=True)}
     agent.workers[0].forget(left.used)
     assert agent.restarted().used == []
     nonces.close()
