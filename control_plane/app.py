@@ -89,7 +89,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     schemas = components.setdefault("schemas", {})
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schemas["Problem"].pop("$defs", {}))
-    schemas.update(document_schemas(model.Policy, model.ApprovalChain, model.Mask, model.Target))
+    schemas.update(document_schemas(model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target))
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "a CLI session or a service-account key"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": app.state.control_plane.cookies.name},

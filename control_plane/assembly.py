@@ -49,6 +49,8 @@ from control_plane.kit.postgres_events import PostgresEvents
 from control_plane.kit.secret import Secret
 from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import Units
+from control_plane.plans import endpoints as plan_endpoints
+from control_plane.plans.service import PlanService
 from control_plane.policies import endpoints as policy_endpoints
 from control_plane.policies import validation as policy_validation
 from control_plane.policies.service import PolicyService
@@ -107,6 +109,7 @@ class ControlPlane:
             GroupKind(self.identities),
             self.targets.targets,
             self.policies.masks,
+            self.policies.schedules,
             self.policies.chains,
             self.policies.policies,
             self.offers,
@@ -127,10 +130,11 @@ class ControlPlane:
             deployment=self.settings.deployment,
             public_url=self.settings.url,
             encoder=Encoder(),
-            people=KnownPeople(self.identities, self.credentials, self.lent_groups),
+            people=KnownPeople(self.identities, self.credentials, self.lent_groups, self.policies),
             rulebook=KnownRulebook(self.policies, self.targets, self.lent_groups),
             sessions=KnownSessions(),
         )
+        self.plans = PlanService(self.approvals.petitions, self.targets)
         self.sessions = SessionService(KnownNames(self.identities, self.targets), self.approvals.service)
         self._loops += self.approvals.loops
 
@@ -172,6 +176,7 @@ class ControlPlane:
             self.audit,
             self.approvals.review,
             self.approvals.feed,
+            self.plans,
             self.sessions,
             self.recordings,
             self.agents.service,
@@ -191,6 +196,7 @@ class ControlPlane:
             document_endpoints.router,
             audit_endpoints.router,
             approval_endpoints.router,
+            plan_endpoints.router,
             recorded_session_endpoints.router,
             recording_endpoints.router,
             agent_endpoints.router,

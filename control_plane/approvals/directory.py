@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 import msgspec
 
-from control_plane.approvals.domain import Chain, Person
+from control_plane.approvals.domain import Asked, Chain, Person, Scope
 from control_plane.approvals.ports import CredentialFacts, PlanRule, SessionFacts, Subject, TargetFacts
 from control_plane.approvals.written import chain_of
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
 from control_plane.kit.access import Permission, permissions_of
+from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.policies.service import PolicyService, Versioned
 from control_plane.sessions import service as sessions
@@ -22,6 +24,7 @@ from control_plane.targets.service import Target, TargetService
 from data_plane.gate import interface as gate
 from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
 from data_plane.policy import model
+from data_plane.policy.on_call import Schedule
 from data_plane.policy.rules import selects
 
 
@@ -38,19 +41,29 @@ class Windows(Protocol):
 class KnownPeople:
     """The port People."""
 
-    def __init__(self, identities: IdentityService, credentials: CredentialService, windows: Windows) -> None:
+    def __init__(
+        self, identities: IdentityService, credentials: CredentialService, windows: Windows, policies: PolicyService
+    ) -> None:
         self._identities = identities
+        self._policies = policies
         self._credentials = credentials
         self._windows = windows
 
     async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
-        return [_person(one) for one in (await self._identities.find_all(uow, identity_ids)).values()]
+        turns = _turns(await self._policies.on_call(uow), uow.now)
+        return [_person(one, turns) for one in (await self._identities.find_all(uow, identity_ids)).values()]
 
-    async def people_in(self, uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
-        return [_person(one) for one in await self._identities.members_of(uow, groups)]
+    async def named_in(self, uow: UnitOfWork, asked: Asked, until_ms: int | None = None) -> Sequence[Person]:
+        until = uow.now if until_ms is None else max(uow.now, from_milliseconds(until_ms))
+        turns = _turns(await self._policies.on_call(uow), uow.now, until)
+        on_call = {name for name, schedules in turns.items() if not schedules.isdisjoint(asked.on_call)}
+        found = [*await self._identities.members_of(uow, asked.groups)] if asked.groups else []
+        found += await self._identities.find_named(uow, asked.people | on_call)
+        return [_person(one, turns) for one in {one.id: one for one in found}.values()]
 
     async def people_named(self, uow: UnitOfWork, names: Sequence[str]) -> Sequence[Person]:
-        return [_person(one) for one in await self._identities.find_named(uow, names)]
+        turns = _turns(await self._policies.on_call(uow), uow.now)
+        return [_person(one, turns) for one in await self._identities.find_named(uow, names)]
 
     async def subject(self, uow: UnitOfWork, identity_id: str) -> Subject | None:
         found = await self._identities.find(uow, identity_id)
@@ -106,7 +119,9 @@ class KnownRulebook:
     async def _texts(self, uow: UnitOfWork, chain: str, target: str) -> Sequence[str]:
         found_chain = await self._policies.chain(uow, chain)
         found_target = await self._targets.target(uow, target)
-        return [found_chain.text if found_chain else "", found_target.spec_text if found_target else ""]
+        labels = dict(found_target.labels) if found_target else {}
+        on = [found_target.spec_text, msgspec.json.encode(labels, order="sorted").decode()] if found_target else []
+        return [found_chain.text if found_chain else "", *on]
 
     async def _selecting(self, uow: UnitOfWork, subject: Subject, target: str) -> list[Versioned[model.Policy]]:
         found = await self._targets.target(uow, target)
@@ -141,7 +156,16 @@ def _hashed(*texts: str) -> str:
     return hashlib.sha256(msgspec.json.encode(texts)).hexdigest()
 
 
-def _person(identity: Identity) -> Person:
+def _turns(schedules: Mapping[str, Schedule], first: datetime, last: datetime | None = None) -> dict[str, set[str]]:
+    """By the name of a person, the schedules by which it is their turn."""
+    turns: dict[str, set[str]] = {}
+    for name, schedule in schedules.items():
+        for person in schedule.between(first, last or first):
+            turns.setdefault(person, set()).add(name)
+    return turns
+
+
+def _person(identity: Identity, turns: Mapping[str, set[str]]) -> Person:
     return Person(
         id=identity.id,
         name=identity.name,
@@ -150,6 +174,8 @@ def _person(identity: Identity) -> Person:
         may_review=Permission.REVIEW in permissions_of(set(identity.roles)),
         enabled=identity.able,
         may_break_glass=Permission.BREAK_GLASS in permissions_of(set(identity.roles)),
+        scopes=tuple(Scope(scope.environments, scope.labels) for scope in identity.reviews),
+        on_call=frozenset(turns.get(identity.name, ())),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from control_plane.approvals.domain import Chain, Person, Vote
+from control_plane.approvals.domain import Asked, Chain, Person, Vote
 from control_plane.kit.unit_of_work import UnitOfWork
 
 # ------------------------------------------------------------------ the grant on the wire
@@ -94,8 +94,9 @@ class People(Protocol):
     async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
         """As they are now; ids that are not known are left out."""
 
-    async def people_in(self, uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
-        """Everybody in any of the groups, machines and disabled ones too."""
+    async def named_in(self, uow: UnitOfWork, asked: Asked, until_ms: int | None = None) -> Sequence[Person]:
+        """Everybody whom the sets of a chain name, machines and disabled ones too. On call are those whose turn it is
+        now, or with `until_ms` at any time until then."""
 
     async def people_named(self, uow: UnitOfWork, names: Sequence[str]) -> Sequence[Person]:
         """Those whom chains and people call by name; names that are not known are left out."""

@@ -11,6 +11,7 @@ import msgspec
 from control_plane.approvals import repository, shown
 from control_plane.approvals.codes import new_code
 from control_plane.approvals.domain import Chain, Parties, Person, State, approve_by_ms, unanswerable
+from control_plane.approvals.domain import asked as asked_of
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.ports import (
     CredentialFacts,
@@ -49,7 +50,8 @@ class Case(msgspec.Struct, frozen=True):
     def parties(self) -> Parties:
         owners = {self.subject.owner_id} if self.subject and self.subject.owner_id else set()
         more = self.credential.owner_ids if self.credential else ()
-        return Parties(self.report.requester_id, frozenset(owners.union(more)))
+        environment, labels = (self.target.environment, self.target.labels) if self.target else ("", {})
+        return Parties(self.report.requester_id, frozenset(owners.union(more)), environment, labels)
 
     @property
     def chain_or_empty(self) -> Chain:
@@ -78,7 +80,7 @@ class Gatherer:
     async def case(self, uow: UnitOfWork, instance_id: str, report: RequestedReport) -> Case:
         asked = report.operation
         chain = await self._rulebook.chain(uow, report.chain)
-        groups = sorted({group for stage in chain.stages for group in stage.groups}) if chain else []
+        until_ms = milliseconds(uow.now) + int(chain.longest_seconds * 1000) if chain else 0
         subject = await self._people.subject(uow, report.requester_id)
         return Case(
             report=report,
@@ -88,7 +90,7 @@ class Gatherer:
             credential=await self._people.credential(uow, report.credential_id),
             target=await self._rulebook.target(uow, asked.target),
             chain=chain,
-            reviewers=await self._people.people_in(uow, groups) if groups else (),
+            reviewers=await self._people.named_in(uow, asked_of(*chain.stages), until_ms) if chain else (),
             fingerprint=await self._rulebook.fingerprint(uow, subject, report.chain, asked.target),
             earlier=await repository.earlier(uow.session, report.requester_id, asked.target, shown.shape(asked)),
             requested_at_ms=milliseconds(uow.now),
@@ -178,7 +180,8 @@ def row(case: Case, short_code: str) -> ApprovalRow:
         session_id=report.operation.session_id,
         ticket=report.ticket,
         target=report.operation.target,
-        environment=case.target.environment if case.target else "",
+        environment=case.parties.environment,
+        labels=msgspec.json.encode(case.parties.labels).decode(),
         requester_id=report.requester_id,
         owner_id=case.subject.owner_id if case.subject else None,
         barred=msgspec.json.encode(sorted(case.parties.owner_ids)).decode(),

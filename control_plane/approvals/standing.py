@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from control_plane.approvals import delegation_rows, repository
-from control_plane.approvals.domain import Person, Request, State, asked, ineligible, progress, unanswerable
+from control_plane.approvals.domain import Person, Request, State, asked, ineligible, unanswerable
 from control_plane.approvals.domain.emergency import unfit_to_break
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.ports import People, Rulebook, Subject
 from control_plane.approvals.tables import ApprovalRow, BreakGlassRow, DelegationRow, VoteRow
 from control_plane.kit.clock import milliseconds
@@ -62,8 +63,7 @@ class Standing:
     async def skipped(self, uow: UnitOfWork, seen: Seen) -> list[Person]:
         """Everybody whom the chain asks, who could decide on it and has not."""
         request, every = seen.request, asked(*seen.request.chain.stages)
-        found = [*await self._people.people_in(uow, sorted(every.groups))]
-        found += await self._people.people_named(uow, sorted(every.people))
+        found = [*await self._people.named_in(uow, every)]
         named = {one.id for one in found}
         delegates = [one.delegate_id for one in seen.delegations if one.delegator_id in named]
         found += [seen.people[one] for one in delegates if one in seen.people]
@@ -74,13 +74,21 @@ class Standing:
     async def _fault(self, uow: UnitOfWork, row: ApprovalRow, subject: Subject | None) -> str:
         if subject is None or not subject.enabled:
             return "the requester is disabled or gone"
-        credential = await self._people.credential(uow, row.credential_id)
+        of_operation = row.kind == Kind.OPERATION
+        asked_with = self._people.credential if of_operation else self._people.sign_in
+        credential = await asked_with(uow, row.credential_id)
         if credential is None or not credential.valid:
             return "the requester's credential is revoked or has expired"
-        chain = repository.chain_of(row).name
-        if await self._rulebook.fingerprint(uow, subject, chain, row.target) != row.fingerprint:
-            return "a policy, the approval chain or the target has changed since the operation was held"
+        if await self._fingerprint(uow, row, subject) != row.fingerprint:
+            since = "the operation was held" if of_operation else "it was asked for"
+            return f"a policy, the approval chain or the target has changed since {since}"
         return ""
+
+    async def _fingerprint(self, uow: UnitOfWork, row: ApprovalRow, subject: Subject) -> str:
+        chain = repository.chain_of(row).name
+        if row.kind == Kind.ACCESS:
+            return await self._rulebook.offer_fingerprint(uow, row.rule, chain, row.target)
+        return await self._rulebook.fingerprint(uow, subject, chain, row.target)
 
     async def lost_support(self, uow: UnitOfWork, judged: Judged) -> str:
         """Whether those who agreed, or those who could, are no longer enough. Empty: they are."""
@@ -89,10 +97,10 @@ class Standing:
             if judged.broken_by:
                 unfit = unfit_to_break(request.parties, judged.people.get(judged.broken_by))
                 return f"who broke the glass for it may no longer do so: {unfit}" if unfit else ""
-            now = progress(request.chain, request.parties, request.votes, judged.people)
-            return "" if now.satisfied else "somebody who approved it may no longer approve it"
-        groups = sorted({group for stage in request.chain.stages for group in stage.groups})
-        return unanswerable(request.chain, request.parties, await self._people.people_in(uow, groups)) or ""
+            agreed = request.progress(judged.people).satisfied
+            return "" if agreed else "somebody who approved it may no longer approve it"
+        people = await self._people.named_in(uow, asked(*request.chain.stages), request.approve_by_ms)
+        return unanswerable(request.chain, request.parties, people) or ""
 
 
 class _World(msgspec.Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""Policies, approval chains and masks: validated when written, versioned, published to agents in snapshots."""
+"""Policies, approval chains, on-call schedules and masks: validated when written, versioned; agents get them signed."""

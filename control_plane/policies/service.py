@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Generic, TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from control_plane.documents.tables import DocumentRow
 from control_plane.kit.access import Permission
 from control_plane.kit.unit_of_work import UnitOfWork
 from data_plane.policy import model
+from data_plane.policy.on_call import Schedule, schedule
 
 T = TypeVar("T", bound=model.Document)
 
@@ -33,12 +35,13 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class PolicyService:
-    """`policies`, `chains` and `masks` are the DocumentKinds that `assembly` gives to the document service."""
+    """`policies`, `chains`, `masks`, `schedules`: DocumentKinds, which `assembly` gives to the document service."""
 
     def __init__(self) -> None:
         self.policies = StoredKind(model.Policy, "policy", Permission.POLICY_EDIT)
         self.chains = StoredKind(model.ApprovalChain, "approval-chain", Permission.POLICY_EDIT)
         self.masks = StoredKind(model.Mask, "mask", Permission.POLICY_EDIT)
+        self.schedules = StoredKind(model.OnCallSchedule, "on-call-schedule", Permission.POLICY_EDIT)
 
     async def published(self, uow: UnitOfWork) -> Published:
         return Published(
@@ -54,6 +57,11 @@ class PolicyService:
     async def chain(self, uow: UnitOfWork, name: str) -> Versioned[model.ApprovalChain] | None:
         row = await self.chains.row(uow, name)
         return None if row is None else _versioned(model.ApprovalChain, row)
+
+    async def on_call(self, uow: UnitOfWork) -> Mapping[str, Schedule]:
+        """Every schedule of who is on call, by its name."""
+        rows = await self.schedules.rows(uow)
+        return {row.name: schedule(_versioned(model.OnCallSchedule, row).document.spec) for row in rows}
 
     async def mask(self, uow: UnitOfWork, name: str) -> Versioned[model.Mask] | None:
         row = await self.masks.row(uow, name)

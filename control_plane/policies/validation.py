@@ -1,4 +1,4 @@
-"""Whether policies, chains, masks and targets mean something, together. The rules are `data_plane.policy`'s."""
+"""Whether policies, chains, schedules, masks and targets make sense together. The rules are `data_plane.policy`'s."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from control_plane.documents.domain import World
 from data_plane.policy.documents import Problem
 from data_plane.policy.validate import validate
 
-_KINDS = ("Target", "Mask", "ApprovalChain", "Policy")
+_KINDS = ("Target", "Mask", "OnCallSchedule", "ApprovalChain", "Policy")
 
 
 def check(world: World) -> Sequence[Problem]:

@@ -17,10 +17,11 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from control_plane.approvals.directory import KnownSessions
-from control_plane.approvals.domain import Chain, Person, Ruling, Stage, Verb
+from control_plane.approvals.domain import Asked, Chain, Person, Ruling, Stage, Verb
 from control_plane.approvals.feature import ApprovalsFeature
 from control_plane.approvals.news import NewsFeed
-from control_plane.approvals.ports import CredentialFacts, GrantContents, Subject, TargetFacts
+from control_plane.approvals.petitions import PetitionService
+from control_plane.approvals.ports import CredentialFacts, GrantContents, PlanRule, Subject, TargetFacts
 from control_plane.approvals.reports import Answer, ReportedOperation, RequestedReport, Resource
 from control_plane.approvals.review import ReviewService, View, Word
 from control_plane.approvals.service import ApprovalService
@@ -89,8 +90,13 @@ class Neighbours:
     async def people(self, _uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
         return [self.persons[one] for one in identity_ids if one in self.persons]
 
-    async def people_in(self, _uow: UnitOfWork, groups: Sequence[str]) -> Sequence[Person]:
-        return [one for one in self.persons.values() if one.groups & set(groups)]
+    async def named_in(self, _uow: UnitOfWork, asked: Asked, _until_ms: int | None = None) -> Sequence[Person]:
+        everybody = self.persons.values()
+        return [
+            one
+            for one in everybody
+            if one.groups & asked.groups or one.name in asked.people or one.on_call & asked.on_call
+        ]
 
     async def people_named(self, _uow: UnitOfWork, names: Sequence[str]) -> Sequence[Person]:
         return [one for one in self.persons.values() if one.name in names]
@@ -103,6 +109,15 @@ class Neighbours:
 
     async def credential(self, _uow: UnitOfWork, credential_id: str) -> CredentialFacts | None:
         return self.credentials.get(credential_id)
+
+    async def sign_in(self, _uow: UnitOfWork, credential_id: str) -> CredentialFacts:
+        return self.credentials.get(credential_id, CredentialFacts("sign-in", valid=True))
+
+    async def offer_fingerprint(self, _uow: UnitOfWork, offer: str, _chain: str, _target: str) -> str:
+        return f"{offer} {self.revision}"
+
+    async def plan_rules(self, _uow: UnitOfWork, _subject: Subject, _target: str) -> Sequence[PlanRule]:
+        return [PlanRule("production", "dba", 20)]
 
     async def chain(self, _uow: UnitOfWork, name: str) -> Chain | None:
         return self.chains.get(name)
@@ -142,6 +157,7 @@ class World:
     keys: SigningKeys
     approvals: ApprovalService
     review: ReviewService
+    petitions: PetitionService
     feed: NewsFeed
     sessions: SessionService
     recordings: RecordingService
@@ -319,6 +335,7 @@ def assembled(database: Database, events: Events, clock: OwnClock, folder: Path)
         keys=keys,
         approvals=feature.service,
         review=feature.review,
+        petitions=feature.petitions,
         feed=feature.feed,
         sessions=SessionService(neighbours, feature.service),
         recordings=RecordingService(LocalStore(folder / "recordings")),
