@@ -160,6 +160,7 @@ class Statement(msgspec.Struct, frozen=True, eq=False):
     lineage: Lineage | None = None
     stores: Lineage | None = None  # the values that it writes into relations; None: none that it has read
     copy: CopyStatement | None = None
+    counted: bool = False  # one INSERT, UPDATE, DELETE or MERGE: its command tag counts all rows that it changes itself
     transaction: str = ""  # BEGIN, COMMIT, ROLLBACK, SAVEPOINT, …: the verb, for transaction control only
 
 

@@ -30,7 +30,8 @@ class Accounts:
         units = tuple(units)
         for unit in units:
             if unit.permit is not None:
-                self._gate.executed(unit.permit, "outcome-unknown", reason)
+                outcome, detail = ("outcome-unknown", reason) if unit.sequence else ("failed", f"not run: {reason}")
+                self._gate.executed(unit.permit, outcome, detail)
         for unit in units:
             if unit.number:
                 self._recorder.completed(unit.number, "outcome-unknown", unit.rows, unit.kept, unit.size)

@@ -12,9 +12,11 @@ from typing import Final
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import refusals
 from data_plane.protocols.postgres.core.judging import Judge
+from data_plane.protocols.postgres.core.outcomes import Outcomes
 from data_plane.protocols.postgres.core.ports import Output
-from data_plane.protocols.postgres.core.units import Ending, Unit
-from data_plane.protocols.postgres.framing import HEADER
+from data_plane.protocols.postgres.core.states import Phase
+from data_plane.protocols.postgres.core.units import Ending, Pipeline, Unit
+from data_plane.protocols.postgres.framing import HEADER, RemoteProtocolError
 from data_plane.protocols.postgres.interface import Masking
 from data_plane.recording.interface import Recorder
 
@@ -61,3 +63,42 @@ class CopyIn:
         self._size += len(data)
         self._digest.update(data)
         self._output.control_to_target(frame)
+
+
+class Copies:
+    """Whether a session is in a COPY FROM STDIN, and the one that it is in."""
+
+    def __init__(
+        self, pipeline: Pipeline, outcomes: Outcomes, masking: Masking, judge: Judge, recorder: Recorder,
+        output: Output,
+    ) -> None:  # fmt: skip
+        self._pipeline = pipeline
+        self._outcomes = outcomes
+        self._masking = masking
+        self._judge = judge
+        self._recorder = recorder
+        self._output = output
+        self._copy: CopyIn | None = None
+
+    def client_sent(self, frame: bytes) -> bool:
+        """A message of the COPY; True: it is over."""
+        if self._copy is not None and not self._copy.client_sent(frame):
+            return False
+        self._copy = None
+        self._outcomes.copying_in = False
+        return True
+
+    def follow(self, *, waits: bool) -> Phase | None:
+        """After an answer of the target: what the session does from now on; None: what it does already. `waits`:
+        a statement does."""
+        if self._outcomes.copying_in and self._copy is None:
+            if waits:
+                raise RemoteProtocolError("a statement while the data of a COPY is expected")
+            if (unit := self._pipeline.head) is None:
+                raise RemoteProtocolError("a COPY that nobody asked for")
+            self._copy = CopyIn(unit, self._masking, self._judge, self._recorder, self._output)
+            return Phase.COPYING
+        if self._copy is not None and not self._outcomes.copying_in:
+            self._copy = None
+            return Phase.READY
+        return None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Operation, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.core import asking, refusals
+from data_plane.protocols.postgres.core import asking, guarding, refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.units import Unit
@@ -151,6 +151,7 @@ class Judge:
             shape=shape,
             shape_text=shape_text,
             reason=asking.reason_of(unit, self._context.settings),
+            guardable=not guarding.problem(unit),
         )
 
 

@@ -89,6 +89,14 @@ class Outcomes:
             m.ErrorResponse: self._erred,
             m.ReadyForQuery: self._ready,
         }
+        self.own: Final[Mapping[int, Callable[[bytes, Expected, Unit], bytes | None]]] = {
+            m.ParseComplete: self._unheard,
+            m.BindComplete: self._unheard,
+            m.CloseComplete: self._unheard,
+            m.CommandComplete: self._own_completed,
+            m.ErrorResponse: self._erred,
+            m.ReadyForQuery: self._own_ready,
+        }
         self.asynchronous: Final[Mapping[int, Callable[[bytes, Unit | None], bytes | None]]] = {
             m.NoticeResponse: self.notice,
             m.ParameterStatus: self.parameter_status,
@@ -298,6 +306,19 @@ class Outcomes:
         self._context.catalogue.changed(names=self._names_changed)
         self._schema_changed = self._names_changed = False
         self._context.masking.in_doubt(altered=False)
+
+    # -------------------------------------------------------------- what the client has not said
+
+    def _unheard(self, _: bytes, __: Expected, ___: Unit) -> bytes | None:
+        return b""
+
+    def _own_completed(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
+        unit.status = payload[:-1].decode("utf-8", "replace")
+        return b""
+
+    def _own_ready(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
+        self._at_rest(decode_ready_for_query(payload), unit)
+        return b""
 
     # -------------------------------------------------------------- what comes at any time
 

@@ -63,6 +63,13 @@ class RefusedError(Exception):
         self.refusal = refusal
 
 
+def plan(batch: Batch | None, closing: bytes, context: Context) -> Unit:
+    """Of a batch and what closes it, or of a Query or FunctionCall alone. Raises RemoteProtocolError."""
+    if batch is not None:
+        return plan_batch(batch, closing, context)
+    return plan_query(closing, context) if closing[0] == m.Query else plan_function_call(closing)
+
+
 def plan_query(frame: bytes, context: Context) -> Unit:
     """Raises RemoteProtocolError when it is not one string with its only zero byte at the end."""
     if frame.find(0, HEADER) != len(frame) - 1:

@@ -50,4 +50,5 @@ class Limits(msgspec.Struct, frozen=True):
     answer_bytes: int = 64 * 1024 * 1024  # one target message that has to be seen whole
     relayed_bytes: int = 1024 * 1024 * 1024  # one row or piece of COPY that is passed on in pieces
     in_flight: int = 1_000  # units that wait for their answers
+    withheld_bytes: int = 8 * 1024 * 1024  # of an answer that is kept back until its row guard holds
     recorded_bytes: int = 1024 * 1024  # of the results of one operation

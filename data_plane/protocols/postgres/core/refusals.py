@@ -122,6 +122,35 @@ NOT_JUDGED: Final = Refusal(
 )
 
 
+UNCOUNTED: Final = Refusal(
+    "54000", "undone: the target does not say how many rows the statement touched", code=Code.LIMIT
+)
+
+
+def beyond_guard(rows: int, most: int) -> Refusal:
+    return Refusal(
+        "54000",
+        f"undone: the statement touched {rows} rows, and at most {most} were approved",
+        "What it touches has changed since it was looked at. Run it again to ask anew.",
+        code=Code.LIMIT,
+    )
+
+
+def kept_too_much(most: int) -> Refusal:
+    return Refusal(
+        "54000",
+        f"undone: it returned more than {most} bytes, which cannot be kept back until its row guard holds",
+        "Leave RETURNING out, or return less.",
+        code=Code.LIMIT,
+    )
+
+
+def unguarded(problem: str) -> Refusal:
+    return Refusal(
+        "0A000", f"not run: it was approved with a row guard, and {problem}", "Write it so that its rows are counted."
+    )
+
+
 def pinned(setting: str) -> Refusal:
     return Refusal("42501", f"{setting} cannot be changed in this session", f"Leave {setting} as it is.")
 

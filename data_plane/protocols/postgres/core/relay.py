@@ -39,7 +39,8 @@ class Relay:
         self._recorder = recorder
         self._limits = limits
         self._row_limit = row_limit
-        self._send = send
+        self._send, self._sends_to = send, send
+        self._keep: Callable[[int, bytes], None] = recorder.output
         self.over: list[Unit] = []
         self._caps = m.target_caps(limits.relayed_bytes)
         self._rest = bytearray()  # of a message that is not whole yet
@@ -55,6 +56,13 @@ class Relay:
     def amid_message(self) -> bool:
         """Whether the client has the beginning of a message and not yet its end."""
         return self._to_pass > 0
+
+    def divert(self, send: Callable[[bytes], None], keep: Callable[[int, bytes], None]) -> None:
+        """From now on `send` and `keep` get what the client and the recording would get."""
+        self._send, self._keep = send, keep
+
+    def restore(self) -> None:
+        self._send, self._keep = self._sends_to, self._recorder.output
 
     def target_sent(self, data: bytes) -> None:
         """Raises RemoteProtocolError, PinBrokenError, RecordingError; what came before is passed on."""
@@ -131,7 +139,8 @@ class Relay:
         if unit is None:
             self._last_words(payload, at, stop)
             return
-        if (replacement := self._outcomes.handlers[type_](payload, expected, unit)) is not None:
+        handlers = self._outcomes.own if expected.own else self._outcomes.handlers
+        if (replacement := handlers[type_](payload, expected, unit)) is not None:
             self._replace(at, stop, replacement, unit)
         if type_ == m.ErrorResponse and expected.skips:
             self._skip(unit, stop)
@@ -255,7 +264,7 @@ class Relay:
     def _record(self, data: bytes, unit: Unit) -> None:
         if unit.number:
             unit.recorded += len(data)
-            self._recorder.output(unit.number, data)
+            self._keep(unit.number, data)
 
     def _replace(self, at: int, stop: int, replacement: bytes, unit: Unit | None) -> None:
         self._pass_to(at)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Final
 
-from data_plane.gate.interface import Allowed, Denied, Gate, Held, Pending, SessionFacts, Verdict
+from data_plane.gate.interface import Allowed, Denied, Gate, Held, Pending, Permit, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import refusals
@@ -24,16 +24,18 @@ from data_plane.protocols.postgres.core.accounts import Accounts
 from data_plane.protocols.postgres.core.backlog import Backlog
 from data_plane.protocols.postgres.core.batch import Batch
 from data_plane.protocols.postgres.core.context import Context
-from data_plane.protocols.postgres.core.copying import CopyIn
+from data_plane.protocols.postgres.core.copying import Copies
+from data_plane.protocols.postgres.core.guarding import UNCERTAIN, Guard, Stage, problem
 from data_plane.protocols.postgres.core.judging import Judge, refusal_of
 from data_plane.protocols.postgres.core.lane import plan_plain
 from data_plane.protocols.postgres.core.outcomes import Outcomes, PinBrokenError
-from data_plane.protocols.postgres.core.planning import plan_batch, plan_function_call, plan_query
+from data_plane.protocols.postgres.core.planning import plan
+from data_plane.protocols.postgres.core.poison import poison
 from data_plane.protocols.postgres.core.ports import Limits, Output
 from data_plane.protocols.postgres.core.refusals import Refusal, fatal
 from data_plane.protocols.postgres.core.relay import Relay
 from data_plane.protocols.postgres.core.settings import Settings
-from data_plane.protocols.postgres.core.states import Expected, Phase, Treatment
+from data_plane.protocols.postgres.core.states import Phase, Treatment
 from data_plane.protocols.postgres.core.units import Ending, Pipeline, Unit
 from data_plane.protocols.postgres.framing import FrameReader, RemoteProtocolError
 from data_plane.protocols.postgres.interface import Classifier, Masking, Names
@@ -61,15 +63,16 @@ class SessionCore:
         self._outcomes = Outcomes(self._context)
         self._relay = Relay(self._pipeline, self._outcomes, recorder, limits, row_limit, output.to_client)
         self._frames = FrameReader(m.client_caps(limits.batch_bytes))
-        self._batch = Batch()
+        self._batch: Batch = Batch()
         self._phase = Phase.READY
         self._actions = _ACTIONS[Phase.READY]
-        self._backlog = Backlog(limits, output)
+        self._backlog: Backlog = Backlog(limits, output)
         self._request: _Request | None = None  # WAITING: to be planned again
         self._to_hold: tuple[Unit, Held] | None = None  # WAITING: to be held when everything before it is answered
         self._held: Unit | None = None
         self._pending: Pending | None = None
-        self._copy: CopyIn | None = None
+        self._guard: Guard | None = None
+        self._copies = Copies(self._pipeline, self._outcomes, masking, self._judge, recorder, output)
         self._leaving = False
 
     @property
@@ -93,10 +96,8 @@ class SessionCore:
                 return
             for frame in self._frames.feed(data):
                 self._actions[frame[0]](self, frame)
-        except RemoteProtocolError as broken:
-            self._end("client-broke-protocol", fatal(broken.sqlstate, str(broken)))
-        except RecordingError as error:
-            self._unrecorded(error)
+        except (RemoteProtocolError, RecordingError) as error:
+            self._failed(error)
 
     def client_closed(self) -> None:
         """It may have stopped writing only, so what it has asked for is still answered; a hold is over at once."""
@@ -105,9 +106,6 @@ class SessionCore:
         if not len(self._pipeline) or self._held is not None:
             self._end("client-closed", b"")
 
-    def _goodbye(self, _: bytes) -> None:
-        self._end("client-closed", b"")
-
     def _refused(self, frame: bytes) -> None:
         raise RemoteProtocolError(f"message type 0x{frame[0]:02x} is not allowed here ({self._phase.value})")
 
@@ -115,13 +113,7 @@ class SessionCore:
         """What the server would ignore; but data that may belong to a COPY that is about to begin waits."""
         if self._phase is Phase.READY and self._pipeline.blocks_everything():
             self._enter(Phase.WAITING)
-            self._queue(frame)
-
-    def _queue(self, frame: bytes) -> None:
-        self._backlog.add(frame)
-
-    def _collect(self, frame: bytes) -> None:
-        self._batch.add(frame, self._limits)
+            self._backlog.add(frame)
 
     def _close_batch(self, closing: bytes) -> None:
         batch, self._batch = self._batch, Batch()
@@ -137,9 +129,7 @@ class SessionCore:
         self._take(None, frame)
 
     def _stream(self, frame: bytes) -> None:
-        if self._copy is None or self._copy.client_sent(frame):
-            self._copy = None
-            self._outcomes.copying_in = False
+        if self._copies.client_sent(frame):
             self._enter(Phase.READY)
 
     # -------------------------------------------------------------- one unit
@@ -152,7 +142,7 @@ class SessionCore:
         if pipeline.blocks_everything() or len(pipeline) >= self._limits.in_flight:
             self._wait(batch, closing)
             return
-        unit = self._plan(batch, closing)
+        unit = plan(batch, closing, self._context)
         if pipeline.blocks(unit):
             self._wait(batch, closing)
         elif unit.operations:
@@ -172,20 +162,15 @@ class SessionCore:
             return True
         *frames, closing = self._frames.feed(data)
         batch = Batch(frames) if frames else None
-        number, unit = unit.number, self._plan(batch, closing)
+        number, unit = unit.number, plan(batch, closing, self._context)
         self._judged(unit, batch, closing, self._judge.planned_after(unit, number, verdict))
         return True
 
     def _judged(self, unit: Unit, batch: Batch | None, closing: bytes, verdict: Verdict | Refusal) -> None:
         if batch is not None and self._context.must_describe(verdict):
-            number, unit = unit.number, self._plan(batch, closing)
+            number, unit = unit.number, plan(batch, closing, self._context)
             verdict = self._judge.judge_again(unit, number)
         self._ruled(unit, verdict)
-
-    def _plan(self, batch: Batch | None, closing: bytes) -> Unit:
-        if batch is not None:
-            return plan_batch(batch, closing, self._context)
-        return plan_query(closing, self._context) if closing[0] == m.Query else plan_function_call(closing)
 
     def _wait(self, batch: Batch | None, closing: bytes) -> None:
         self._request = (batch, closing)
@@ -195,7 +180,7 @@ class SessionCore:
         """The target discards everything up to Sync, so nothing else is sent."""
         if closing[0] == m.Sync:
             self._pipeline.skipping = False
-            self._control(self._plan(Batch(), closing))
+            self._control(plan(Batch(), closing, self._context))
 
     def _control(self, unit: Unit) -> None:
         """Sync, Flush, or a batch in which nothing executes."""
@@ -223,23 +208,23 @@ class SessionCore:
             if refusal is not None:
                 self._refuse(unit, self._judge.refused(unit, refusal))
                 return
+        if verdict.permit.most_rows is not None:
+            self._run_guarded(unit, verdict.permit)
+            return
         self._output.to_target(verdict.permit)
         self._pipeline.sent(unit)
 
+    def _run_guarded(self, unit: Unit, permit: Permit) -> None:
+        if why := problem(unit):
+            self._refuse(unit, self._judge.refused(unit, refusals.unguarded(why)))
+            return
+        self._guard = Guard(unit, permit, self._context, self._pipeline, self._relay, self._recorder, self._output)
+        self._enter(Phase.GUARDED)
+        self._guard.begin()
+
     def _refuse(self, unit: Unit, refusal: Refusal) -> None:
         """A statement that must fail takes the unit's place; its error will be ours."""
-        unit.error = refusal.encode()
-        unit.barrier, unit.defined, unit.meanings = False, (), ()
-        unit.steps.clear()
-        if unit.ending is Ending.QUERY:
-            unit.steps.append((Expected.REFUSED_QUERY, None, ""))
-            self._output.control_to_target(refusals.POISON_QUERY)
-        elif unit.ending is Ending.SYNC:
-            unit.steps += ((Expected.REFUSED_PARSE, None, ""), (Expected.READY, None, ""))
-            self._output.control_to_target(refusals.POISON_PARSE_SYNC)
-        else:
-            unit.steps.append((Expected.REFUSED_PARSE, None, ""))
-            self._output.control_to_target(refusals.POISON_PARSE_FLUSH)
+        self._output.control_to_target(poison(unit, refusal.encode()))
         self._pipeline.sent(unit)
 
     def _resume(self) -> None:
@@ -268,7 +253,7 @@ class SessionCore:
             self._enter(Phase.READY)
             self._recorder.completed(unit.number, "skipped", 0, 0, 0)
             if self._backlog.says_goodbye:
-                self._goodbye(b"")
+                self._end("client-closed", b"")
             else:
                 self._skip(m.SYNC if unit.ending is Ending.SYNC else m.FLUSH)
             return
@@ -285,11 +270,9 @@ class SessionCore:
             self._output.to_client(notice(self._pending, self._held.verbs))
 
     def hold_decided(self, verdict: Allowed | Denied) -> None:
-        if (unit := self._leave_hold("")) is None:
-            return
-        if isinstance(verdict, Allowed):
-            unit.permit = verdict.permit
-        self._advance(partial(self._ruled, unit, verdict))
+        if (unit := self._leave_hold("")) is not None:
+            unit.permit = verdict.permit if isinstance(verdict, Allowed) else None
+            self._advance(partial(self._ruled, unit, verdict))
 
     def cancel_requested(self) -> bool:
         """True: something runs at the target, which should be told. False: a hold was cancelled, or nothing runs."""
@@ -317,14 +300,17 @@ class SessionCore:
         try:
             try:
                 self._relay.target_sent(data)
+                if self._guard is not None and not len(self._pipeline):
+                    self._follow_guard(self._guard)
             finally:
-                self._accounts.answered(self._relay.over)
+                if self._guard is None:
+                    self._accounts.answered(self._relay.over)
         except RemoteProtocolError as broken:
             self._end("target-broke-protocol", fatal("08P01", f"the target broke the protocol: {broken}"))
         except PinBrokenError as contradiction:
             self._end("pin-broken", fatal("57P01", f"terminating connection: {contradiction}"))
         except RecordingError as error:
-            self._unrecorded(error)
+            self._failed(error)
         else:
             self._answered()
 
@@ -344,31 +330,35 @@ class SessionCore:
         try:
             step()
             self._resume()
-        except RemoteProtocolError as broken:
-            self._end("client-broke-protocol", fatal(broken.sqlstate, str(broken)))
-        except RecordingError as error:
-            self._unrecorded(error)
+        except (RemoteProtocolError, RecordingError) as error:
+            self._failed(error)
 
     def _follow_copy(self) -> None:
-        if self._outcomes.copying_in and self._copy is None:
-            if self._request is not None and (self._request[0] is None or self._request[0].size):
-                raise RemoteProtocolError("a statement while the data of a COPY is expected")
+        request = self._request
+        phase = self._copies.follow(waits=request is not None and (request[0] is None or request[0].size > 0))
+        if phase is Phase.COPYING:
             self._request = None
-            if (unit := self._pipeline.head) is None:
-                raise RemoteProtocolError("a COPY that nobody asked for")
-            self._copy = CopyIn(unit, self._context.masking, self._judge, self._recorder, self._output)
-            self._enter(Phase.COPYING)
-        elif self._phase is Phase.COPYING and not self._outcomes.copying_in:
-            self._copy = None
-            self._enter(Phase.READY)
+        if phase is not None:
+            self._enter(phase)
+
+    def _follow_guard(self, guard: Guard) -> None:
+        if self._leaving and guard.stage is Stage.OPENING:  # nobody waits for it any more
+            self._end("client-closed", b"")
+        elif guard.advance():
+            self._guard = None
+            self._enter(Phase.WAITING)
 
     # -------------------------------------------------------------- the end
 
     def terminate(self, reason: str, message: str) -> None:
         self._end(reason, fatal("57P01", message))
 
-    def _unrecorded(self, error: RecordingError) -> None:
-        self._end("recording-failed", fatal("58030", f"the session cannot be recorded any more: {error}"))
+    def _failed(self, error: RemoteProtocolError | RecordingError) -> None:
+        """The client broke the protocol, or what it does cannot be recorded."""
+        if isinstance(error, RemoteProtocolError):
+            self._end("client-broke-protocol", fatal(error.sqlstate, str(error)))
+        else:
+            self._end("recording-failed", fatal("58030", f"the session cannot be recorded any more: {error}"))
 
     def _end(self, reason: str, last_words: bytes, *, target_is_there: bool = True) -> None:
         if self._phase is Phase.ENDED:
@@ -377,10 +367,11 @@ class SessionCore:
         self._enter(Phase.ENDED)
         self._backlog.clear()
         self._batch = Batch()
-        if last_words and not self._relay.amid_message:
-            self._output.to_client(last_words)
+        guarded = self._guard
+        if (last_words or guarded) and (guarded or not self._relay.amid_message):
+            self._output.to_client(last_words or UNCERTAIN)
         with contextlib.suppress(RecordingError):  # what is recorded is valid up to here, and the session ends anyway
-            self._accounts.unanswered(self._pipeline, reason)
+            self._accounts.unanswered(guarded.left() if guarded else self._pipeline, reason)
         if target_is_there:
             self._output.control_to_target(m.TERMINATE)
         self._output.end(reason)
@@ -389,12 +380,12 @@ class SessionCore:
 _HANDLERS: Final[Mapping[Treatment, Callable[[SessionCore, bytes], None]]] = {
     Treatment.GATED: SessionCore._alone,  # noqa: SLF001  # its own methods, by what the table says
     Treatment.DENIED: SessionCore._alone,  # noqa: SLF001
-    Treatment.COLLECTED: SessionCore._collect,  # noqa: SLF001
+    Treatment.COLLECTED: lambda core, frame: core._batch.add(frame, core._limits),  # noqa: SLF001
     Treatment.CLOSES_BATCH: SessionCore._close_batch,  # noqa: SLF001
     Treatment.STREAMED: SessionCore._stream,  # noqa: SLF001
     Treatment.IGNORED: SessionCore._ignored,  # noqa: SLF001
-    Treatment.QUEUED: SessionCore._queue,  # noqa: SLF001
-    Treatment.GOODBYE: SessionCore._goodbye,  # noqa: SLF001
+    Treatment.QUEUED: lambda core, frame: core._backlog.add(frame),  # noqa: SLF001
+    Treatment.GOODBYE: lambda core, _: core._end("client-closed", b""),  # noqa: SLF001
     Treatment.REFUSED: SessionCore._refused,  # noqa: SLF001
 }
 _ACTIONS: Final = {phase: tuple(_HANDLERS[treatment] for treatment in phase.treatments) for phase in Phase}

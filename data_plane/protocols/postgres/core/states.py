@@ -37,6 +37,7 @@ class Phase(enum.Enum):
     WAITING = "a unit waits for the answers to earlier ones"
     HELD = "people decide on a unit"
     COPYING = "the client sends the data of a COPY"
+    GUARDED = "a unit runs under a row guard"
     ENDED = "nothing is taken any more"
 
     treatments: tuple[Treatment, ...]  # by message type, filled from CLIENT_MESSAGES
@@ -62,6 +63,7 @@ CLIENT_MESSAGES: Final[Mapping[Phase, Mapping[int, Treatment]]] = {
         m.Terminate: Treatment.GOODBYE,
     },
     Phase.WAITING: dict.fromkeys((*_OPERATIONS, *_COPY, m.Terminate), Treatment.QUEUED),
+    Phase.GUARDED: dict.fromkeys((*_OPERATIONS, *_COPY, m.Terminate), Treatment.QUEUED),
     Phase.HELD: {**dict.fromkeys((*_OPERATIONS, *_COPY), Treatment.QUEUED), m.Terminate: Treatment.GOODBYE},
     Phase.COPYING: {
         **dict.fromkeys(_COPY, Treatment.STREAMED),
@@ -99,6 +101,12 @@ class Expected(enum.Enum):
     QUERY_COPY_OUT = "Query, while the target sends data"
     QUERY_COPIED = "Query, after the data"
     READY = "ReadyForQuery only: after Sync, or after the error of a Query"
+    OWN = "to the CloseComplete before a statement of our own"
+    OWN_CLOSED = "to Parse of our own"
+    OWN_PARSED = "to Bind of our own"
+    OWN_BOUND = "to Execute of our own"
+    OWN_DONE = "to Close of our own"
+    READY_OWN = "ReadyForQuery only: after a statement of our own"
     REFUSED_QUERY = "the error to a poison Query"
     REFUSED_PARSE = "the error to a poison Parse"
     DONE = "the step is over"
@@ -107,6 +115,7 @@ class Expected(enum.Enum):
     answers: Mapping[int, Expected]  # filled from TARGET_MESSAGES
     flowing: int  # the type of the messages that come in any number here; 0: none
     skips: bool  # an error here means that the server discards everything up to the next Sync
+    own: bool  # the answer to something that the client has not said, and does not hear of
 
 
 _DONE: Final = Expected.DONE
@@ -164,6 +173,12 @@ TARGET_MESSAGES: Final[Mapping[Expected, Mapping[int, Expected]]] = {
     },
     Expected.QUERY_COPIED: {m.CommandComplete: Expected.QUERY, m.ErrorResponse: Expected.READY},
     Expected.READY: {m.ReadyForQuery: _DONE, m.ErrorResponse: Expected.READY},
+    Expected.OWN: {m.CloseComplete: Expected.OWN_CLOSED, m.ErrorResponse: Expected.READY_OWN},
+    Expected.OWN_CLOSED: {m.ParseComplete: Expected.OWN_PARSED, m.ErrorResponse: Expected.READY_OWN},
+    Expected.OWN_PARSED: {m.BindComplete: Expected.OWN_BOUND, m.ErrorResponse: Expected.READY_OWN},
+    Expected.OWN_BOUND: {m.CommandComplete: Expected.OWN_DONE, m.ErrorResponse: Expected.READY_OWN},
+    Expected.OWN_DONE: {m.CloseComplete: Expected.READY_OWN, m.ErrorResponse: Expected.READY_OWN},
+    Expected.READY_OWN: {m.ReadyForQuery: _DONE, m.ErrorResponse: Expected.READY_OWN},
     Expected.REFUSED_QUERY: {m.ErrorResponse: Expected.READY},
     Expected.REFUSED_PARSE: {m.ErrorResponse: _DONE},
     Expected.DONE: {},
@@ -194,7 +209,19 @@ _SKIPPING: Final = frozenset(
     }
 )
 
+_OWN: Final = frozenset(
+    {
+        Expected.OWN,
+        Expected.OWN_CLOSED,
+        Expected.OWN_PARSED,
+        Expected.OWN_BOUND,
+        Expected.OWN_DONE,
+        Expected.READY_OWN,
+    }
+)
+
 for _expected in Expected:
     _expected.answers = TARGET_MESSAGES[_expected]
+    _expected.own = _expected in _OWN
     _expected.flowing = _FLOWING.get(_expected, 0)
     _expected.skips = _expected in _SKIPPING

@@ -75,6 +75,7 @@ class Findings:
         self.of_rows: set[str] = {""}  # … for sub-queries, functions, joins, or with other names for their columns
         self.column_references = 0
         self.filters: list[bool] = []  # of each UPDATE and DELETE: whether it names rows
+        self.changes = 0  # INSERT, UPDATE, DELETE and MERGE in it, wherever
         self.constant_limits = 0  # LIMIT constants met: facts that depend on a constant
         self.effects: list[SessionEffect] = []
         self.references: list[Reference] = []

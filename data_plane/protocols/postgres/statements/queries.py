@@ -71,6 +71,7 @@ def creates(walker: Walker, relation: Fields) -> None:
 
 def insert(walker: Walker, fields: Fields) -> None:
     findings, scope = walker.findings, walker.common.opened()
+    findings.changes += 1
     with_clause(walker, fields)
     conflict = fields.get("onConflictClause", {})
     updates = conflict.get("action") == "ONCONFLICT_UPDATE"
@@ -96,6 +97,7 @@ def _inserted(walker: Walker, node: Node) -> None:
 
 def update(walker: Walker, fields: Fields) -> None:
     scope = walker.common.opened()
+    walker.findings.changes += 1
     with_clause(walker, fields)
     walker.touch_relation(fields.get("relation", {}), WRITE, READ)
     _assigned(walker, fields.get("targetList", ()))
@@ -107,6 +109,7 @@ def update(walker: Walker, fields: Fields) -> None:
 
 def delete(walker: Walker, fields: Fields) -> None:
     scope = walker.common.opened()
+    walker.findings.changes += 1
     with_clause(walker, fields)
     walker.touch_relation(fields.get("relation", {}), WRITE, READ)
     _filter(walker, fields.get("whereClause"))
@@ -117,6 +120,7 @@ def delete(walker: Walker, fields: Fields) -> None:
 
 def merge(walker: Walker, fields: Fields) -> None:
     findings, scope = walker.findings, walker.common.opened()
+    findings.changes += 1
     with_clause(walker, fields)
     walker.touch_relation(fields.get("relation", {}), WRITE, READ)
     before = findings.column_references

@@ -22,6 +22,8 @@ from data_plane.protocols.postgres.statements.storing import stored_by
 from data_plane.protocols.postgres.statements.tree import Fields, Node, constant
 from data_plane.protocols.postgres.statements.walker import Walker
 
+_COUNTED = ("InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt")
+
 
 class Reading(msgspec.Struct, frozen=True):
     statement: Statement
@@ -52,6 +54,7 @@ def read(node: Node) -> Reading:
         lineage=lineage_of(kind, fields),
         stores=stored_by(kind, fields),
         copy=copy_statement(walker, fields) if kind == "CopyStmt" else None,
+        counted=kind in _COUNTED and findings.changes == 1,
         transaction=transaction_verb(fields) if kind == "TransactionStmt" else "",
     )
     return Reading(statement, findings.constant_limits)

@@ -70,9 +70,9 @@ class FakeGate:
     def ground(self) -> object:
         return self.snapshot
 
-    def permit(self, raw: bytes) -> Permit:
+    def permit(self, raw: bytes, most_rows: int | None = None) -> Permit:
         self.permitted.add(raw)
-        return Permit(raw, Decision(Effect.ALLOW, ("p/allow",)))
+        return Permit(raw, Decision(Effect.ALLOW, ("p/allow",)), most_rows)
 
     def judge(self, number: int, subjects: Sequence[Subject], raw: bytes) -> Verdict:
         if self.broken:
@@ -85,7 +85,7 @@ class FakeGate:
             return Denied(Code.NOT_UNDERSTOOD, "not understood")
         return Held(HOLD) if "DELETE" in verbs else Allowed(self.permit(raw), self.masks)
 
-    def hold(self, operation: Operation, held: Held, raw: bytes, listener: Any) -> Any:
+    def hold(self, operation: Operation, held: Held, raw: bytes, listener: Any, preview: Any = None) -> Any:
         raise AssertionError("the driver holds")
 
     def executed(self, permit: Permit, outcome: str, detail: str) -> None:
@@ -279,8 +279,8 @@ class Conversation:
         taken, self.to_target_bytes = bytes(self.to_target_bytes), bytearray()
         return [shown(frame, from_client=True) for frame in frames(taken)]
 
-    def approve(self) -> None:
-        self.core.hold_decided(Allowed(self.gate.permit(self.held_raw)))
+    def approve(self, most_rows: int | None = None) -> None:
+        self.core.hold_decided(Allowed(self.gate.permit(self.held_raw, most_rows)))
 
 
 def frames(data: bytes) -> list[bytes]:

@@ -46,6 +46,9 @@ def in_phase(phase: Phase) -> Conversation:
     elif phase is Phase.COPYING:
         session.client(QUERY("copy t from stdin"))
         session.target(COPY_IN)
+    elif phase is Phase.GUARDED:
+        session.client(QUERY("delete from t"))
+        session.approve(most_rows=5)
     elif phase is Phase.ENDED:
         session.core.client_closed()
     assert session.core._phase is phase
@@ -95,6 +98,9 @@ def expecting(expected: Expected) -> Conversation:
               Expected.QUERY_COPIED: ("copy t to stdout", [COPY_OUT, m.COPY_DONE])}  # fmt: skip
     by_execute = {Expected.EXECUTE_COPY_IN: Expected.QUERY_COPY_IN, Expected.EXECUTE_COPY_OUT: Expected.QUERY_COPY_OUT,
                   Expected.EXECUTE_COPIED: Expected.QUERY_COPIED}  # fmt: skip
+    by_own = [Expected.OWN, Expected.OWN_CLOSED, Expected.OWN_PARSED, Expected.OWN_BOUND, Expected.OWN_DONE,
+              Expected.READY_OWN]  # fmt: skip
+    answers_of_own = [encode(m.CloseComplete), PARSED, BOUND, COMPLETE("BEGIN"), encode(m.CloseComplete)]
     if expected in by_batch:
         session.client(*batch)
         session.target(*answers[: by_batch.index(expected)])
@@ -111,6 +117,10 @@ def expecting(expected: Expected) -> Conversation:
     elif expected in (Expected.QUERY, Expected.QUERY_ROWS):
         session.client(QUERY("select 1"))
         session.target(*[DESCRIPTION] * (expected is Expected.QUERY_ROWS))
+    elif expected in by_own:
+        session.client(QUERY("delete from t"))
+        session.approve(most_rows=5)
+        session.target(*answers_of_own[: by_own.index(expected)])
     elif expected is Expected.REFUSED_QUERY:
         session.client(QUERY("drop table t"))
     elif expected is Expected.REFUSED_PARSE:
