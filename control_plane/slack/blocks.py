@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from control_plane.kit.clock import milliseconds
-from control_plane.kit.display import displayed, fitted
+from control_plane.kit.display import fitted
 
 Block = Mapping[str, Any]
 Element = Mapping[str, Any]
@@ -117,9 +117,8 @@ def _plain_text(text: str) -> Element:
 
 
 def escaped(text: str) -> str:
-    """For mrkdwn: no mention, no link and no code can begin. Invisible characters are written out first."""
-    safe = displayed(text).text
-    return safe.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")
+    """For mrkdwn, of text that is visible already: no mention, no link and no code can begin."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")
 
 
 def size(blocks: Sequence[Block]) -> int:

@@ -161,11 +161,10 @@ def _submitted(found: _Payload, once: str) -> Interaction:
     except (msgspec.DecodeError, KeyError, TypeError):
         return Unknown(once, "the modal came back otherwise than it was opened")
     value = read_value(about.value)
-    if value is None or not isinstance(typed, str):
+    if value is None or not isinstance(typed, str) or len(typed) > MOST_OF_A_REASON:
         return Unknown(once, "the modal came back otherwise than it was opened")
     place = Place(about.channel, about.ts)
-    reason = typed[:MOST_OF_A_REASON]
-    return Submitted(once, Decision(Verb.DENY, value.approval_id, value.digest, _person(found), place, reason))
+    return Submitted(once, Decision(Verb.DENY, value.approval_id, value.digest, _person(found), place, typed))
 
 
 def _person(found: _Payload) -> Person:
