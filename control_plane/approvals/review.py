@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from control_plane.approvals import repository, shown
+from control_plane.approvals import repository, shown, stages
+from control_plane.approvals.acts import Acts, acts_of
 from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.domain import (
     Agreed,
@@ -15,29 +16,31 @@ from control_plane.approvals.domain import (
     Denied,
     Event,
     Ineligible,
+    Place,
     Progress,
     Refusal,
     Refused,
     Ruling,
+    StandIn,
     State,
     Verb,
     Vote,
-    entitlement,
-    progress,
+    place_for,
+    place_of,
     rule,
 )
 from control_plane.approvals.domain.manner import Manner, unfit
+from control_plane.approvals.kinds import Kind
+from control_plane.approvals.seeing import may_see, sees_all
 from control_plane.approvals.standing import Judged, Seen, Standing
-from control_plane.approvals.tables import ApprovalRow, VoteRow
+from control_plane.approvals.tables import ApprovalRow, DelegationRow, VoteRow
 from control_plane.approvals.telling import Telling, Tellings
 from control_plane.approvals.transitions import TOPIC, audited, move
-from control_plane.kit.access import Permission, Principal
+from control_plane.kit.access import Principal
 from control_plane.kit.clock import milliseconds
-from control_plane.kit.errors import InvalidError
-from control_plane.kit.pagination import Paging
+from control_plane.kit.pagination import Paging, newest_key
 from control_plane.kit.unit_of_work import SYSTEM, Json, UnitOfWork
 
-_SEE_ALL = (Permission.REVIEW, Permission.AUDIT, Permission.BREAK_GLASS)
 _CHUNK = 100
 
 
@@ -64,7 +67,11 @@ class View(msgspec.Struct, frozen=True):
     votes: Sequence[VoteRow]
     progress: Progress
     barred: Ineligible | None  # why this person may not decide; None: may, if it is still pending
+    seen: Seen
+    in_place_of: DelegationRow | None = None  # by which they would decide; None: in their own place, or not at all
+    place: Place | None = None  # of the chain, which they would fill
     telling: Telling = Telling()
+    acts: Acts = Acts()  # of one request alone; lists leave it empty
 
     @property
     def may_decide(self) -> bool:
@@ -92,18 +99,18 @@ class ReviewService:
         row = await repository.one(uow.session, reference)
         if row is None and len(reference) <= 8:
             row = await repository.by_code(uow.session, reference.upper())
-        if row is None or not _may_see(principal, row):
+        if row is None or not may_see(principal, row):
             return None
-        return (await self._views(uow, principal, [row]))[0]
+        return await self._with_acts(uow, principal, (await self._views(uow, principal, [row]))[0])
 
     async def listed(
         self, uow: UnitOfWork, principal: Principal, mode: Mode, paging: Paging
     ) -> tuple[list[View], str | None]:
         """Newest first."""
-        of = "" if any(principal.may(permission) for permission in _SEE_ALL) else principal.identity
+        of = "" if sees_all(principal) else principal.identity
         wanted = repository.Wanted(open=mode is not Mode.DECIDED, of=of)
         found: list[View] = []
-        after = _after(paging)
+        after = newest_key(paging)
         while len(found) <= paging.limit:
             rows = await repository.newest(uow.session, wanted, after, _CHUNK)
             views = await self._views(uow, principal, rows)
@@ -113,13 +120,26 @@ class ReviewService:
             after = (rows[-1].requested_at_ms, rows[-1].id)
         return paging.page(found, lambda view: (view.row.requested_at_ms, view.row.id))
 
+    async def of_kind(
+        self, uow: UnitOfWork, principal: Principal, kind: Kind, paging: Paging
+    ) -> tuple[list[View], str | None]:
+        """Newest first, decided or not."""
+        of = "" if sees_all(principal) else principal.identity
+        wanted = repository.Wanted(open=None, of=of, kind=kind)
+        rows = await repository.newest(uow.session, wanted, newest_key(paging), paging.limit + 1)
+        views = await self._views(uow, principal, rows)
+        return paging.page(views, lambda view: (view.row.requested_at_ms, view.row.id))
+
     async def _views(self, uow: UnitOfWork, principal: Principal, rows: Sequence[ApprovalRow]) -> list[View]:
         return await self._seen_by(uow, principal.identity, rows)
 
     async def present(self, uow: UnitOfWork, approval_id: str) -> View | None:
         """As it is now, seen by nobody in particular: for channels. None: there is no such request."""
         row = await repository.one(uow.session, approval_id)
-        return None if row is None else (await self._seen_by(uow, "", [row]))[0]
+        return None if row is None else await self._with_acts(uow, None, (await self._seen_by(uow, "", [row]))[0])
+
+    async def _with_acts(self, uow: UnitOfWork, principal: Principal | None, view: View) -> View:
+        return msgspec.structs.replace(view, acts=await acts_of(uow, principal, view.row, view.seen))
 
     async def _seen_by(self, uow: UnitOfWork, viewer: str, rows: Sequence[ApprovalRow]) -> list[View]:
         seen = await self._standing.seen(uow, rows, *([viewer] if viewer else []))
@@ -158,6 +178,7 @@ class ReviewService:
                 move(uow, row, Event.DENIED, principal.actor, reason, {**said, **_place(vote)})
             case Counted(vote, counted):
                 uow.session.add(_vote_row(row, vote, principal, word))
+                stages.keep_step(row, counted.stage, milliseconds(uow.now))
                 told = {**said, **_place(vote), "missing": counted.missing}
                 uow.audit(audited(row, "agreed", principal.actor, told))
                 uow.notify(TOPIC, row.id)
@@ -171,9 +192,12 @@ class ReviewService:
 def _view(row: ApprovalRow, seen: Seen, viewer: str) -> View:
     request, people = seen.request, seen.people
     person = people.get(viewer)
-    barred = entitlement(request, person, people) if person and request.chain.stages else Ineligible.NOT_REVIEWER
-    counted = progress(request.chain, request.parties, request.votes, people)
-    return View(row, shown.decode(row.shown), seen.votes, counted, barred)
+    place = place_of(request, person, people) if person and request.chain.stages else Ineligible.NOT_REVIEWER
+    barred = place if isinstance(place, Ineligible) else None
+    lent = next((one for one in seen.delegations if isinstance(place, StandIn) and one.id == place.id), None)
+    helps = place_for(request, people[lent.delegator_id] if lent else person, people) if person else None
+    mine = helps if isinstance(helps, Place) else None
+    return View(row, shown.decode(row.shown), seen.votes, request.progress(people), barred, seen, lent, mine)
 
 
 def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int) -> Ruling:
@@ -208,21 +232,6 @@ def _place(vote: Vote) -> dict[str, Json]:
     return {"for_id": vote.for_id, "for": vote.for_name, "delegation": vote.delegation_id} if vote.for_id else {}
 
 
-def _may_see(principal: Principal, row: ApprovalRow) -> bool:
-    if any(principal.may(permission) for permission in _SEE_ALL):
-        return True
-    return principal.identity in {row.requester_id, row.owner_id}
-
-
-def _after(paging: Paging) -> tuple[int, str] | None:
-    match paging.after:
-        case None:
-            return None
-        case (int(at_ms), str(last)):
-            return at_ms, last
-    raise InvalidError("the cursor belongs to another list")
-
-
 def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, reason: str = "") -> VoteRow:
     return VoteRow(
         approval_id=row.id,
@@ -238,4 +247,5 @@ def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, re
         for_id=vote.for_id,
         for_name=vote.for_name,
         delegation_id=vote.delegation_id,
+        on_call=msgspec.json.encode(vote.on_call).decode(),
     )

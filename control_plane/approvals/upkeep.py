@@ -8,13 +8,15 @@ from typing import Final
 
 import structlog
 
-from control_plane.approvals import repository
+from control_plane.approvals import repository, stages
 from control_plane.approvals.delegations import DELEGATIONS
 from control_plane.approvals.domain import OPEN, Event, State
-from control_plane.approvals.standing import Standing
-from control_plane.approvals.transitions import move
+from control_plane.approvals.standing import Judged, Standing
+from control_plane.approvals.tables import ApprovalRow
+from control_plane.approvals.transitions import TOPIC, audited, move
+from control_plane.kit.clock import milliseconds
 from control_plane.kit.events import Events
-from control_plane.kit.unit_of_work import SNAPSHOT, SYSTEM, Units
+from control_plane.kit.unit_of_work import SNAPSHOT, SYSTEM, UnitOfWork, Units
 
 _log = structlog.get_logger(__name__)
 _AFTER_FAILURE: Final = 1.0
@@ -53,3 +55,14 @@ class Upkeep:
             fault = judged.fault or await self._standing.lost_support(uow, judged)
             if fault:
                 move(uow, row, Event.VOIDED, SYSTEM, fault)
+            elif row.state == State.PENDING:
+                _keep_step(uow, row, judged)
+
+
+def _keep_step(uow: UnitOfWork, row: ApprovalRow, judged: Judged) -> None:
+    """Whoever agreed and may no longer leaves a place that must be filled before the chain goes on."""
+    waiting = judged.request.progress(judged.people).stage
+    if stages.keep_step(row, waiting, milliseconds(uow.now)):
+        uow.session.add(row)
+        uow.audit(audited(row, "stage-changed", SYSTEM, {"stage": waiting, "stage_by_ms": stages.stage_by_ms(row)}))
+        uow.notify(TOPIC, row.id)

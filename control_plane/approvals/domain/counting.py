@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from control_plane.approvals.domain.chain import Chain, Leaf, Requirement, Stage, alternatives, describe
+from control_plane.approvals.domain.chain import Chain, Leaf, Requirement, Stage, alternatives, describe, leaves
 from control_plane.approvals.domain.people import Parties, Person, Vote, ineligible, seat
 
 
@@ -127,10 +127,10 @@ def _ways(chain: Chain, escalated: frozenset[int], candidates: Sequence[Candidat
             yield _Way(choice, index, 0, before)
             return
         stage = chain.stages[index]
-        for number, leaves in enumerate(alternatives(stage.needs)):
+        for number, chosen in enumerate(alternatives(stage.needs)):
             seating = before.copy()
-            wanted = sum(leaf.needs.required for leaf in leaves)
-            filled = sum(seating.fill(leaf, stage, index, added=index in escalated) for leaf in leaves)
+            wanted = sum(leaf.needs.required for leaf in chosen)
+            filled = sum(seating.fill(leaf, stage, index, added=index in escalated) for leaf in chosen)
             if filled == wanted:
                 yield from onward((*choice, number), seating)
             else:
@@ -213,7 +213,7 @@ def useful_place(waits: Waiting, person: Person) -> Place | None:
     before = list(_ways(chain, escalated, given))
     waiting = max(before, key=lambda way: way.reached)
     if waiting.stage == len(chain.stages):
-        return None
+        return _confirming(chain, added)
     open_ways = {way.choice: way.missing for way in before if way.stage == waiting.stage}
     for way in _ways(chain, escalated, [*given, added]):
         mine = next((place for (place, _), number in way.seating.holder.items() if number == len(given)), None)
@@ -223,6 +223,16 @@ def useful_place(waits: Waiting, person: Person) -> Place | None:
             place = mine or Place(waiting.stage, ())
             leaf = leaf_of(chain.stages[place.stage], place.path)
             return msgspec.structs.replace(place, added=not fits(leaf, added))
+    return None
+
+
+def _confirming(chain: Chain, added: Candidate) -> Place | None:
+    """Nothing is missing, but nobody said the last word: somebody who had not counted counts again. Whom the last
+    stage names may say it."""
+    last = len(chain.stages) - 1
+    for leaf in leaves(chain.stages[last].needs):
+        if fits(leaf.needs, added):
+            return Place(last, leaf.path)
     return None
 
 

@@ -45,6 +45,7 @@ class Event(enum.StrEnum):
 TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.REQUESTED, Event.ADMITTED): State.PENDING,
     (State.REQUESTED, Event.REFUSED): State.REFUSED,
+    (State.REQUESTED, Event.SATISFIED): State.APPROVED,  # beforehand, in a plan
     (State.PENDING, Event.SATISFIED): State.APPROVED,
     (State.PENDING, Event.DENIED): State.DENIED,
     (State.PENDING, Event.TIMED_OUT): State.EXPIRED,
