@@ -15,6 +15,7 @@ from control_plane.kit.access import open_to_all
 from control_plane.kit.errors import Problem, install_error_handlers, problems
 from control_plane.kit.http import Limits, RequestLog
 from control_plane.kit.wiring import provide
+from control_plane.notifications.documents import NotificationChannel
 from control_plane.web import pages
 from data_plane.policy import model
 
@@ -90,6 +91,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schemas["Problem"].pop("$defs", {}))
     schemas.update(document_schemas(model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target))
+    schemas.update(document_schemas(NotificationChannel))
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "a CLI session or a service-account key"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": app.state.control_plane.cookies.name},

@@ -49,6 +49,12 @@ from control_plane.kit.postgres_events import PostgresEvents
 from control_plane.kit.secret import Secret
 from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import Units
+from control_plane.notifications import endpoints as notification_endpoints
+from control_plane.notifications import validation as notification_validation
+from control_plane.notifications.config import variable
+from control_plane.notifications.directory import KnownTellings
+from control_plane.notifications.documents import ChannelKind
+from control_plane.notifications.feature import NotificationsFeature
 from control_plane.plans import endpoints as plan_endpoints
 from control_plane.plans.service import PlanService
 from control_plane.policies import endpoints as policy_endpoints
@@ -83,6 +89,7 @@ class ControlPlane:
         self._documents()
         self._audit()
         self._approvals()
+        self._notifications()
         self._agents()
 
     # -------------------------------------------------------------- features
@@ -103,6 +110,7 @@ class ControlPlane:
     def _documents(self) -> None:
         self.policies = PolicyService()
         self.offers = OfferKind()
+        self.notification_channels = ChannelKind()
         self.lent_groups = LentGroups(self.offers, self.identities, self.policies)
         kinds = (
             IdentityKind(self.identities),
@@ -113,6 +121,7 @@ class ControlPlane:
             self.policies.chains,
             self.policies.policies,
             self.offers,
+            self.notification_channels,
         )
         self.documents = DocumentService(kinds, _validation)
 
@@ -133,10 +142,27 @@ class ControlPlane:
             people=KnownPeople(self.identities, self.credentials, self.lent_groups, self.policies),
             rulebook=KnownRulebook(self.policies, self.targets, self.lent_groups),
             sessions=KnownSessions(),
+            tellings=KnownTellings(),
         )
         self.plans = PlanService(self.approvals.petitions, self.targets)
         self.sessions = SessionService(KnownNames(self.identities, self.targets), self.approvals.service)
         self._loops += self.approvals.loops
+
+    def _notifications(self) -> None:
+        self.notifications = NotificationsFeature(
+            units=self.units,
+            events=self.events,
+            clock=self.clock,
+            kind=self.notification_channels,
+            review=self.approvals.review,
+            people=self.identities,
+            public_url=self.settings.url,
+            secrets_dir=self.settings.secrets_dir,
+            environment=variable,
+            networks=self.settings.networks,
+            alone=self.database.single_writer,
+        )
+        self._loops += self.notifications.loops
 
     def _agents(self) -> None:
         policies = self.policies
@@ -176,6 +202,8 @@ class ControlPlane:
             self.audit,
             self.approvals.review,
             self.approvals.feed,
+            self.notifications.service,
+            self.notifications.callbacks,
             self.plans,
             self.sessions,
             self.recordings,
@@ -196,6 +224,7 @@ class ControlPlane:
             document_endpoints.router,
             audit_endpoints.router,
             approval_endpoints.router,
+            notification_endpoints.router,
             plan_endpoints.router,
             recorded_session_endpoints.router,
             recording_endpoints.router,
@@ -245,4 +274,5 @@ async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
 
 
 def _validation(world: World) -> Sequence[Problem]:
-    return [*identity_validation.check(world), *policy_validation.check(world), *access_validation.check(world)]
+    checks = (identity_validation, policy_validation, access_validation, notification_validation)
+    return [problem for each in checks for problem in each.check(world)]

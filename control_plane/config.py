@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 from control_plane.db.engine import parse_url
+from control_plane.notifications.config import NotificationSettings
 from control_plane.slack.config import SlackSettings
 
 
@@ -24,7 +25,7 @@ class Address(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Settings(SlackSettings):
+class Settings(SlackSettings, NotificationSettings):
     model_config = SettingsConfigDict(env_prefix="ASSENTRY_", frozen=True, extra="ignore")
 
     state_dir: Path = Path("/var/lib/assentry/control-plane")

@@ -51,10 +51,13 @@ async def pass_over_notices(session: AsyncSession) -> None:
     await session.exec(update(NoticeRow).where(~col(NoticeRow.fanned_out)).values(fanned_out=True))
 
 
-async def forget_before(session: AsyncSession, at_ms: int, *, unsent: bool) -> None:
-    """Old notices with their deliveries. `unsent`: also those that were never fanned out."""
-    old = col(NoticeRow.at_ms) < at_ms
-    await session.exec(delete(NoticeRow).where(old if unsent else old & col(NoticeRow.fanned_out)))
+async def forget_unsent_before(session: AsyncSession, at_ms: int) -> None:
+    await session.exec(delete(NoticeRow).where(col(NoticeRow.at_ms) < at_ms, ~col(NoticeRow.fanned_out)))
+
+
+async def forget_before(session: AsyncSession, at_ms: int) -> None:
+    """Old notices with their deliveries, and what channels made for them."""
+    await session.exec(delete(NoticeRow).where(col(NoticeRow.at_ms) < at_ms))
     await session.exec(delete(ReferenceRow).where(col(ReferenceRow.at_ms) < at_ms))
 
 
