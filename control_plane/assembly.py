@@ -16,6 +16,7 @@ from control_plane.agents import endpoints as agent_endpoints
 from control_plane.agents.feature import AgentsFeature, open_authority
 from control_plane.agents.stream import Timing
 from control_plane.agents.wire import Encoder
+from control_plane.approvals import act_endpoints, break_glass_endpoints, delegation_endpoints
 from control_plane.approvals import endpoints as approval_endpoints
 from control_plane.approvals.directory import KnownPeople, KnownRulebook, KnownSessions
 from control_plane.approvals.feature import ApprovalsFeature
@@ -202,6 +203,9 @@ class ControlPlane:
             self.audit,
             self.approvals.review,
             self.approvals.feed,
+            self.approvals.participation,
+            self.approvals.delegations,
+            self.approvals.broken_glass,
             self.notifications.service,
             self.notifications.callbacks,
             self.plans,
@@ -223,7 +227,10 @@ class ControlPlane:
             policy_endpoints.router,
             document_endpoints.router,
             audit_endpoints.router,
+            act_endpoints.router,  # before what takes any name for a request's
             approval_endpoints.router,
+            delegation_endpoints.router,
+            break_glass_endpoints.router,
             notification_endpoints.router,
             plan_endpoints.router,
             recorded_session_endpoints.router,

@@ -11,34 +11,21 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
-from control_plane.approvals.domain import Refusal, Refused, Verb
-from control_plane.approvals.errors import (
-    ApprovalNotFoundError,
-    ApprovalOverError,
-    NotEntitledError,
-    ReasonMissingError,
-    StaleDigestError,
-)
+from control_plane.approvals.decided import PROBLEMS, shown_to
+from control_plane.approvals.domain import Refused, Verb
+from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.review import Mode, ReviewService, Word
 from control_plane.approvals.schemas import ApprovalOut, ApprovalSummaryOut, ApproveIn, DenyIn
 from control_plane.kit.access import Permission, Principal, SignedIn, requires
-from control_plane.kit.errors import ProblemError, problems
+from control_plane.kit.errors import problems
 from control_plane.kit.pagination import Page, PagingQuery
-from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=problems(401, 403, 422))
 Service = Annotated[ReviewService, provided(ReviewService)]
 Feed = Annotated[NewsFeed, provided(NewsFeed)]
 Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
-
-_PROBLEMS: dict[Refusal, type[ProblemError]] = {
-    Refusal.OVER: ApprovalOverError,
-    Refusal.STALE: StaleDigestError,
-    Refusal.NOT_ENTITLED: NotEntitledError,
-    Refusal.REASON_MISSING: ReasonMissingError,
-}
 
 
 @router.get("", summary="What waits for people, or has been decided; newest first")
@@ -63,8 +50,7 @@ async def events(principal: SignedIn, feed: Feed) -> StreamingResponse:
 
 @router.get("/{approval_id}", summary="One request in full, by id or short code", responses=problems(404))
 async def show_approval(approval_id: str, principal: SignedIn, service: Service, units: UnitsOfWork) -> ApprovalOut:
-    async with units.reading() as uow:
-        return await _shown(uow, service, principal, approval_id)
+    return await shown_to(units, service, principal, approval_id)
 
 
 @router.post("/{approval_id}/approve", summary="Agree to exactly what was shown", responses=problems(404, 409, 412))
@@ -92,18 +78,12 @@ async def _decided(
     if ruling is None:
         raise ApprovalNotFoundError(approval_id)
     if isinstance(ruling, Refused):
-        raise _PROBLEMS[ruling.why](ruling.detail)
-    async with units.reading() as uow:
-        return await _shown(uow, service, reviewer, approval_id)
-
-
-async def _shown(uow: UnitOfWork, service: ReviewService, principal: Principal, reference: str) -> ApprovalOut:
-    view = await service.view(uow, principal, reference)
-    if view is None:
-        raise ApprovalNotFoundError(reference)
-    return ApprovalOut.full(view)
+        raise PROBLEMS[ruling.why](ruling.detail)
+    return await shown_to(units, service, reviewer, approval_id)
 
 
 def _channel(reviewer: Principal, body: ApproveIn) -> str:
-    """A browser's cookie is the console, whatever it says of itself."""
-    return "console" if reviewer.csrf else body.channel
+    """A browser's cookie is the console, whatever it says of itself, and nothing else is: chains rely on it."""
+    if reviewer.csrf:
+        return "console"
+    return "rest" if body.channel == "console" else body.channel

@@ -34,7 +34,7 @@ class Participation:
     async def comment(self, uow: UnitOfWork, principal: Principal, approval_id: str, text: str) -> CommentRow:
         """Also when it is over: a review goes on after the fact. Raises a ProblemError."""
         row = await _locked(uow, principal, approval_id)
-        if not (is_theirs(principal, row) or (principal.may(Permission.REVIEW) and principal.kind == "person")):
+        if not may_comment(principal, row):
             raise NotYoursError("reviewers, the requester and the requester's owner comment on a request")
         if await _count(uow, approval_id) >= MOST_COMMENTS:
             raise TooManyCommentsError(f"a request has at most {MOST_COMMENTS} comments; go on elsewhere")
@@ -63,6 +63,10 @@ class Participation:
         refused = move(uow, row, Event.CANCELLED, principal.actor, said, {"sign_in": principal.credential_id})
         if isinstance(refused, IllegalTransition):
             raise ApprovalOverError(f"it is {refused.state.value}: there is nothing left to withdraw")
+
+
+def may_comment(principal: Principal, row: ApprovalRow) -> bool:
+    return is_theirs(principal, row) or (principal.may(Permission.REVIEW) and principal.kind == "person")
 
 
 async def comments_of(uow: UnitOfWork, approval_id: str) -> Sequence[CommentRow]:

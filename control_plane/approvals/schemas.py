@@ -7,8 +7,11 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from control_plane.approvals.act_schemas import BrokenOut, CommentOut, Digest, Said, StandInOut
+from control_plane.approvals.acts import Acts
 from control_plane.approvals.asked_schemas import AccessContentsOut, OperationOut, PlanContentsOut
-from control_plane.approvals.domain import describe
+from control_plane.approvals.domain import Chain, describe
+from control_plane.approvals.domain.emergency import NOT_OFFERED
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.repository import chain_of
 from control_plane.approvals.review import View
@@ -71,6 +74,7 @@ class DecisionOut(BaseModel):
     at: datetime
     channel: str = Field(examples=["console"])
     reason: str
+    in_place_of: str = Field(description="whose place it takes, by delegation; else empty", examples=[""])
 
     @classmethod
     def of(cls, vote: VoteRow) -> DecisionOut:
@@ -81,6 +85,7 @@ class DecisionOut(BaseModel):
             at=from_milliseconds(vote.at_ms),
             channel=vote.channel,
             reason=displayed(vote.reason).text,
+            in_place_of=vote.for_name,
         )
 
 
@@ -106,6 +111,38 @@ class LinkOut(BaseModel):
 class YouOut(BaseModel):
     may_decide: bool
     why: str = Field(description="why not; empty when you may", examples=["nobody decides on their own request"])
+    in_place_of: StandInOut | None = Field(description="you would decide in somebody's place, by this delegation")
+
+
+class HowOut(BaseModel):
+    """How the chain takes decisions on it."""
+
+    channels: list[str] = Field(description="only through these; empty: through all", examples=[["console", "cli"]])
+    reauthenticate_seconds: float | None = Field(
+        description="how old the sign-in may be that decides: see `authenticated_at` of GET /v1/session and "
+        "POST /v1/session/reauthenticate; null: as old as it is",
+        examples=[300],
+    )
+    break_glass: bool = Field(description="a person with the permission break-glass may override the chain")
+
+    @classmethod
+    def of(cls, chain: Chain) -> HowOut:
+        seconds = chain.reauthenticate_seconds or None
+        return cls(channels=list(chain.channels), reauthenticate_seconds=seconds, break_glass=chain.break_glass)
+
+
+class YouMayOut(BaseModel):
+    """What you may do besides deciding."""
+
+    comment: bool
+    withdraw: bool
+    break_glass: bool
+    why_not_break_glass: str = Field(description="empty when you may", examples=[NOT_OFFERED])
+
+    @classmethod
+    def of(cls, acts: Acts) -> YouMayOut:
+        why = acts.why_not_break_glass
+        return cls(comment=acts.may_comment, withdraw=acts.may_withdraw, break_glass=not why, why_not_break_glass=why)
 
 
 class ApprovalSummaryOut(BaseModel):
@@ -145,6 +182,11 @@ class ApprovalOut(ApprovalSummaryOut):
     chain: str = Field(examples=["production-dba"])
     stages: list[StageOut]
     decisions: list[DecisionOut]
+    how: HowOut
+    stand_ins: list[StandInOut] = Field(description="who may decide in whose place, while it is pending")
+    comments: list[CommentOut] = Field(description="oldest first")
+    broken_glass: BrokenOut | None = Field(description="who overrode the chain; null: nobody")
+    you_may: YouMayOut
     ticket: bool = Field(description="the client need not wait: it may come back with the same operation")
     execute_by: datetime | None
     finished_at: datetime | None
@@ -178,6 +220,11 @@ class ApprovalOut(ApprovalSummaryOut):
             chain=shown.chain.name,
             stages=_stages(view),
             decisions=[DecisionOut.of(vote) for vote in view.votes],
+            how=HowOut.of(shown.chain),
+            stand_ins=[StandInOut.of(row) for row in view.acts.stand_ins],
+            comments=[CommentOut.of(row) for row in view.acts.comments],
+            broken_glass=BrokenOut.of(view.acts.broken) if view.acts.broken else None,
+            you_may=YouMayOut.of(view.acts),
             ticket=row.ticket,
             execute_by=_instant(row.execute_by_ms),
             finished_at=_instant(row.finished_at_ms),
@@ -195,12 +242,17 @@ class ApprovalOut(ApprovalSummaryOut):
 
 
 class ApproveIn(BaseModel):
-    digest: str = Field(pattern="^[0-9a-f]{64}$", description="the `digest` of the approval that you looked at")
-    channel: str = Field(default="rest", pattern="^(console|cli|rest)$")
+    digest: Digest = Field(description="the `digest` of the approval that you looked at")
+    channel: str = Field(
+        default="rest",
+        pattern="^(console|cli|rest)$",
+        description="cli or rest, as a bearer token says of itself; a browser's cookie is always the console, and "
+        "nothing else is",
+    )
 
 
 class DenyIn(ApproveIn):
-    reason: str = Field(min_length=1, max_length=2000, description="shown to the requester")
+    reason: Said = Field(description="shown to the requester", examples=["this table has no backup; take one first"])
 
 
 def _summary(view: View) -> dict[str, Any]:
@@ -222,7 +274,11 @@ def _summary(view: View) -> dict[str, Any]:
         "approve_by": from_milliseconds(row.approve_by_ms),
         "decided_at": _instant(row.decided_at_ms),
         "waits_for": _waits_for(view),
-        "you": YouOut(may_decide=view.may_decide, why=view.why),
+        "you": YouOut(
+            may_decide=view.may_decide,
+            why=view.why,
+            in_place_of=StandInOut.of(view.in_place_of) if view.in_place_of and view.may_decide else None,
+        ),
     }
 
 
