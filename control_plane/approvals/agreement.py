@@ -18,15 +18,29 @@ class Agreement:
     def __init__(self, grants: GrantIssuer) -> None:
         self._grants = grants
 
-    def reached(self, uow: UnitOfWork, row: ApprovalRow, by: Actor, counted: Progress) -> None:
-        """The request, locked and pending, is approved by those who count."""
-        told = self._granted(uow, row, counted) if row.kind == Kind.OPERATION else _begun(uow, row)
+    def reached(
+        self,
+        uow: UnitOfWork,
+        row: ApprovalRow,
+        by: Actor,
+        counted: Progress,
+        *,
+        until_ms: int | None = None,
+        told: Mapping[str, Json] | None = None,
+    ) -> None:
+        """The request, locked and not decided, is approved by those who count. `until_ms`: its grant ends then, if the
+        chain does not end it sooner. `told` goes into the audit log."""
+        came = self._granted(uow, row, counted, until_ms) if row.kind == Kind.OPERATION else _begun(uow, row)
         approvers = [vote.name for vote in counted.counted]
-        move(uow, row, Event.SATISFIED, by, data={**told, "approvers": approvers})
+        move(uow, row, Event.SATISFIED, by, data={**came, **(told or {}), "approvers": approvers})
 
-    def _granted(self, uow: UnitOfWork, row: ApprovalRow, counted: Progress) -> Mapping[str, Json]:
+    def _granted(
+        self, uow: UnitOfWork, row: ApprovalRow, counted: Progress, until_ms: int | None
+    ) -> Mapping[str, Json]:
         at_ms = milliseconds(uow.now)
         within = repository.chain_of(row).execute_within_seconds
+        if until_ms is not None:
+            within = min(within, (until_ms - at_ms) / 1000)
         issued = self._grants.issue(_of_operation(row), counted.counted, at_ms, within)
         row.execute_by_ms = issued.execute_by_ms
         uow.session.add(

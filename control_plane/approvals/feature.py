@@ -10,11 +10,14 @@ from control_plane.approvals.delegations import Delegations
 from control_plane.approvals.grants import GrantIssuer
 from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.participation import Participation
-from control_plane.approvals.ports import GrantEncoder, People, Rulebook, Sessions, Tellings
+from control_plane.approvals.petitions import PetitionService
+from control_plane.approvals.planned import Planned
+from control_plane.approvals.ports import GrantEncoder, People, Rulebook, Sessions
 from control_plane.approvals.requesting import Gatherer
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.service import ApprovalService
 from control_plane.approvals.standing import Standing
+from control_plane.approvals.telling import Tellings
 from control_plane.approvals.timers import DeadlineKeeper
 from control_plane.approvals.upkeep import Upkeep
 from control_plane.kit.clock import Clock
@@ -42,8 +45,10 @@ class ApprovalsFeature:
         tellings: Tellings | None = None,
     ) -> None:
         standing = Standing(people, rulebook)
-        self.service = ApprovalService(Gatherer(people, rulebook, sessions), public_url)
         agreement = Agreement(GrantIssuer(deployment, keys, encoder))
+        planned = Planned(standing, agreement)
+        self.service = ApprovalService(Gatherer(people, rulebook, sessions), planned, public_url)
+        self.petitions = PetitionService(people, rulebook)
         self.review = ReviewService(standing, agreement, tellings)
         self.participation = Participation()
         self.delegations = Delegations(people, rulebook, standing)

@@ -7,14 +7,15 @@ one who asks, and leaves no request.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import msgspec
 
 from control_plane.approvals import repository, shown
-from control_plane.approvals.domain import Chain, Event, Parties, State, unanswerable
+from control_plane.approvals.domain import Chain, Event, Parties, State, asked, unanswerable
 from control_plane.approvals.errors import NotAskableError
 from control_plane.approvals.kinds import Kind
-from control_plane.approvals.ports import CredentialFacts, People, Rulebook, Subject, TargetFacts
+from control_plane.approvals.ports import CredentialFacts, People, PlanRule, Rulebook, Subject, TargetFacts
 from control_plane.approvals.requesting import unused_code
 from control_plane.approvals.tables import ApprovalRow
 from control_plane.approvals.transitions import move
@@ -76,7 +77,7 @@ class PetitionService:
     async def ask(self, uow: UnitOfWork, by: Principal, petition: Petition) -> ApprovalRow:
         """Raises NotAskableError."""
         case = await self._case(uow, by, petition)
-        reviewers = await self._people.people_in(uow, _groups(case.chain))
+        reviewers = await self._people.named_in(uow, asked(*case.chain.stages), case.approve_by_ms)
         nobody = unanswerable(case.chain, case.parties, reviewers)
         if nobody:
             raise NotAskableError(nobody)
@@ -85,6 +86,11 @@ class PetitionService:
         await uow.session.flush()
         move(uow, row, Event.ADMITTED, by.actor, data={"sign_in": by.credential_id})
         return row
+
+    async def plan_rules(self, uow: UnitOfWork, by: Principal, target: str) -> Sequence[PlanRule]:
+        """What lets this requester ask for plans on this target."""
+        subject = await self._people.subject(uow, by.identity)
+        return [] if subject is None else await self._rulebook.plan_rules(uow, subject, target)
 
     async def _case(self, uow: UnitOfWork, by: Principal, petition: Petition) -> _Case:
         subject = await self._people.subject(uow, by.identity)
@@ -112,10 +118,6 @@ async def fingerprint(uow: UnitOfWork, rulebook: Rulebook, petition: Petition, s
     if petition.kind is Kind.ACCESS:
         return await rulebook.offer_fingerprint(uow, petition.rule.rule, petition.chain, petition.target)
     return await rulebook.fingerprint(uow, subject, petition.chain, petition.target)
-
-
-def _groups(chain: Chain) -> list[str]:
-    return sorted({group for stage in chain.stages for group in stage.groups})
 
 
 def _card(case: _Case, approval_id: str, short_code: str) -> shown.Shown:

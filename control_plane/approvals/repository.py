@@ -11,6 +11,7 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
 from control_plane.approvals.domain import OPEN, Chain, Parties, Request, StandIn, State, Verb, Vote
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.shown import Earlier
 from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
 
@@ -173,10 +174,12 @@ async def unfinished_of_session(session: AsyncSession, session_id: str) -> list[
 
 
 class Wanted(msgspec.Struct, frozen=True):
-    """`open` None: both. `of` limits to what this identity asked for or answers for; empty: everybody's."""
+    """`open` None: both. `of` limits to what this identity asked for or answers for; empty: everybody's. `kind` None:
+    of every kind."""
 
     open: bool | None
     of: str = ""
+    kind: Kind | None = None
 
 
 async def newest(
@@ -187,6 +190,8 @@ async def newest(
     if wanted.open is not None:
         is_pending = col(ApprovalRow.state) == State.PENDING
         statement = statement.where(is_pending if wanted.open else ~is_pending)
+    if wanted.kind is not None:
+        statement = statement.where(col(ApprovalRow.kind) == wanted.kind)
     if wanted.of:
         statement = statement.where(
             (col(ApprovalRow.requester_id) == wanted.of) | (col(ApprovalRow.owner_id) == wanted.of)

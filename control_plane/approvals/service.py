@@ -12,6 +12,7 @@ from typing import Final
 
 from control_plane.approvals import repository
 from control_plane.approvals.domain import OUTCOMES, UNDECIDED, Event, Outcome, State, describe
+from control_plane.approvals.planned import Planned
 from control_plane.approvals.reports import (
     Answer,
     CancelledReport,
@@ -42,8 +43,9 @@ in_force = repository.in_force  # for other features: no service is needed to lo
 
 
 class ApprovalService:
-    def __init__(self, gatherer: Gatherer, public_url: str) -> None:
+    def __init__(self, gatherer: Gatherer, planned: Planned, public_url: str) -> None:
         self._gatherer = gatherer
+        self._planned = planned
         self._public_url = public_url.rstrip("/")
 
     async def requested(self, uow: UnitOfWork, instance_id: str, report: RequestedReport) -> Answer:
@@ -59,7 +61,10 @@ class ApprovalService:
         uow.session.add(request)
         await uow.session.flush()
         refused = refusal(case)
-        move(uow, request, Event.REFUSED if refused else Event.ADMITTED, agent(instance_id), refused)
+        if refused:
+            move(uow, request, Event.REFUSED, agent(instance_id), refused)
+        elif not await self._planned.granted(uow, request, report):
+            move(uow, request, Event.ADMITTED, agent(instance_id))
         return await self._answer(uow, request)
 
     async def _again(self, uow: UnitOfWork, instance_id: str, known: ApprovalRow, report: RequestedReport) -> Answer:
