@@ -30,6 +30,7 @@ class ApprovalRow(Table, table=True):
         ),
         Index("ix_approval_requests_state_due_at_ms", "state", "due_at_ms"),
         Index("ix_approval_requests_state_execute_by_ms", "state", "execute_by_ms"),
+        Index("ix_approval_requests_state_window_until_ms", "state", "window_until_ms"),
         Index("ix_approval_requests_requested_at_ms_id", "requested_at_ms", "id"),
         Index("ix_approval_requests_requester_id_target_shape", "requester_id", "target", "shape"),
         Index("ix_approval_requests_card_id_state", "card_id", "state"),
@@ -73,6 +74,9 @@ class ApprovalRow(Table, table=True):
     execute_by_ms: int | None = Field(default=None, sa_type=BigInteger)
     finished_at_ms: int | None = Field(default=None, sa_type=BigInteger)
     result: str = Field(default="", sa_type=Text)  # command tag or SQLSTATE of what ran
+    window_until_ms: int | None = Field(default=None, sa_type=BigInteger)  # None: it was granted for one operation
+    window_uses: int = 0  # at most; 0 for one operation
+    window_used: int = 0
 
 
 def _of_request(*, primary_key: bool = True) -> str:
@@ -101,6 +105,8 @@ class VoteRow(Table, table=True):
     for_name: str = Field(default="", max_length=255)
     delegation_id: str = Field(default="", max_length=64, index=True)
     on_call: str = Field(default="[]", sa_type=Text)  # JSON: the schedules by which it was the voter's turn
+    window_until_ms: int | None = Field(default=None, sa_type=BigInteger)  # what they chose; None: one operation
+    window_uses: int = 0
 
 
 class GrantRow(Table, table=True):
@@ -113,6 +119,21 @@ class GrantRow(Table, table=True):
     key_id: str = Field(max_length=64)
     issued_at_ms: int = Field(sa_type=BigInteger)
     consumed_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    approver_ids: str = Field(default="[]", sa_type=Text)  # JSON: of those whom it names
+
+
+class WindowUseRow(Table, table=True):
+    """One operation that ran, or was to run, within a window."""
+
+    __tablename__ = "window_uses"
+
+    approval_id: str = _of_request()
+    number: int = Field(sa_type=Integer, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    operation_digest: bytes = Field(sa_type=LargeBinary)
+    consumed_at_ms: int = Field(sa_type=BigInteger)
+    finished_at_ms: int | None = Field(default=None, sa_type=BigInteger)
+    outcome: str = Field(default="", max_length=16)  # done, failed, outcome-unknown; empty: not known yet
+    result: str = Field(default="", sa_type=Text)
 
 
 class PlanUseRow(Table, table=True):
