@@ -67,6 +67,9 @@ from control_plane.recordings.service import RecordingService
 from control_plane.sessions import endpoints as recorded_session_endpoints
 from control_plane.sessions.directory import KnownNames
 from control_plane.sessions.service import SessionService
+from control_plane.slack import endpoints as slack_endpoints
+from control_plane.slack.config import configuration as slack_configuration
+from control_plane.slack.feature import SlackFeature
 from control_plane.targets import endpoints as target_endpoints
 from control_plane.targets.service import TargetService
 from data_plane.policy.documents import Problem
@@ -91,6 +94,7 @@ class ControlPlane:
         self._audit()
         self._approvals()
         self._notifications()
+        self._slack()
         self._agents()
 
     # -------------------------------------------------------------- features
@@ -165,6 +169,18 @@ class ControlPlane:
         )
         self._loops += self.notifications.loops
 
+    def _slack(self) -> None:
+        self.slack = SlackFeature(
+            configuration=slack_configuration(self.settings),
+            units=self.units,
+            clock=self.clock,
+            review=self.approvals.review,
+            identities=self.identities,
+        )
+        if self.slack.channel is not None:
+            self.notifications.channels.add(self.slack.channel)
+        self._loops += self.slack.loops
+
     def _agents(self) -> None:
         policies = self.policies
         self.agents = AgentsFeature(
@@ -203,11 +219,12 @@ class ControlPlane:
             self.audit,
             self.approvals.review,
             self.approvals.feed,
+            self.notifications.service,
+            self.notifications.callbacks,
+            self.slack,
             self.approvals.participation,
             self.approvals.delegations,
             self.approvals.broken_glass,
-            self.notifications.service,
-            self.notifications.callbacks,
             self.plans,
             self.sessions,
             self.recordings,
@@ -229,9 +246,10 @@ class ControlPlane:
             audit_endpoints.router,
             act_endpoints.router,  # before what takes any name for a request's
             approval_endpoints.router,
+            notification_endpoints.router,
+            slack_endpoints.router,
             delegation_endpoints.router,
             break_glass_endpoints.router,
-            notification_endpoints.router,
             plan_endpoints.router,
             recorded_session_endpoints.router,
             recording_endpoints.router,
@@ -261,6 +279,7 @@ class ControlPlane:
         await self.agents.server.stop()
         for task in self._tasks:
             await stop(task)
+        await self.slack.close()
         await self.events.stop()
         await self.database.close()
 

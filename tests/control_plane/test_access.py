@@ -42,6 +42,7 @@ OPEN = {
     "GET /healthz",
     "GET /v1/openapi.json",
     "POST /v1/session",
+    "POST /v1/slack/interactions",
     "GET /sign-in",
     "POST /sign-in",
     "GET /sign-in/link",
