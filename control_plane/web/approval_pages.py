@@ -7,12 +7,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from control_plane.approvals.decided import PROBLEMS, shown_to
 from control_plane.approvals.domain import Refused, Verb
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.review import Mode, ReviewService, Word
-from control_plane.approvals.schemas import ApprovalOut, ApprovalSummaryOut
+from control_plane.approvals.schemas import ApprovalSummaryOut
 from control_plane.kit.access import Permission, Principal, SignedIn, requires
-from control_plane.kit.errors import ConflictError
 from control_plane.kit.pagination import Paging, PagingQuery
 from control_plane.kit.unit_of_work import Units
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -55,7 +55,7 @@ async def decided(
 async def approval(
     request: Request, reference: str, principal: SignedIn, service: Service, units: UnitsOfWork
 ) -> Response:
-    shown = await _shown(service, units, principal, reference)
+    shown = await shown_to(units, service, principal, reference)
     return page(request, "approval.html", section="inbox", approval=shown)
 
 
@@ -64,7 +64,7 @@ async def approval_body(
     request: Request, reference: str, principal: SignedIn, service: Service, units: UnitsOfWork
 ) -> Response:
     """The request alone: what the script puts into an open page."""
-    return page(request, "approval_body.html", approval=await _shown(service, units, principal, reference))
+    return page(request, "approval_body.html", approval=await shown_to(units, service, principal, reference))
 
 
 @router.post("/approvals/{approval_id}/approve")
@@ -94,7 +94,7 @@ async def _decide(service: ReviewService, units: Units, reviewer: Principal, app
     if ruling is None:
         raise ApprovalNotFoundError(approval_id)
     if isinstance(ruling, Refused):
-        raise ConflictError(ruling.detail)
+        raise PROBLEMS[ruling.why](ruling.detail)
     return RedirectResponse(f"/approvals/{approval_id}", SEE_OTHER)
 
 
@@ -107,11 +107,3 @@ async def _waiting(service: ReviewService, units: Units, principal: Principal, s
     show = show or (Mode.MINE if principal.may(Permission.REVIEW) else Mode.ALL)
     counts = {"mine": len(mine), "all": len(everything)}
     return {"items": mine if show is Mode.MINE else everything, "show": show, "counts": counts}
-
-
-async def _shown(service: ReviewService, units: Units, principal: Principal, reference: str) -> ApprovalOut:
-    async with units.reading() as uow:
-        view = await service.view(uow, principal, reference)
-    if view is None:
-        raise ApprovalNotFoundError(reference)
-    return ApprovalOut.full(view)

@@ -5,12 +5,19 @@ from __future__ import annotations
 from fastapi import APIRouter
 from fastapi.staticfiles import StaticFiles
 
-from control_plane.web import approval_pages, session_pages, sign_in_pages
+from control_plane.web import (
+    act_pages,
+    approval_pages,
+    delegation_pages,
+    review_pages,
+    session_pages,
+    sign_in_pages,
+)
 from control_plane.web.rendering import STATIC
 
 router = APIRouter()
-for part in (sign_in_pages.router, approval_pages.router, session_pages.router):
-    router.include_router(part)
+for part in (sign_in_pages, approval_pages, act_pages, delegation_pages, review_pages, session_pages):
+    router.include_router(part.router)
 
 
 def static_files() -> StaticFiles:

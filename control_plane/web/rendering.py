@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from fastapi import Request
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
+
+from control_plane.kit.access import Principal
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -64,11 +67,17 @@ def _environment() -> Environment:
     return environment
 
 
+def _fresh(principal: Principal | None, now: datetime, seconds: float) -> bool:
+    """Whether the sign-in was proven at most so long ago."""
+    return principal is not None and (now - principal.authenticated_at).total_seconds() <= seconds
+
+
 _TEMPLATES = _environment()
 
 
 def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
     """The rendered template; `principal` is whoever is signed in, None for nobody."""
     principal = getattr(request.state, "principal", None)
-    known = {"principal": principal, "section": "", "now": request.app.state.control_plane.clock.now(), **values}
+    now: datetime = request.app.state.control_plane.clock.now()
+    known = {"principal": principal, "section": "", "now": now, "fresh": partial(_fresh, principal, now), **values}
     return HTMLResponse(_TEMPLATES.get_template(template).render(known), status, HEADERS)
