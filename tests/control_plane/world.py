@@ -16,10 +16,13 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from control_plane.approvals.broken_glass import BrokenGlass
+from control_plane.approvals.delegations import Delegations
 from control_plane.approvals.directory import KnownSessions
 from control_plane.approvals.domain import Asked, Chain, Person, Ruling, Stage, Verb
 from control_plane.approvals.feature import ApprovalsFeature
 from control_plane.approvals.news import NewsFeed
+from control_plane.approvals.participation import Participation
 from control_plane.approvals.petitions import PetitionService
 from control_plane.approvals.ports import CredentialFacts, GrantContents, PlanRule, Subject, TargetFacts
 from control_plane.approvals.reports import Answer, ReportedOperation, RequestedReport, Resource
@@ -38,6 +41,7 @@ from control_plane.kit.keys import SigningKeys
 from control_plane.kit.pagination import Paging
 from control_plane.kit.postgres_events import PostgresEvents
 from control_plane.kit.unit_of_work import UnitOfWork, Units
+from control_plane.notifications.directory import KnownTellings
 from control_plane.recordings.local_store import LocalStore
 from control_plane.recordings.service import RecordingService
 from control_plane.sessions.ports import Described
@@ -158,6 +162,9 @@ class World:
     approvals: ApprovalService
     review: ReviewService
     petitions: PetitionService
+    participation: Participation
+    delegations: Delegations
+    broken_glass: BrokenGlass
     feed: NewsFeed
     sessions: SessionService
     recordings: RecordingService
@@ -239,13 +246,21 @@ class World:
         return view
 
     async def say(
-        self, name: str, verb: Verb, approval_id: str, *, shown: bytes | None = None, reason: str = ""
+        self,
+        name: str,
+        verb: Verb,
+        approval_id: str,
+        *,
+        shown: bytes | None = None,
+        reason: str = "",
+        channel: str = "console",
+        by: Principal | None = None,
     ) -> Ruling | None:
         if shown is None:
             shown = (await self.view(approval_id)).row.shown_digest
-        word = Word(verb, shown, "console", reason)
+        word = Word(verb, shown, channel, reason)
         async with self.units() as uow:
-            return await self.review.decide(uow, self.principal(name), approval_id, word)
+            return await self.review.decide(uow, by or self.principal(name), approval_id, word)
 
     async def approve(self, name: str, approval_id: str, **more: Any) -> Ruling | None:
         return await self.say(name, Verb.APPROVE, approval_id, **more)
@@ -325,6 +340,7 @@ def assembled(database: Database, events: Events, clock: OwnClock, folder: Path)
         people=neighbours,
         rulebook=neighbours,
         sessions=KnownSessions(),
+        tellings=KnownTellings(),
     )
     return World(
         database=database,
@@ -336,6 +352,9 @@ def assembled(database: Database, events: Events, clock: OwnClock, folder: Path)
         approvals=feature.service,
         review=feature.review,
         petitions=feature.petitions,
+        participation=feature.participation,
+        delegations=feature.delegations,
+        broken_glass=feature.broken_glass,
         feed=feature.feed,
         sessions=SessionService(neighbours, feature.service),
         recordings=RecordingService(LocalStore(folder / "recordings")),
