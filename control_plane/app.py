@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from control_plane.access.documents import AccessOffer
 from control_plane.assembly import ControlPlane
 from control_plane.documents.resources import document_schemas
 from control_plane.kit.access import open_to_all
@@ -91,7 +92,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schemas["Problem"].pop("$defs", {}))
     schemas.update(document_schemas(model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target))
-    schemas.update(document_schemas(NotificationChannel))
+    schemas.update(document_schemas(NotificationChannel, AccessOffer))
     components["securitySchemes"] = {
         "bearer": {"type": "http", "scheme": "bearer", "description": "a CLI session or a service-account key"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": app.state.control_plane.cookies.name},

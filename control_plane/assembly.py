@@ -9,8 +9,10 @@ from typing import Any
 from argon2 import PasswordHasher
 from fastapi import APIRouter
 
+from control_plane.access import endpoints as access_endpoints
 from control_plane.access import validation as access_validation
 from control_plane.access.documents import OfferKind
+from control_plane.access.service import AccessService
 from control_plane.access.windows import LentGroups
 from control_plane.agents import endpoints as agent_endpoints
 from control_plane.agents.feature import AgentsFeature, open_authority
@@ -149,6 +151,7 @@ class ControlPlane:
             sessions=KnownSessions(),
             tellings=KnownTellings(),
         )
+        self.access = AccessService(self.offers, self.lent_groups, self.approvals.petitions)
         self.plans = PlanService(self.approvals.petitions, self.targets)
         self.sessions = SessionService(KnownNames(self.identities, self.targets), self.approvals.service)
         self._loops += self.approvals.loops
@@ -225,7 +228,9 @@ class ControlPlane:
             self.approvals.participation,
             self.approvals.delegations,
             self.approvals.broken_glass,
+            self.approvals.petitions,
             self.plans,
+            self.access,
             self.sessions,
             self.recordings,
             self.agents.service,
@@ -251,6 +256,8 @@ class ControlPlane:
             delegation_endpoints.router,
             break_glass_endpoints.router,
             plan_endpoints.router,
+            access_endpoints.offers,
+            access_endpoints.router,
             recorded_session_endpoints.router,
             recording_endpoints.router,
             agent_endpoints.router,

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 import msgspec
 
 from control_plane.approvals import repository, shown
-from control_plane.approvals.domain import Chain, Event, Parties, State, asked, unanswerable
-from control_plane.approvals.errors import NotAskableError
+from control_plane.approvals.domain import Chain, Event, IllegalTransition, Parties, State, asked, unanswerable
+from control_plane.approvals.errors import ApprovalNotFoundError, ApprovalOverError, NotAskableError, NotYoursError
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.ports import CredentialFacts, People, PlanRule, Rulebook, Subject, TargetFacts
 from control_plane.approvals.requesting import unused_code
+from control_plane.approvals.seeing import is_theirs
 from control_plane.approvals.tables import ApprovalRow
 from control_plane.approvals.transitions import move
-from control_plane.kit.access import Principal
+from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.ids import new_id
 from control_plane.kit.unit_of_work import UnitOfWork
@@ -86,6 +87,19 @@ class PetitionService:
         await uow.session.flush()
         move(uow, row, Event.ADMITTED, by.actor, data={"sign_in": by.credential_id})
         return row
+
+    async def end(self, uow: UnitOfWork, by: Principal, approval_id: str, reason: str) -> None:
+        """What was approved ends before its time. Raises a ProblemError."""
+        row = await repository.locked(uow.session, approval_id)
+        if row is None:
+            raise ApprovalNotFoundError(approval_id)
+        decides = by.kind == "person" and (by.may(Permission.REVIEW) or by.may(Permission.ADMIN))
+        if not (decides or is_theirs(by, row)):
+            raise NotYoursError("the requester, the requester's owner, reviewers and admins end this")
+        said = f"ended by {by.name}" + (f": {reason}" if reason else "")
+        refused = move(uow, row, Event.ENDED, by.actor, said, {"sign_in": by.credential_id})
+        if isinstance(refused, IllegalTransition):
+            raise ApprovalOverError(f"it is {refused.state.value}: there is nothing to end")
 
     async def plan_rules(self, uow: UnitOfWork, by: Principal, target: str) -> Sequence[PlanRule]:
         """What lets this requester ask for plans on this target."""

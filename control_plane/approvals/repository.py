@@ -10,13 +10,17 @@ from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
 
-from control_plane.approvals.domain import OPEN, Chain, Parties, Request, StandIn, State, Verb, Vote
+from control_plane.approvals.domain import OPEN, Chain, Choice, Parties, Request, StandIn, State, Verb, Vote
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.shown import Earlier
 from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
 
 _OPEN = sorted(OPEN)
-_APPROVED = (State.APPROVED, State.LAPSED, State.EXECUTING, State.EXECUTED, State.FAILED, State.OUTCOME_UNKNOWN)
+_IS_ACCESS = col(ApprovalRow.kind) == Kind.ACCESS  # it ends on time: nobody's report is on its way
+_APPROVED = (
+    State.APPROVED, State.LAPSED, State.EXECUTING, State.EXECUTED, State.FAILED, State.OUTCOME_UNKNOWN, State.WINDOW,
+    State.ENDED,
+)  # fmt: skip
 _EARLIER_LOOKED_AT = 100
 
 
@@ -89,6 +93,7 @@ def vote_of(row: VoteRow, revoked: Collection[str] = ()) -> Vote:
         delegation_id=row.delegation_id,
         void=row.delegation_id in revoked,
         on_call=msgspec.json.decode(row.on_call, type=tuple[str, ...]),
+        window=None if row.window_until_ms is None else Choice(row.window_until_ms, row.window_uses),
     )
 
 
@@ -129,6 +134,8 @@ async def due(session: AsyncSession, now_ms: int, grace_ms: int) -> list[str]:
         or_(
             (col(ApprovalRow.state) == State.PENDING) & (col(ApprovalRow.due_at_ms) <= now_ms),
             (col(ApprovalRow.state) == State.APPROVED) & (col(ApprovalRow.execute_by_ms) <= now_ms - grace_ms),
+            _IS_ACCESS & (col(ApprovalRow.state) == State.APPROVED) & (col(ApprovalRow.execute_by_ms) <= now_ms),
+            (col(ApprovalRow.state) == State.WINDOW) & (col(ApprovalRow.window_until_ms) <= now_ms),
         )
     )
     return list((await session.exec(statement)).all())
@@ -138,9 +145,11 @@ async def next_deadline(session: AsyncSession, grace_ms: int) -> int | None:
     """When the next one is due. None: nothing is open."""
     pending = select(func.min(ApprovalRow.due_at_ms)).where(col(ApprovalRow.state) == State.PENDING)
     approved = select(func.min(ApprovalRow.execute_by_ms)).where(col(ApprovalRow.state) == State.APPROVED)
-    first, second = (await session.exec(pending)).one(), (await session.exec(approved)).one()
-    deadlines = [*([first] if first is not None else []), *([second + grace_ms] if second is not None else [])]
-    return min(deadlines, default=None)
+    first, second = (await session.exec(pending)).one(), (await session.exec(approved.where(~_IS_ACCESS))).one()
+    third = (await session.exec(approved.where(_IS_ACCESS))).one()
+    windows = select(func.min(ApprovalRow.window_until_ms)).where(col(ApprovalRow.state) == State.WINDOW)
+    fourth = (await session.exec(windows)).one()
+    return min((at for at in (first, second and second + grace_ms, third, fourth) if at is not None), default=None)
 
 
 def in_force(now_ms: int) -> SelectOfScalar[str]:

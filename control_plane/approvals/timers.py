@@ -15,6 +15,7 @@ import structlog
 
 from control_plane.approvals import repository, stages
 from control_plane.approvals.domain import Event, State
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.tables import ApprovalRow
 from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.clock import Clock, milliseconds
@@ -24,6 +25,7 @@ from control_plane.kit.unit_of_work import SYSTEM, Json, UnitOfWork, Units
 _log = structlog.get_logger(__name__)
 
 NOBODY_DECIDED: Final = "nobody decided in time"
+TIME_IS_OVER: Final = "its time is over"
 NOT_USED: Final = "it was not executed in time"
 # An agent's report that it used the grant in the last moment is still on its way.
 GRACE_MS: Final = 10_000
@@ -82,6 +84,10 @@ class DeadlineKeeper:
                 return
             if row.state == State.PENDING and (row.due_at_ms or 0) <= now:
                 _keep(uow, row, now)
+            elif row.state == State.APPROVED and row.kind == Kind.ACCESS and (row.execute_by_ms or 0) <= now:
+                move(uow, row, Event.ENDED, SYSTEM, TIME_IS_OVER)
+            elif row.state == State.WINDOW and (row.window_until_ms or 0) <= now:
+                move(uow, row, Event.TIMED_OUT, SYSTEM, TIME_IS_OVER)
             elif row.state == State.APPROVED and (row.execute_by_ms or 0) + GRACE_MS <= now:
                 move(uow, row, Event.TIMED_OUT, SYSTEM, NOT_USED)
 
