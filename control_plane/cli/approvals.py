@@ -9,20 +9,20 @@ from __future__ import annotations
 import contextlib
 import sys
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.panel import Panel
 
+from control_plane.cli.approval_card import print_approval
 from control_plane.cli.client import Api, Json, part
 from control_plane.cli.config import load_profile
 from control_plane.cli.errors import CommandError
+from control_plane.cli.fresh import freshly
 from control_plane.cli.live import LiveInbox
 from control_plane.cli.output import (
     Format,
     OutputOption,
     cell,
-    console,
     print_fields,
     print_json,
     print_json_line,
@@ -122,57 +122,4 @@ def _send(api: Api, approval: Json, verb: str, **words: str) -> Json:
     if not approval["you"]["may_decide"]:
         raise CommandError(f"{approval['short_code']} is not yours to decide: {approval['you']['why']}")
     body: Json = {"digest": approval["digest"], "channel": "cli", **words}
-    decided: Json = api.post(f"/v1/approvals/{approval['id']}/{verb}", body)
-    return decided
-
-
-def print_approval(approval: Json) -> None:
-    """Everything a reviewer is shown, complete."""
-    by, on = approval["requested_by"], approval["on"]
-    console.print(
-        Panel.fit(cell(approval["text"]), title=f"{cell(approval['short_code'])} · {cell(approval['state'])}")
-    )
-    if approval["hidden_characters"]:
-        say(f"[bold red]{approval['hidden_characters']} hidden characters are written out above[/bold red]")
-    for parameter in approval["operation"]["parameters"] if approval["operation"] else ():
-        note = "" if parameter["decoded"] else " [dim](hex: not decoded)[/dim]"
-        value = "NULL" if parameter["null"] else cell(parameter["value"])
-        say(f"  {cell(parameter['name'])} {cell(parameter['type'])} = {value}{note}")
-    for name, value in _facts(approval, by, on).items():
-        say(f"[bold]{name:<14}[/bold]{cell(value)}")
-
-
-def _facts(approval: Json, by: Json, on: Json) -> dict[str, Any]:
-    owner = f", owned by {by['owner']['name']}" if by["owner"] else ""
-    return {
-        "requester": f"{by['name']} ({by['kind']}{owner}) from {by['client_address']} with {by['credential']}",
-        "application": f"{by['application_name']} (told by the client)",
-        "target": f"{on['name']} ({on['environment']}, {on['protocol']})",
-        **_kind_facts(approval),
-        "rule": f"{approval['rule']}, chain {approval['chain']}",
-        "waits for": approval["waits_for"] or "nobody",
-        "approve by": approval["approve_by"],
-        "decided": [f"{one['name']}: {one['verb']} {one['reason']}".strip() for one in approval["decisions"]],
-        "you": "may decide" if approval["you"]["may_decide"] else approval["you"]["why"],
-        "silence": approval["silence"],
-        "digest": approval["operation"]["digest"] if approval["operation"] else approval["digest"],
-    }
-
-
-def _kind_facts(approval: Json) -> dict[str, Any]:
-    """What is told of one kind of request only."""
-    if approval["plan"]:
-        state = approval["plan"]["session_state"]
-        order = ", none before the one above it" if approval["plan"]["ordered"] else ""
-        return {
-            "each runs": f"once, exactly as written{order}",
-            "under": [f"{name} = {value}" for name, value in state.items()],
-        }
-    if approval["access"]:
-        return {"gives": f"{approval['access']['group']} for {approval['access']['duration']}"}
-    operation = approval["operation"]
-    return {
-        "does": f"{operation['action']}: {', '.join(operation['verbs'])}"
-        + (", inside an open transaction" if operation["in_transaction"] else ""),
-        "touches": [f"{thing['name']} ({'/'.join(thing['access'])})" for thing in operation["resources"]],
-    }
+    return freshly(api, f"/v1/approvals/{approval['id']}/{verb}", body)

@@ -9,7 +9,17 @@ from typing import Annotated
 
 import typer
 
-from control_plane.cli import agents, approvals, audit, certificates, documents, identities, processes, sessions
+from control_plane.cli import (
+    agents,
+    approval_acts,
+    approvals,
+    audit,
+    certificates,
+    documents,
+    identities,
+    processes,
+    sessions,
+)
 from control_plane.cli.demo.command import demo
 from control_plane.cli.errors import CommandError
 from control_plane.cli.output import cell, end_of_output, warn
@@ -31,6 +41,8 @@ app.command()(processes.connect)
 app.command()(documents.plan)
 app.command()(documents.apply)
 app.command()(documents.export)
+for act in approval_acts.COMMANDS:
+    approvals.app.command()(act)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(audit.app, name="audit")

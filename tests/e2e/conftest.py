@@ -18,7 +18,7 @@ CREATE TABLE orders (id integer PRIMARY KEY, customer_id integer, total numeric(
 INSERT INTO customers VALUES
     (1, 'Ada', 'ada@canary.example', '4111111111111111', 'likes tea'),
     (2, 'Grace', 'grace@canary.example', '5500000000000004', NULL);
-INSERT INTO orders SELECT i, 1 + i % 2, i FROM generate_series(1, 20) i;
+INSERT INTO orders SELECT i, 1 + i % 2, i FROM generate_series(1, 60) i;
 """
 MASK = document(
     "Mask", "pii",

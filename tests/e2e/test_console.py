@@ -135,7 +135,7 @@ def test_a_form_without_the_csrf_token_is_refused(browser: Browser, console: Pag
 
 
 def test_the_inbox_works_from_the_keyboard_and_no_single_key_decides(console: Page, stack: Stack) -> None:
-    texts = ["DELETE FROM orders WHERE id = 18", "DELETE FROM orders WHERE id = 19"]
+    texts = ["DELETE FROM orders WHERE id = 34", "DELETE FROM orders WHERE id = 35"]
     clients = [stack.start_psql("shop", text) for text in texts]
     requests = [stack.pending(text) for text in texts]
     for text in texts:

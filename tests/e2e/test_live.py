@@ -28,9 +28,9 @@ def terminal(stack: Stack, tmp_path: Path) -> Iterator[Terminal]:
 
 
 def test_a_new_hold_is_in_the_table_within_a_second_and_a_key_releases_it(terminal: Terminal, stack: Stack) -> None:
-    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 17")
-    stack.pending("DELETE FROM orders WHERE id = 17")
-    terminal.until("DELETE FROM orders WHERE id = 17", seconds=1)
+    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 31")
+    stack.pending("DELETE FROM orders WHERE id = 31")
+    terminal.until("DELETE FROM orders WHERE id = 31", seconds=1)
     terminal.press("\r")
     shown = terminal.until("any other key goes back")
     assert "writes" in shown
@@ -46,8 +46,8 @@ def test_a_new_hold_is_in_the_table_within_a_second_and_a_key_releases_it(termin
 
 
 def test_a_denial_by_key_asks_for_the_reason(terminal: Terminal, stack: Stack) -> None:
-    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 18")
-    terminal.until("DELETE FROM orders WHERE id = 18")
+    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 32")
+    terminal.until("DELETE FROM orders WHERE id = 32")
     terminal.press("d")
     terminal.until("any other key goes back")
     terminal.press("d")
@@ -59,13 +59,13 @@ def test_a_denial_by_key_asks_for_the_reason(terminal: Terminal, stack: Stack) -
 
 def test_the_keys_of_the_table_decide_nothing(terminal: Terminal, stack: Stack) -> None:
     """A reviewer who types ahead has not seen the request."""
-    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 19")
-    pending = stack.pending("DELETE FROM orders WHERE id = 19")
-    terminal.until("DELETE FROM orders WHERE id = 19")
+    client = stack.start_psql("shop", "DELETE FROM orders WHERE id = 33")
+    pending = stack.pending("DELETE FROM orders WHERE id = 33")
+    terminal.until("DELETE FROM orders WHERE id = 33")
     terminal.press("a")
     terminal.until("any other key goes back")
     terminal.press("x")
     terminal.until("arrows choose")
     assert stack.approval(pending["id"])["state"] == "pending"
-    stack.deny("DELETE FROM orders WHERE id = 19", "only a test")
+    stack.deny("DELETE FROM orders WHERE id = 33", "only a test")
     client.communicate(timeout=WAIT)

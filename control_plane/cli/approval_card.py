@@ -1,0 +1,103 @@
+"""One request on a terminal: everything that a reviewer is shown, complete, whatever kind of request it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.panel import Panel
+
+from control_plane.cli.client import Json
+from control_plane.cli.output import cell, console, say
+
+_WIDTH = 14
+
+
+def print_approval(approval: Json) -> None:
+    title = f"{cell(approval['short_code'])} · {cell(approval['state'])}"
+    console.print(Panel.fit(_asked(approval), title=title))
+    if approval["hidden_characters"]:
+        say(f"[bold red]{approval['hidden_characters']} hidden characters are written out above[/bold red]")
+    operation = approval["operation"]
+    if operation:
+        _parameters(operation)
+    facts = {**_who(approval), **(_what(operation) if operation else {}), **_how(approval), **_so_far(approval)}
+    for name, value in facts.items():
+        if value:
+            say(f"[bold]{name:<{_WIDTH}}[/bold]{cell(value)}")
+    for one in approval["comments"]:
+        note = "" if one["kind"] == "person" else " (untrusted text)"
+        say(f"[bold]{'comment':<{_WIDTH}}[/bold]{cell(one['by'])}{note}: {cell(one['text'])}")
+    if approval["nobody_told"]:
+        say("[bold red]no channel could tell anybody of this request outside the console[/bold red]")
+
+
+def _asked(approval: Json) -> str:
+    plan = approval["plan"]
+    if not plan:
+        return cell(approval["text"])
+    return "\n".join(f"{one['number']:>3}. {cell(one['text'])}" for one in plan["statements"])
+
+
+def _parameters(operation: Json) -> None:
+    for parameter in operation["parameters"]:
+        note = "" if parameter["decoded"] else " [dim](hex: not decoded)[/dim]"
+        value = "NULL" if parameter["null"] else cell(parameter["value"])
+        say(f"  {cell(parameter['name'])} {cell(parameter['type'])} = {value}{note}")
+
+
+def _who(approval: Json) -> dict[str, Any]:
+    by, on = approval["requested_by"], approval["on"]
+    owner = f", owned by {by['owner']['name']}" if by["owner"] else ""
+    application = by["application_name"]
+    return {
+        "requester": f"{by['name']} ({by['kind']}{owner}) from {by['client_address']} with {by['credential']}",
+        "application": f"{application} (told by the client)" if application else "",
+        "target": f"{on['name']} ({on['environment']}, {on['protocol']})" if on["name"] else "",
+    }
+
+
+def _what(operation: Json) -> dict[str, Any]:
+    inside = ", inside an open transaction" if operation["in_transaction"] else ""
+    return {
+        "does": f"{operation['action']}: {', '.join(operation['verbs'])}{inside}",
+        "touches": [f"{thing['name']} ({'/'.join(thing['access'])})" for thing in operation["resources"]],
+    }
+
+
+def _how(approval: Json) -> dict[str, Any]:
+    how, plan = approval["how"], approval["plan"]
+    return {
+        "covers": f"each once{', in this order' if plan['ordered'] else ''}, and only exactly so" if plan else "",
+        "rule": f"{approval['rule']}, chain {approval['chain']}",
+        "decided by": how["channels"],
+        "fresh sign-in": f"not older than {how['reauthenticate_seconds']:.0f} s"
+        if how["reauthenticate_seconds"]
+        else "",
+    }
+
+
+def _so_far(approval: Json) -> dict[str, Any]:
+    glass, you = approval["broken_glass"], approval["you"]
+    place = you["in_place_of"]
+    mine = f"may decide{' in the place of ' + place['delegator'] if place else ''}"
+    return {
+        "stages": "; then ".join(_stage(one) for one in approval["stages"]),
+        "waits for": approval["waits_for"] or "nobody",
+        "approve by": approval["approve_by"],
+        "decided": [_decision(one) for one in approval["decisions"]],
+        "stand-ins": [f"{one['delegate']} for {one['delegator']}" for one in approval["stand_ins"]],
+        "broken glass": f"by {glass['by']}: {glass['reason']}" if glass else "",
+        "elsewhere": [f"{one['label']} {one['url']}" for one in approval["links"]],
+        "you": mine if you["may_decide"] else you["why"],
+        "silence": approval["silence"],
+        "digest": approval["digest"],
+    }
+
+
+def _stage(stage: Json) -> str:
+    return f"{stage['needs']} ({stage['missing']} missing)" if stage["missing"] else f"{stage['needs']} (agreed)"
+
+
+def _decision(one: Json) -> str:
+    place = f" for {one['in_place_of']}" if one["in_place_of"] else ""
+    return f"{one['name']}{place}: {one['verb']} by {one['channel']} {one['reason']}".strip()
