@@ -205,7 +205,8 @@ class Dispatcher:
         """What waits for a channel that is gone fails, and says so."""
         async with self._units() as uow:
             left = sorted(await self._channels.present(uow))
-            await repository.strand(uow.session, left, milliseconds(uow.now), "the channel is gone")
+            if await repository.strand(uow.session, left, milliseconds(uow.now), "the channel is gone"):
+                uow.notify(TOPIC)
             if self._alone and not self._looked_for_stranded:
                 await repository.release(uow.session, milliseconds(uow.now))
         self._looked_for_stranded = True

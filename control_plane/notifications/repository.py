@@ -104,12 +104,13 @@ def _is_head(channel: str) -> ColumnElement[bool]:
     return (col(DeliveryRow.channel) == channel) & pending & ~before
 
 
-async def strand(session: AsyncSession, channels: Sequence[str], now_ms: int, error: str) -> None:
-    """Fails what waits for channels that are not among these."""
+async def strand(session: AsyncSession, channels: Sequence[str], now_ms: int, error: str) -> bool:
+    """Fails what waits for channels that are not among these. Whether there was any."""
     statement = update(DeliveryRow).where(
         col(DeliveryRow.state) == DeliveryState.PENDING, col(DeliveryRow.channel).not_in(channels)
     )
-    await session.exec(statement.values(state=DeliveryState.FAILED, error=error, done_at_ms=now_ms))
+    done = await session.exec(statement.values(state=DeliveryState.FAILED, error=error, done_at_ms=now_ms))
+    return bool(done.rowcount)
 
 
 async def release(session: AsyncSession, now_ms: int) -> None:
