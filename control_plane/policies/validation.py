@@ -13,4 +13,5 @@ _KINDS = ("Target", "Mask", "OnCallSchedule", "ApprovalChain", "Policy")
 
 def check(world: World) -> Sequence[Problem]:
     every = [document for kind in _KINDS for document in world.of(kind)]
-    return validate(every, groups=world.names("Group"), identities=world.names("Identity"))
+    people = [one.metadata.name for one in world.of("Identity") if one.spec.kind == "person"]
+    return validate(every, groups=world.names("Group"), identities=world.names("Identity"), people=people)

@@ -107,10 +107,15 @@ class HeldOperation:
             self._withdraw(reason)
         self._note_end("cancelled", reason)
 
+    @property
+    def _left(self) -> float:
+        """How long the client goes on waiting."""
+        return self._wait if self._timer is None else round(max(0.0, self._timer.when() - self._loop.time()), 1)
+
     # ------------------------------------------------------------ from the Approvals port or the ticket
 
     def pending(self, pending: Pending) -> None:
-        self._loop.call_soon(self._pending, msgspec.structs.replace(pending, wait_seconds=self._wait))
+        self._loop.call_soon(self._pending, msgspec.structs.replace(pending, wait_seconds=self._left))
 
     def answered(self, answered: Answered) -> None:
         self._loop.call_soon(self._answered, answered)
@@ -118,16 +123,21 @@ class HeldOperation:
     def _pending(self, pending: Pending) -> None:
         if self._state is not State.ASKED:
             return
-        try:
-            self._gate.recorder.held(
-                self._operation.number, self._id, self._digest, pending.short_code, pending.reviewers
-            )
-        except RecordingError as error:
-            self._withdraw("recording-failed")
-            self._decide(Denied(Code.ENDED, str(error)), str(error))
+        if self._short_code != pending.short_code and not self._recorded(pending):
             return
         self._short_code = pending.short_code
         self._listener.hold_pending(pending)
+
+    def _recorded(self, pending: Pending) -> bool:
+        """Once: that others are asked as the chain goes on is in the control plane's audit log."""
+        number, asked = self._operation.number, pending.reviewers
+        try:
+            self._gate.recorder.held(number, self._id, self._digest, pending.short_code, asked)
+        except RecordingError as error:
+            self._withdraw("recording-failed")
+            self._decide(Denied(Code.ENDED, str(error)), str(error))
+            return False
+        return True
 
     def _answered(self, answered: Answered) -> None:
         if self._state is not State.ASKED:

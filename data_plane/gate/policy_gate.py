@@ -36,7 +36,7 @@ from data_plane.gate.interface import (
 from data_plane.gate.services import GateServices
 from data_plane.gate.windows import Windows, WindowUse
 from data_plane.identifiers import ApprovalId, SessionId
-from data_plane.policy import durations
+from data_plane.policy import chains
 from data_plane.policy.evaluate import SessionPolicy, combined
 from data_plane.policy.snapshot import Snapshot
 from data_plane.recording.interface import Recorder
@@ -230,7 +230,7 @@ class PolicyGate:
     def ticket_seconds(self, decision: Decision) -> float:
         """How long a client may come back: as long as its reviewers have."""
         chain = self._snapshot.chains.get(decision.chain)
-        return sum(durations.seconds(stage.timeout) for stage in chain.stages) if chain else _TICKET_SECONDS
+        return chains.longest_seconds(chain) if chain else _TICKET_SECONDS
 
     def executed(self, permit: Permit, outcome: str, detail: str) -> None:
         running = self._running.pop(id(permit), None)

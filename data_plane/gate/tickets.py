@@ -61,7 +61,7 @@ class Ticket:
 
     def pending(self, pending: Pending) -> None:
         known, self.kept = self.kept.pending, msgspec.structs.replace(self.kept, pending=pending)
-        if self.attached is not None and known is None:
+        if self.attached is not None and (known is None or known.reviewers != pending.reviewers):
             self.attached.pending(pending)
 
     def answered(self, answered: Answered) -> None:

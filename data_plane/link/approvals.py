@@ -27,7 +27,7 @@ class _Waiting(msgspec.Struct, eq=False):
     wait_seconds: float
     pending: Callable[[Pending], None]
     answered: Callable[[Answered], None]
-    told: bool = False  # `pending` was called
+    told: str | None = None  # who may approve, as `pending` was told last
 
 
 class _Granted(msgspec.Struct, eq=False):
@@ -102,9 +102,9 @@ class LinkApprovals:
 
     def is_pending(self, said: messages.ApprovalPending) -> None:
         waiting = self._waiting.get(said.approval_id)
-        if waiting is None or waiting.told:
+        if waiting is None or waiting.told == said.reviewers:
             return
-        waiting.told = True
+        waiting.told = said.reviewers
         told = Pending(
             approval_id=said.approval_id,
             short_code=said.short_code,

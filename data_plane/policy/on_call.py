@@ -15,6 +15,7 @@ import msgspec
 
 from data_plane.policy import durations, model
 
+UTC_ZONE = ZoneInfo("UTC")
 SHORTEST_TURN = timedelta(hours=1)  # shorter ones would go backwards when daylight saving ends
 
 
@@ -82,8 +83,7 @@ def schedule(spec: model.OnCallSpec) -> Schedule:
         raise ScheduleError("a rotation needs at least one person")
     zone = zone_of(rotation.timezone)
     overrides = (_Override(one.person, instant(one.start, zone), instant(one.until, zone)) for one in spec.overrides)
-    every = timedelta(seconds=durations.seconds(rotation.every))
-    return Schedule(rotation.people, wall_time(rotation.start), every, zone, tuple(overrides)[::-1])
+    return Schedule(rotation.people, wall_time(rotation.start), turn(rotation.every), zone, tuple(overrides)[::-1])
 
 
 def zone_of(name: str) -> ZoneInfo:
@@ -91,6 +91,25 @@ def zone_of(name: str) -> ZoneInfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ScheduleError(f"{name!r} is no time zone: write one such as Europe/Berlin") from error
+
+
+def turn(text: str) -> timedelta:
+    """How long one is. Raises ScheduleError or durations.DurationError."""
+    every = timedelta(seconds=durations.seconds(text))
+    if every < SHORTEST_TURN:
+        raise ScheduleError(f"{text!r} is too short: a turn is at least an hour")
+    return every
+
+
+def in_order(override: model.Override, timezone: str) -> None:
+    """Raises ScheduleError when it ends before it begins; not for times or zones that are none themselves."""
+    try:
+        zone = zone_of(timezone)
+        start, until = instant(override.start, zone), instant(override.until, zone)
+    except ScheduleError:
+        return
+    if until <= start:
+        raise ScheduleError("this is not after `from`")
 
 
 def wall_time(text: str) -> datetime:

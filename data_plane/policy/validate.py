@@ -14,7 +14,7 @@ import msgspec
 
 from data_plane.gate.interface import TargetFacts
 from data_plane.identifiers import TargetName
-from data_plane.policy import conditions, durations, globs, model, unreachable, vocabulary
+from data_plane.policy import chains, conditions, durations, globs, model, unreachable, vocabulary
 from data_plane.policy.documents import Problem
 from data_plane.policy.rules import listed, selects_target
 
@@ -36,6 +36,8 @@ class World(msgspec.Struct, frozen=True):
     previewed: tuple[tuple[TargetFacts, model.TargetPreview], ...]
     groups: frozenset[str] | None
     identities: frozenset[str] | None
+    people: frozenset[str] | None
+    schedules: frozenset[str]
 
 
 def validate(
@@ -43,8 +45,10 @@ def validate(
     *,
     groups: Collection[str] | None = None,
     identities: Collection[str] | None = None,
+    people: Collection[str] | None = None,
 ) -> list[Problem]:
-    """Every problem of the set, in the order of its documents. `groups`, `identities`: the names that there are."""
+    """Every problem of the set, in the order of its documents. `groups`, `identities`: the names that there are;
+    `people`: of the identities those that are no machines."""
     whole = tuple(documents)
     world = World(
         chains=_names(whole, model.ApprovalChain),
@@ -53,6 +57,8 @@ def validate(
         previewed=tuple(_previewed(each) for each in whole if isinstance(each, model.Target)),
         groups=None if groups is None else frozenset(groups),
         identities=None if identities is None else frozenset(identities),
+        people=None if people is None else frozenset(people),
+        schedules=_names(whole, model.OnCallSchedule),
     )
     problems = list(_duplicates(whole))
     for document in whole:
@@ -82,7 +88,9 @@ def _document(document: model.AnyDocument, world: World) -> _Found:
         case model.Policy():
             yield from _policy(document.spec, world)
         case model.ApprovalChain():
-            yield from _chain(document.spec, world)
+            yield from chains.chain_problems(document.spec, world, _reference)
+        case model.OnCallSchedule():
+            yield from chains.schedule_problems(document.spec, world, _reference)
         case model.Mask():
             yield from _mask(document.spec)
         case model.Target():
@@ -210,21 +218,6 @@ def _deciding_rule(rule: model.Rule) -> _Found:
         yield ".hold", "only a rule with effect hold has a wait"
     if rule.mask and rule.effect == "deny":
         yield ".mask", "what is denied gives no result to mask"
-
-
-def _chain(spec: model.ChainSpec, world: World) -> _Found:
-    if len(spec.stages) != 1:
-        yield "$.spec.stages", f"a chain has exactly one stage for now, this has {len(spec.stages)}"
-    yield from _duration("$.spec.execute_within", spec.execute_within)
-    for index, stage in enumerate(spec.stages):
-        path = f"$.spec.stages[{index}]"
-        if not stage.groups:
-            yield f"{path}.groups", "a stage needs at least one group that may approve"
-        for each, group in enumerate(stage.groups):
-            yield from _reference(f"{path}.groups[{each}]", "group", group, world.groups)
-        if stage.require < 1:
-            yield f"{path}.require", "at least one person must approve"
-        yield from _duration(f"{path}.timeout", stage.timeout)
 
 
 def _mask(spec: model.MaskSpec) -> _Found:

@@ -33,6 +33,18 @@ async def test_an_approved_operation_is_spent_and_recorded_before_it_runs() -> N
     assert world.log[-1] == ("finished", "apr_1", "done", "DELETE 1")
 
 
+async def test_a_client_hears_who_is_asked_next_and_the_recording_says_once_that_it_was_held() -> None:
+    world, listener = World(), Listener()
+    world.hold(listener)
+    world.approvals.is_pending()
+    world.approvals.is_pending("1 of group security (stage 2 of 2)")
+    await settled()
+    assert [pending.reviewers for pending in listener.pendings] == [
+        "1 of group dba", "1 of group security (stage 2 of 2)",
+    ]  # fmt: skip
+    assert world.logged().count("held") == 1
+
+
 async def test_the_request_says_what_would_run_and_how_long_the_client_waits() -> None:
     world = World()
     world.hold(Listener())

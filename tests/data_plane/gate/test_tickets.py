@@ -92,7 +92,8 @@ async def test_a_client_that_goes_away_before_it_has_a_ticket_leaves_none() -> N
 
 
 async def test_a_ticket_that_nobody_decides_is_given_up_when_its_time_is_over() -> None:
-    chain = {"stages": [{"groups": ["dba"], "timeout": "50ms"}]}
+    asked_next = {"escalate": {"groups": ["security"], "timeout": "30ms"}}
+    chain = {"stages": [{"groups": ["dba"], "timeout": "20ms", "on_timeout": asked_next}]}
     document = {"apiVersion": "assentry.dev/v1", "kind": "ApprovalChain", "metadata": {"name": "dba"}, "spec": chain}
     world, listener = World(TICKET, chains=(NamedJson("dba", json.dumps(document)),)), Listener()
     world.hold(listener)

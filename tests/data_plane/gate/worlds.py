@@ -127,9 +127,9 @@ class Approvals:
     def watch(self, approval, over) -> None:
         self.watched[approval] = over
 
-    def is_pending(self) -> None:
+    def is_pending(self, reviewers: str = "1 of group dba") -> None:
         request = self.requests[-1]
-        told = Pending(request.id, "K7F3", "https://x/a", "1 of group dba", request.decision.rules, 0)
+        told = Pending(request.id, "K7F3", "https://x/a", reviewers, request.decision.rules, 0)
         self._callbacks[request.id][0](told)
 
     def answer(self, answered: Answered) -> None:

@@ -153,7 +153,7 @@ def test_a_rule_is_not_beaten_by_one_for_other_sessions() -> None:
     ("made", "path"),
     [
         (document("ApprovalChain", "c", stages=[]), "$.spec.stages"),
-        (document("ApprovalChain", "c", stages=[{"groups": ["dba"]}] * 2), "$.spec.stages"),
+        (document("ApprovalChain", "c", stages=[{"groups": ["dba"]}] * 11), "$.spec.stages"),
         (document("ApprovalChain", "c", stages=[{"groups": []}]), "$.spec.stages[0].groups"),
         (document("ApprovalChain", "c", stages=[{"groups": ["dbb"]}]), "$.spec.stages[0].groups[0]"),
         (document("ApprovalChain", "c", stages=[{"groups": ["dba"], "require": 0}]), "$.spec.stages[0].require"),
