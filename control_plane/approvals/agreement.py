@@ -65,6 +65,8 @@ def _begun(uow: UnitOfWork, row: ApprovalRow) -> Mapping[str, Json]:
 
 
 def _of_operation(row: ApprovalRow) -> Granted:
+    """The row guard is the one that those who decided were shown."""
+    guarded = shown.decode(row.shown).row_guard
     return Granted(
         approval_id=row.id,
         agent_instance=row.instance_id,
@@ -74,4 +76,5 @@ def _of_operation(row: ApprovalRow) -> Granted:
         target=row.target,
         policy_version=row.policy_version,
         digest=row.operation_digest,
+        most_rows=guarded.most_rows if guarded else None,
     )

@@ -8,10 +8,11 @@ from typing import Final
 
 import msgspec
 
-from control_plane.approvals import repository, shown
+from control_plane.approvals import impact, repository, shown
 from control_plane.approvals.codes import new_code
 from control_plane.approvals.domain import Chain, Parties, Person, State, approve_by_ms, unanswerable
 from control_plane.approvals.domain import asked as asked_of
+from control_plane.approvals.impact import Guarded, Impact
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.ports import (
     CredentialFacts,
@@ -56,6 +57,14 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def chain_or_empty(self) -> Chain:
         return self.chain or Chain(self.report.chain, (), 0)
+
+    @property
+    def impact(self) -> Impact | None:
+        return impact.read(self.report.impact_json)
+
+    @property
+    def row_guard(self) -> Guarded | None:
+        return impact.guarded(self.chain_or_empty.row_guard, self.impact)
 
     @property
     def approve_by_ms(self) -> int:
@@ -111,7 +120,14 @@ def refusal(case: Case) -> str:
         return f"target {case.report.operation.target!r} is not known"
     if case.chain is None:
         return f"approval chain {case.report.chain!r} does not exist"
-    return unanswerable(case.chain, case.parties, case.reviewers) or ""
+    return unanswerable(case.chain, case.parties, case.reviewers) or _guard_problem(case.chain, case)
+
+
+def _guard_problem(chain: Chain, case: Case) -> str:
+    guarded = case.row_guard
+    if chain.row_guard is None or not chain.row_guard.required or guarded is None or guarded.most_rows is not None:
+        return ""
+    return f"approval chain {chain.name!r} demands a row guard, which nothing can be bound to here: {guarded.why}"
 
 
 def _session_problem(case: Case) -> str:
@@ -164,6 +180,8 @@ def card(case: Case, short_code: str) -> shown.Shown:
         requested_at_ms=case.requested_at_ms,
         approve_by_ms=case.approve_by_ms,
         earlier=case.earlier,
+        impact=case.impact,
+        row_guard=case.row_guard,
     )
 
 

@@ -12,6 +12,7 @@ from control_plane.approvals.acts import Acts
 from control_plane.approvals.asked_schemas import AccessContentsOut, OperationOut, PlanContentsOut
 from control_plane.approvals.domain import Chain, describe
 from control_plane.approvals.domain.emergency import NOT_OFFERED
+from control_plane.approvals.impact_schemas import ImpactOut, RowGuardOut
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.repository import chain_of
 from control_plane.approvals.review import View
@@ -193,6 +194,8 @@ class ApprovalOut(ApprovalSummaryOut):
     result: str = Field(description="command tag or SQLSTATE of what ran", examples=["DELETE 1"])
     silence: str = Field(description="what it means when nobody decides")
     earlier: EarlierOut
+    impact: ImpactOut | None = Field(description="null: policy asks for no preview")
+    row_guard: RowGuardOut | None = Field(description="null: the chain has none")
     nobody_told: bool = Field(description="channels were to tell of it outside, and none could")
     links: list[LinkOut] = Field(description="what belongs to it elsewhere: tickets")
 
@@ -236,6 +239,8 @@ class ApprovalOut(ApprovalSummaryOut):
                 undecided=earlier.undecided,
                 last_at=_instant(earlier.last_at_ms),
             ),
+            impact=ImpactOut.of(shown.impact),
+            row_guard=RowGuardOut.of(shown.row_guard),
             nobody_told=view.telling.nobody_told,
             links=[LinkOut.of(link) for link in view.telling.links],
         )

@@ -13,6 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from control_plane.approvals.domain import Chain
+from control_plane.approvals.impact import Guarded, Impact
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.reports import Parameter, ReportedOperation, Resource
 
@@ -126,6 +127,8 @@ class Shown(msgspec.Struct, frozen=True):
     plan: Plan | None = None
     access: Access | None = None
     reason: str = ""  # what the requester says it is for; not to be trusted
+    impact: Impact | None = None  # None: policy asks for no preview
+    row_guard: Guarded | None = None  # None: the chain has none
 
     @property
     def asked(self) -> Operation | Plan | Access:

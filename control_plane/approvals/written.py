@@ -24,7 +24,7 @@ def chain_of(name: str, spec: model.ChainSpec) -> Chain:
         approve_within_seconds=_seconds(spec.approve_within),
         remind_every_seconds=_seconds(spec.remind_every),
         window=Window(durations.seconds(window.longest), window.most) if window else None,
-        row_guard=RowGuard(guard.margin_percent, guard.margin_rows) if guard else None,
+        row_guard=RowGuard(guard.margin_percent, guard.margin_rows, guard.required) if guard else None,
     )
 
 

@@ -136,10 +136,12 @@ class Window(Document, frozen=True):
 
 
 class RowGuard(Document, frozen=True):
-    """By how much a change may touch more rows than the reviewers were told; whichever is more."""
+    """A change that touches more rows than the reviewers were told (by a count or dry run) is undone. Both margins are
+    added to what they were told."""
 
     margin_percent: int = 0
     margin_rows: int = 0
+    required: bool = False  # an operation whose rows cannot be counted is refused; else it runs without a guard
 
 
 ChannelName = Literal["console", "cli", "rest", "slack", "webhook"]

@@ -16,7 +16,11 @@ import msgspec
 from data_plane.identifiers import CredentialId, IdentityId, TargetName
 from data_plane.policy import documents, model, rules, signatures
 
-FEATURES = frozenset({"policies/1", "cel/1", "masks/1", "chains/1", "chains/2", "plans/1", "tickets/1", "previews/1"})
+FEATURES = frozenset(
+    {
+        "policies/1", "cel/1", "masks/1", "chains/1", "chains/2", "plans/1", "tickets/1", "previews/1", "row-guards/1",
+    }
+)  # fmt: skip
 
 
 class SignedSnapshot(msgspec.Struct, frozen=True):
@@ -166,7 +170,7 @@ def required_features(all_documents: Iterable[model.AnyDocument]) -> tuple[str, 
         elif isinstance(document, model.Mask):
             needed.add("masks/1")
         elif isinstance(document, model.ApprovalChain):
-            needed.add("chains/2")
+            needed |= {"chains/2"} | ({"row-guards/1"} if document.spec.row_guard else set())
     return tuple(sorted(needed))
 
 

@@ -67,10 +67,11 @@ class Window(msgspec.Struct, frozen=True):
 
 
 class RowGuard(msgspec.Struct, frozen=True):
-    """By how much a change may touch more rows than reviewers were told; whichever is more."""
+    """A change that touches more rows than reviewers were told and both margins together is undone."""
 
     margin_percent: int = 0
     margin_rows: int = 0
+    required: bool = False  # where no guard can bind the operation it is refused
 
 
 class Chain(msgspec.Struct, frozen=True):
