@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 from sqlmodel import col, select
 
 from control_plane.kit.outbox import NoticeRow
@@ -81,6 +83,14 @@ class Post:
     @property
     def approvals(self) -> KnownApprovals:
         return KnownApprovals(self.world.review, "https://assentry.example/")
+
+    async def given(self, kind: str, key: str, **own: Any) -> tuple[Notice, Facts]:
+        """What a channel is given for a notice of this kind, at this moment."""
+        async with self.world.units.reading() as uow:
+            facts = await self.approvals.facts(uow, key)
+        own = {"idempotency_key": "dlv_aaaaaaaaaaaaaaaaaaaa", "attempt": 1, **own}
+        notice = Notice(1, kind, key, {"by": "ada"}, self.world.clock.ms)
+        return notice, msgspec.structs.replace(facts, **own)
 
     def attempts(self) -> Attempts:
         return Attempts(self.world.units, self.approvals, lambda: 0.5, self.limit_seconds)
