@@ -22,7 +22,7 @@ from control_plane.agents.ports import Approvals, Sessions
 from control_plane.agents.reports import ReportIntake, reporter
 from control_plane.agents.service import AgentService
 from control_plane.agents.snapshots import Snapshots
-from control_plane.approvals.reports import Answer, DecidedAnswer, RequestedReport
+from control_plane.approvals.reports import Answer, DecidedAnswer, PendingAnswer, RequestedReport
 from control_plane.kit.events import RESYNC, Events, News, Subscription
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.tasks import spawn
@@ -70,7 +70,9 @@ class AgentStream:
         self._read = read
         self._send = write
         self._writing = asyncio.Lock()
-        self._waiting: set[str] = set()  # approvals that this agent has asked for and not been answered
+        self._waiting: set[str] = set()  # approvals of which this agent is still to be told something
+        self._open: set[str] = set()  # those of them that were granted for a window, as it has been told
+        self._asked: dict[str, str] = {}  # whom those of them that are pending ask, as it has been told
         self._snapshot_changed = asyncio.Event()
         self._snapshot_sent = 0
         self._hello = Hello("", "", "", "", (), 0, 0, (), (), ())
@@ -151,9 +153,7 @@ class AgentStream:
         through, answers = await unbroken(self._taken(batch))
         await self._write(wire.acknowledged(through))
         for answer in answers:
-            if isinstance(answer, DecidedAnswer):
-                self._waiting.discard(answer.approval_id)
-            await self._write(wire.answer(answer))
+            await self._answer(answer)
 
     async def _taken(self, batch: Reports) -> tuple[int, list[Answer]]:
         async with self._parts.units() as uow:
@@ -215,11 +215,25 @@ class AgentStream:
         """The answers of those that are known here; others are still on their way in a report."""
         for approval_id in approval_ids:
             answer = await unbroken(self._decision(approval_id))
-            if answer is None:
-                continue
-            if isinstance(answer, DecidedAnswer):
-                self._waiting.discard(approval_id)
-            await self._write(wire.answer(answer))
+            if answer is not None:
+                await self._answer(answer)
+
+    async def _answer(self, answer: Answer) -> None:
+        """A window that is open is told once, and waited for until it can be told that it is over; what is pending
+        whenever others are asked."""
+        if isinstance(answer, PendingAnswer):
+            if self._asked.get(answer.approval_id) == answer.reviewers:
+                return
+            self._asked[answer.approval_id] = answer.reviewers
+        if isinstance(answer, DecidedAnswer):
+            if answer.open and answer.approval_id in self._open:
+                return
+            told = self._open.add if answer.open else self._open.discard
+            told(answer.approval_id)
+            self._asked.pop(answer.approval_id, None)
+            if not answer.open:
+                self._waiting.discard(answer.approval_id)
+        await self._write(wire.answer(answer))
 
     async def _decision(self, approval_id: str) -> Answer | None:
         async with self._parts.units.reading() as uow:

@@ -79,10 +79,11 @@ def _approval_report(message: pb.Report) -> object:
         case "approval_cancelled":
             return approvals.CancelledReport(message.approval_cancelled.approval_id, message.approval_cancelled.reason)
         case "grant_consumed":
-            return approvals.ConsumedReport(message.grant_consumed.approval_id, message.grant_consumed.nonce)
+            spent = message.grant_consumed
+            return approvals.ConsumedReport(spent.approval_id, spent.nonce, spent.use, spent.digest)
         case "operation_finished":
             done = message.operation_finished
-            return approvals.FinishedReport(done.approval_id, done.outcome, done.detail)
+            return approvals.FinishedReport(done.approval_id, done.outcome, done.detail, done.use)
     return None
 
 
@@ -143,6 +144,9 @@ def _requested(at_ms: int, said: pb.ApprovalRequested) -> approvals.RequestedRep
         requester_id=said.requester_id,
         credential_id=said.credential_id,
         impact_json=said.impact_json,
+        shape=said.shape,
+        shape_text=said.shape_text,
+        reason=said.reason,
     )
 
 
@@ -266,6 +270,9 @@ class Encoder:
         )
         if contents.most_rows is not None:
             payload.row_guard.CopyFrom(pb.RowGuard(most_rows=contents.most_rows))
+        if contents.window is not None:
+            one = contents.window
+            payload.window.CopyFrom(pb.Window(shape=one.shape, until_ms=one.until_ms, uses=one.uses))
         return payload.SerializeToString(deterministic=True)
 
     def encode_snapshot(self, contents: SnapshotContents) -> bytes:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
+
 from control_plane.approvals import repository, shown
 from control_plane.approvals.domain import Event, Progress
+from control_plane.approvals.domain.choice import agreed, bounded
 from control_plane.approvals.grants import Granted, GrantIssuer
 from control_plane.approvals.kinds import Kind
+from control_plane.approvals.ports import GrantWindow
 from control_plane.approvals.tables import ApprovalRow, GrantRow
 from control_plane.approvals.transitions import move
+from control_plane.approvals.windows import approver_ids
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import Actor, Json, UnitOfWork
 
@@ -41,7 +46,8 @@ class Agreement:
         within = repository.chain_of(row).execute_within_seconds
         if until_ms is not None:
             within = min(within, (until_ms - at_ms) / 1000)
-        issued = self._grants.issue(_of_operation(row), counted.counted, at_ms, within)
+        granted = msgspec.structs.replace(_of_operation(row), window=_window(row, counted, at_ms))
+        issued = self._grants.issue(granted, counted.counted, at_ms, within)
         row.execute_by_ms = issued.execute_by_ms
         uow.session.add(
             GrantRow(
@@ -51,9 +57,27 @@ class Agreement:
                 signature=issued.signed.signature,
                 key_id=issued.signed.key_id,
                 issued_at_ms=at_ms,
+                approver_ids=approver_ids(counted.counted),
             )
         )
-        return {"nonce": issued.nonce.hex()}
+        return {"nonce": issued.nonce.hex(), **_begin_window(row, granted.window)}
+
+
+def _window(row: ApprovalRow, counted: Progress, at_ms: int) -> GrantWindow | None:
+    """What all who count have agreed to, as far as it is offered. None: this operation alone."""
+    choice = agreed(counted.counted, at_ms)
+    card = shown.decode(row.shown)
+    if choice is None or card.window is None or card.operation is None:
+        return None
+    choice = bounded(choice, card.window, at_ms)
+    return GrantWindow(bytes.fromhex(card.operation.shape), choice.until_ms, choice.uses)
+
+
+def _begin_window(row: ApprovalRow, window: GrantWindow | None) -> dict[str, Json]:
+    if window is None:
+        return {}
+    row.window_until_ms, row.window_uses = window.until_ms, window.uses
+    return {"shape": window.shape.hex(), "window_until_ms": window.until_ms, "window_uses": window.uses}
 
 
 def _begun(uow: UnitOfWork, row: ApprovalRow) -> Mapping[str, Json]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, Field
 
 from control_plane.approvals.reports import Parameter, Resource
 from control_plane.approvals.shown import Access, Operation, Plan, duration
+from control_plane.approvals.undo import Undo
 from control_plane.kit.display import displayed, visible
 
 
@@ -37,6 +38,18 @@ class ParameterOut(BaseModel):
             decoded=parameter.decoded,
             null=parameter.null,
         )
+
+
+class UndoOut(BaseModel):
+    """What kind of thing the operation does, and whether it can be undone."""
+
+    kind: str = Field(examples=["changes data"])
+    possible: bool | None = Field(description="null: nobody can tell")
+    how: str = Field(examples=["cannot be undone: it commits by itself"])
+
+    @classmethod
+    def of(cls, undo: Undo) -> UndoOut:
+        return cls(kind=undo.kind, possible=undo.possible, how=undo.how)
 
 
 class OperationOut(BaseModel):

@@ -14,6 +14,7 @@ from control_plane.approvals.errors import (
     ReasonMissingError,
     ReauthenticateError,
     StaleDigestError,
+    WindowNotOfferedError,
 )
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.schemas import ApprovalOut
@@ -28,6 +29,7 @@ PROBLEMS: Final[Mapping[Refusal, type[ProblemError]]] = {
     Refusal.REASON_MISSING: ReasonMissingError,
     Refusal.CHANNEL: ChannelError,
     Refusal.REAUTHENTICATE: ReauthenticateError,
+    Refusal.WINDOW: WindowNotOfferedError,
 }
 
 

@@ -11,12 +11,14 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
+from control_plane.approvals import windows
 from control_plane.approvals.decided import PROBLEMS, shown_to
 from control_plane.approvals.domain import Refused, Verb
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.review import Mode, ReviewService, Word
-from control_plane.approvals.schemas import ApprovalOut, ApprovalSummaryOut, ApproveIn, DenyIn
+from control_plane.approvals.schemas import AgreeIn, ApprovalOut, ApprovalSummaryOut, ApproveIn, DenyIn
+from control_plane.approvals.window_schemas import EndWindowIn
 from control_plane.kit.access import Permission, Principal, SignedIn, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.pagination import Page, PagingQuery
@@ -55,9 +57,10 @@ async def show_approval(approval_id: str, principal: SignedIn, service: Service,
 
 @router.post("/{approval_id}/approve", summary="Agree to exactly what was shown", responses=problems(404, 409, 412))
 async def approve(
-    approval_id: str, body: ApproveIn, reviewer: Reviewer, service: Service, units: UnitsOfWork
+    approval_id: str, body: AgreeIn, reviewer: Reviewer, service: Service, units: UnitsOfWork
 ) -> ApprovalOut:
-    word = Word(Verb.APPROVE, bytes.fromhex(body.digest), _channel(reviewer, body))
+    window = body.window.wish() if body.window else None
+    word = Word(Verb.APPROVE, bytes.fromhex(body.digest), _channel(reviewer, body), window=window)
     return await _decided(units, service, reviewer, approval_id, word)
 
 
@@ -67,6 +70,17 @@ async def approve(
 async def deny(approval_id: str, body: DenyIn, reviewer: Reviewer, service: Service, units: UnitsOfWork) -> ApprovalOut:
     word = Word(Verb.DENY, bytes.fromhex(body.digest), _channel(reviewer, body), body.reason)
     return await _decided(units, service, reviewer, approval_id, word)
+
+
+@router.post(
+    "/{approval_id}/end-window", summary="End a window early: nothing more runs in it", responses=problems(404, 409)
+)
+async def end_window(
+    approval_id: str, body: EndWindowIn, reviewer: Reviewer, service: Service, units: UnitsOfWork
+) -> ApprovalOut:
+    async with units() as uow:
+        await windows.end(uow, reviewer, approval_id, body.reason)
+    return await shown_to(units, service, reviewer, approval_id)
 
 
 async def _decided(

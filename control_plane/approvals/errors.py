@@ -74,3 +74,7 @@ class GlassNotBrokenError(NotFoundError):
 
 class ReviewClosedError(ConflictError):
     code, title = "review-closed", "The review is closed"
+
+
+class WindowNotOfferedError(InvalidError):
+    code, title = "window-not-offered", "No such window is offered"

@@ -8,12 +8,13 @@ from typing import Final
 import msgspec
 
 from control_plane.approvals.domain import Vote
-from control_plane.approvals.ports import GrantContents, GrantEncoder
+from control_plane.approvals.ports import GrantContents, GrantEncoder, GrantWindow
 from control_plane.approvals.reports import SignedGrant
 from control_plane.kit.keys import GRANT_CONTEXT, SigningKeys
 
 NONCE_BYTES: Final = 16
-SCOPE: Final = "once"
+ONCE: Final = "once"
+WINDOW: Final = "window"
 # An agent's clock may be behind ours: a grant that is not valid yet would be refused for nothing.
 _BACKDATED_MS: Final = 60_000
 
@@ -30,6 +31,7 @@ class Granted(msgspec.Struct, frozen=True):
     policy_version: int
     digest: bytes
     most_rows: int | None = None  # the row guard; None: there is none
+    window: GrantWindow | None = None  # None: it is for this operation alone
 
 
 class Issued(msgspec.Struct, frozen=True):
@@ -52,7 +54,7 @@ class GrantIssuer:
             nonce=nonce,
             not_before_ms=at_ms - _BACKDATED_MS,
             execute_by_ms=execute_by_ms,
-            scope=SCOPE,
+            scope=WINDOW if granted.window else ONCE,
             approvals=approvals,
             **msgspec.structs.asdict(granted),
         )

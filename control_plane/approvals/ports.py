@@ -13,6 +13,14 @@ from control_plane.kit.unit_of_work import UnitOfWork
 # ------------------------------------------------------------------ the grant on the wire
 
 
+class GrantWindow(msgspec.Struct, frozen=True):
+    """More operations of the same shape in the same session, the first one included."""
+
+    shape: bytes
+    until_ms: int
+    uses: int
+
+
 class GrantContents(msgspec.Struct, frozen=True):
     """GrantPayload, field by field. `session_id` is empty for a ticket."""
 
@@ -31,6 +39,7 @@ class GrantContents(msgspec.Struct, frozen=True):
     scope: str
     approvals: tuple[Vote, ...]
     most_rows: int | None = None  # the row guard; None: there is none
+    window: GrantWindow | None = None  # only with the scope "window"
 
 
 class GrantEncoder(Protocol):

@@ -55,6 +55,9 @@ class RequestedReport(msgspec.Struct, frozen=True):
     requester_id: str
     credential_id: str
     impact_json: str = ""  # the agent's preview; empty: policy asked for none
+    shape: bytes = b""  # equal for operations of its session that differ in values only; empty: it has none
+    shape_text: str = ""
+    reason: str = ""  # what the client says it is for
 
 
 class CancelledReport(msgspec.Struct, frozen=True):
@@ -65,12 +68,15 @@ class CancelledReport(msgspec.Struct, frozen=True):
 class ConsumedReport(msgspec.Struct, frozen=True):
     approval_id: str
     nonce: bytes
+    use: int = 0  # of a window, from 1; 0: the only one
+    digest: bytes = b""  # of a window: of the operation that this use is for
 
 
 class FinishedReport(msgspec.Struct, frozen=True):
     approval_id: str
     outcome: str  # done, failed, outcome-unknown
     detail: str = ""
+    use: int = 0
 
 
 class PendingAnswer(msgspec.Struct, frozen=True):
@@ -95,6 +101,7 @@ class DecidedAnswer(msgspec.Struct, frozen=True):
     outcome: Outcome
     reason: str = ""
     grant: SignedGrant | None = None
+    open: bool = False  # it is granted for a window, and may still be taken back
 
 
 Answer = PendingAnswer | DecidedAnswer

@@ -30,6 +30,8 @@ from control_plane.kit.unit_of_work import UnitOfWork
 
 _ID_FORM: Final = re.compile(r"[A-Za-z0-9_-]{16,64}", re.ASCII)
 _DIGEST_BYTES: Final = 32
+_SHAPE_BYTES: Final = (0, 32)
+_LONGEST_REASON: Final = 1050  # an agent sends 1,000 characters and how many are missing
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -108,7 +110,8 @@ class Gatherer:
 
 def is_well_formed(report: RequestedReport) -> bool:
     """An id that can be guessed, or a digest that is none, is not worth a row."""
-    return _ID_FORM.fullmatch(report.approval_id) is not None and len(report.operation.digest) == _DIGEST_BYTES
+    digests = len(report.operation.digest) == _DIGEST_BYTES and len(report.shape) in _SHAPE_BYTES
+    return digests and _ID_FORM.fullmatch(report.approval_id) is not None
 
 
 def refusal(case: Case) -> str:
@@ -173,16 +176,23 @@ def card(case: Case, short_code: str) -> shown.Shown:
         credential=shown.Credential(report.credential_id, case.credential.description if case.credential else ""),
         client=shown.Client(session.client_address if session else "", session.application_name if session else ""),
         target=shown.Target(target.name, target.protocol, target.environment, target.labels),
-        operation=shown.operation(report.operation, in_transaction=report.in_transaction),
+        operation=shown.operation(report),
         rule=shown.Rule(report.policy, report.rule, report.policy_version),
         chain=case.chain_or_empty,
         ticket=report.ticket,
         requested_at_ms=case.requested_at_ms,
         approve_by_ms=case.approve_by_ms,
         earlier=case.earlier,
+        reason=said(report.reason),
         impact=case.impact,
         row_guard=case.row_guard,
     )
+
+
+def said(reason: str) -> str:
+    """The client's own words, as long as they may be."""
+    left_out = len(reason) - _LONGEST_REASON
+    return f"{reason[:_LONGEST_REASON]} … and {left_out} more characters" if left_out > 0 else reason
 
 
 def row(case: Case, short_code: str) -> ApprovalRow:

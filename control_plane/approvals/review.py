@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from control_plane.approvals import repository, shown, stages
+from control_plane.approvals import repository, shown, stages, windows
 from control_plane.approvals.acts import Acts, acts_of
 from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.domain import (
@@ -25,15 +25,17 @@ from control_plane.approvals.domain import (
     State,
     Verb,
     Vote,
+    Window,
     place_for,
     place_of,
     rule,
 )
+from control_plane.approvals.domain.choice import Wish, objection
 from control_plane.approvals.domain.manner import Manner, unfit
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.seeing import may_see, sees_all
-from control_plane.approvals.standing import Judged, Seen, Standing
-from control_plane.approvals.tables import ApprovalRow, DelegationRow, VoteRow
+from control_plane.approvals.standing import Decider, Judged, Seen, Standing
+from control_plane.approvals.tables import ApprovalRow, DelegationRow, VoteRow, WindowUseRow
 from control_plane.approvals.telling import Telling, Tellings
 from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.access import Principal
@@ -57,6 +59,7 @@ class Word(msgspec.Struct, frozen=True):
     shown: bytes
     channel: str  # console, cli, rest
     reason: str = ""
+    window: Wish | None = None  # of one who approves; None: this operation alone
 
 
 class View(msgspec.Struct, frozen=True):
@@ -72,6 +75,7 @@ class View(msgspec.Struct, frozen=True):
     place: Place | None = None  # of the chain, which they would fill
     telling: Telling = Telling()
     acts: Acts = Acts()  # of one request alone; lists leave it empty
+    uses: Sequence[WindowUseRow] = ()  # of its window; lists leave it empty
 
     @property
     def may_decide(self) -> bool:
@@ -138,8 +142,14 @@ class ReviewService:
         row = await repository.one(uow.session, approval_id)
         return None if row is None else await self._with_acts(uow, None, (await self._seen_by(uow, "", [row]))[0])
 
+    async def recipients(self, uow: UnitOfWork, approval_id: str) -> list[Decider]:
+        """Whom to tell that it waits: everybody who could decide on it now."""
+        row = await repository.one(uow.session, approval_id)
+        return [] if row is None else await self._standing.deciders(uow, row)
+
     async def _with_acts(self, uow: UnitOfWork, principal: Principal | None, view: View) -> View:
-        return msgspec.structs.replace(view, acts=await acts_of(uow, principal, view.row, view.seen))
+        uses = await windows.uses_of(uow.session, view.row.id) if view.row.window_used else ()
+        return msgspec.structs.replace(view, acts=await acts_of(uow, principal, view.row, view.seen), uses=uses)
 
     async def _seen_by(self, uow: UnitOfWork, viewer: str, rows: Sequence[ApprovalRow]) -> list[View]:
         seen = await self._standing.seen(uow, rows, *([viewer] if viewer else []))
@@ -161,7 +171,7 @@ class ReviewService:
         if judged.fault and row.state == State.PENDING:
             move(uow, row, Event.VOIDED, SYSTEM, judged.fault)
             return Refused(Refusal.OVER, judged.fault)
-        ruling = _ruled(judged, principal, word, milliseconds(uow.now))
+        ruling = _ruled(judged, principal, word, milliseconds(uow.now), shown.decode(row.shown).window)
         if not isinstance(ruling, Refused):
             await _forget_void(uow, judged, principal)
         self._carry_out(uow, row, principal, word, ruling)
@@ -179,13 +189,15 @@ class ReviewService:
             case Counted(vote, counted):
                 uow.session.add(_vote_row(row, vote, principal, word))
                 stages.keep_step(row, counted.stage, milliseconds(uow.now))
-                told = {**said, **_place(vote), "missing": counted.missing}
+                told = {**said, **_place(vote), **_chosen(vote), "missing": counted.missing}
                 uow.audit(audited(row, "agreed", principal.actor, told))
                 uow.notify(TOPIC, row.id)
                 uow.notice("approval.agreed", row.id, {"by": vote.name, **_place(vote), "missing": counted.missing})
             case Agreed(vote, counted):
                 uow.session.add(_vote_row(row, vote, principal, word))
-                uow.audit(audited(row, "agreed", principal.actor, {**said, **_place(vote), "missing": 0}))
+                uow.audit(
+                    audited(row, "agreed", principal.actor, {**said, **_place(vote), **_chosen(vote), "missing": 0})
+                )
                 self._agreement.reached(uow, row, principal.actor, counted)
 
 
@@ -200,10 +212,11 @@ def _view(row: ApprovalRow, seen: Seen, viewer: str) -> View:
     return View(row, shown.decode(row.shown), seen.votes, request.progress(people), barred, seen, lent, mine)
 
 
-def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int) -> Ruling:
+def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int, offer: Window | None) -> Ruling:
     person = judged.people.get(principal.identity)
     if person is None or principal.kind != "person":
         return Refused(Refusal.NOT_ENTITLED, Ineligible.MACHINE if person else Ineligible.DISABLED)
+    choice = word.window.at(at_ms) if word.window and word.verb is Verb.APPROVE else None
     ruling = rule(
         judged.request,
         word.verb,
@@ -213,9 +226,12 @@ def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int) -> Ruli
         at_ms=at_ms,
         channel=word.channel,
         reason=word.reason,
+        window=choice,
     )
     if isinstance(ruling, Refused):
         return ruling
+    if choice is not None and (why := objection(offer, choice, at_ms)):
+        return Refused(Refusal.WINDOW, why)
     manner = Manner(word.channel, milliseconds(principal.authenticated_at))
     return unfit(judged.request.chain, manner, at_ms) or ruling
 
@@ -230,6 +246,10 @@ async def _forget_void(uow: UnitOfWork, judged: Judged, principal: Principal) ->
 def _place(vote: Vote) -> dict[str, Json]:
     """In whose place, when it is not their own."""
     return {"for_id": vote.for_id, "for": vote.for_name, "delegation": vote.delegation_id} if vote.for_id else {}
+
+
+def _chosen(vote: Vote) -> dict[str, Json]:
+    return {"window_until_ms": vote.window.until_ms, "window_uses": vote.window.uses} if vote.window else {}
 
 
 def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, reason: str = "") -> VoteRow:
@@ -248,4 +268,6 @@ def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, re
         for_name=vote.for_name,
         delegation_id=vote.delegation_id,
         on_call=msgspec.json.encode(vote.on_call).decode(),
+        window_until_ms=vote.window.until_ms if vote.window else None,
+        window_uses=vote.window.uses if vote.window else 0,
     )

@@ -7,18 +7,28 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
+from control_plane.approvals import words
 from control_plane.approvals.act_schemas import BrokenOut, CommentOut, Digest, Said, StandInOut
 from control_plane.approvals.acts import Acts
-from control_plane.approvals.asked_schemas import AccessContentsOut, OperationOut, PlanContentsOut
-from control_plane.approvals.domain import Chain, describe
+from control_plane.approvals.asked_schemas import AccessContentsOut, OperationOut, PlanContentsOut, UndoOut
+from control_plane.approvals.domain import Chain, State
 from control_plane.approvals.domain.emergency import NOT_OFFERED
 from control_plane.approvals.impact_schemas import ImpactOut, RowGuardOut
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.repository import chain_of
 from control_plane.approvals.review import View
 from control_plane.approvals.shown import Shown
+from control_plane.approvals.stage_schemas import StageOut, stages_of
 from control_plane.approvals.tables import VoteRow
 from control_plane.approvals.telling import Link
+from control_plane.approvals.window_schemas import (
+    WindowChosenOut,
+    WindowIn,
+    WindowOfferOut,
+    WindowOut,
+    granted_in,
+    offer_of,
+)
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.display import displayed, fitted, visible
 
@@ -61,13 +71,6 @@ class TargetOut(BaseModel):
     labels: dict[str, str]
 
 
-class StageOut(BaseModel):
-    needs: str = Field(examples=["1 of group dba"])
-    groups: list[str]
-    required: int
-    missing: int = Field(description="how many people this stage still waits for")
-
-
 class DecisionOut(BaseModel):
     identity_id: str
     name: str = Field(examples=["ada"])
@@ -76,6 +79,7 @@ class DecisionOut(BaseModel):
     channel: str = Field(examples=["console"])
     reason: str
     in_place_of: str = Field(description="whose place it takes, by delegation; else empty", examples=[""])
+    window: WindowChosenOut | None = Field(description="chosen in place of one operation; null: none")
 
     @classmethod
     def of(cls, vote: VoteRow) -> DecisionOut:
@@ -87,6 +91,7 @@ class DecisionOut(BaseModel):
             channel=vote.channel,
             reason=displayed(vote.reason).text,
             in_place_of=vote.for_name,
+            window=WindowChosenOut.of(vote),
         )
 
 
@@ -112,6 +117,9 @@ class LinkOut(BaseModel):
 class YouOut(BaseModel):
     may_decide: bool
     why: str = Field(description="why not; empty when you may", examples=["nobody decides on their own request"])
+    place: str = Field(
+        description="which place of the chain you would take; empty: none", examples=["1 of group dba (stage 1 of 2)"]
+    )
     in_place_of: StandInOut | None = Field(description="you would decide in somebody's place, by this delegation")
 
 
@@ -193,6 +201,13 @@ class ApprovalOut(ApprovalSummaryOut):
     finished_at: datetime | None
     result: str = Field(description="command tag or SQLSTATE of what ran", examples=["DELETE 1"])
     silence: str = Field(description="what it means when nobody decides")
+    said: str = Field(
+        description="what the requester says it is for: untrusted text, empty when nothing was said",
+        examples=["clean-up after ticket 4711"],
+    )
+    undo: UndoOut | None = Field(description="of an operation")
+    window_offered: WindowOfferOut | None = Field(description="what you may choose; null: this operation alone")
+    window: WindowOut | None = Field(description="what was granted; null: one operation, or nothing yet")
     earlier: EarlierOut
     impact: ImpactOut | None = Field(description="null: policy asks for no preview")
     row_guard: RowGuardOut | None = Field(description="null: the chain has none")
@@ -221,7 +236,7 @@ class ApprovalOut(ApprovalSummaryOut):
             ),
             policy_version=row.policy_version,
             chain=shown.chain.name,
-            stages=_stages(view),
+            stages=stages_of(row, view.progress),
             decisions=[DecisionOut.of(vote) for vote in view.votes],
             how=HowOut.of(shown.chain),
             stand_ins=[StandInOut.of(row) for row in view.acts.stand_ins],
@@ -233,6 +248,10 @@ class ApprovalOut(ApprovalSummaryOut):
             finished_at=_instant(row.finished_at_ms),
             result=displayed(row.result).text,
             silence=shown.silence,
+            said=displayed(shown.reason).text,
+            undo=UndoOut.of(shown.undo) if shown.undo else None,
+            window_offered=offer_of(view),
+            window=granted_in(view),
             earlier=EarlierOut(
                 approved=earlier.approved,
                 denied=earlier.denied,
@@ -254,6 +273,10 @@ class ApproveIn(BaseModel):
         description="cli or rest, as a bearer token says of itself; a browser's cookie is always the console, and "
         "nothing else is",
     )
+
+
+class AgreeIn(ApproveIn):
+    window: WindowIn | None = Field(default=None, description="left out: this operation alone")
 
 
 class DenyIn(ApproveIn):
@@ -282,29 +305,17 @@ def _summary(view: View) -> dict[str, Any]:
         "you": YouOut(
             may_decide=view.may_decide,
             why=view.why,
+            place=words.place_words(chain_of(row), view.place) if view.place and view.may_decide else "",
             in_place_of=StandInOut.of(view.in_place_of) if view.in_place_of and view.may_decide else None,
         ),
     }
 
 
-def _stages(view: View) -> list[StageOut]:
-    stages = []
-    for index, stage in enumerate(chain_of(view.row).stages):
-        later = index > view.progress.stage
-        missing = stage.required if later else view.progress.missing if index == view.progress.stage else 0
-        stages.append(
-            StageOut(needs=describe(stage), groups=list(stage.groups), required=stage.required, missing=missing)
-        )
-    return stages
-
-
 def _waits_for(view: View) -> str:
-    stages = chain_of(view.row).stages
-    if view.row.state != "pending" or not stages:
+    chain = chain_of(view.row)
+    if view.row.state != State.PENDING or not chain.stages:
         return ""
-    stage = stages[view.progress.stage]
-    word = "group" if len(stage.groups) == 1 else "groups"
-    return f"{view.progress.missing} more of {word} {', '.join(stage.groups)}"
+    return words.waits_for(chain, view.progress, view.seen.request.escalated)
 
 
 def _instant(unix_ms: int | None) -> datetime | None:

@@ -10,8 +10,8 @@ import hmac
 from collections.abc import Mapping
 from typing import Final
 
-from control_plane.approvals import repository
-from control_plane.approvals.domain import OUTCOMES, UNDECIDED, Event, Outcome, State, describe
+from control_plane.approvals import repository, windows, words
+from control_plane.approvals.domain import OUTCOMES, UNDECIDED, Event, Outcome, State
 from control_plane.approvals.planned import Planned
 from control_plane.approvals.reports import (
     Answer,
@@ -93,7 +93,9 @@ class ApprovalService:
         by = agent(instance_id)
         if grant is None or not hmac.compare_digest(grant.nonce, report.nonce):
             uow.audit(audited(request, "nonce-mismatch", by, {"nonce": report.nonce.hex()}))
-        elif grant.consumed_at_ms is not None:
+        elif report.use:
+            await windows.used(uow, request, grant, report, by)
+        elif grant.consumed_at_ms is not None or request.window_uses:
             uow.audit(audited(request, "nonce-reused", by, {"nonce": report.nonce.hex()}))
         else:
             grant.consumed_at_ms = milliseconds(uow.now)
@@ -103,6 +105,9 @@ class ApprovalService:
     async def finished(self, uow: UnitOfWork, instance_id: str, report: FinishedReport, agent_name: str = "") -> None:
         request = await self._of(uow, instance_id, report.approval_id, agent_name)
         if request is None:
+            return
+        if report.use:
+            await windows.finished(uow, request, report, agent(instance_id))
             return
         request.result = report.detail.replace("\0", "")
         event = _FINISHED.get(report.outcome, Event.LOST)
@@ -114,8 +119,12 @@ class ApprovalService:
             request = await repository.locked(uow.session, approval_id)
             if request is None:
                 continue
+            why = f"the session ended: {reason}"
+            if request.state == State.WINDOW:
+                await windows.session_ended(uow, request, why, SYSTEM)
+                continue
             lost = request.state == State.EXECUTING
-            move(uow, request, Event.LOST if lost else Event.CANCELLED, SYSTEM, f"the session ended: {reason}")
+            move(uow, request, Event.LOST if lost else Event.CANCELLED, SYSTEM, why)
 
     async def decision_for(self, uow: UnitOfWork, instance_id: str, approval_id: str) -> Answer | None:
         """What is to be told to this instance now. None: it has no such request."""
@@ -139,14 +148,14 @@ class ApprovalService:
     async def _answer(self, uow: UnitOfWork, request: ApprovalRow) -> Answer:
         state = State(request.state)
         if state in UNDECIDED:
-            waiting = describe(repository.chain_of(request).stages[0])
-            return PendingAnswer(request.id, request.short_code, self.url(request.id), waiting)
+            asked = words.asked(repository.chain_of(request), request.stage, repository.escalated_of(request))
+            return PendingAnswer(request.id, request.short_code, self.url(request.id), asked)
         outcome = OUTCOMES[state]
         if outcome is not Outcome.APPROVED:
             return DecidedAnswer(request.id, outcome, request.reason)
         grant = await repository.grant(uow.session, request.id)
         signed = SignedGrant(grant.payload, grant.signature, grant.key_id) if grant else None
-        return DecidedAnswer(request.id, outcome, request.reason, signed)
+        return DecidedAnswer(request.id, outcome, request.reason, signed, windows.is_open(request))
 
     def url(self, approval_id: str) -> str:
         return f"{self._public_url}/approvals/{approval_id}"

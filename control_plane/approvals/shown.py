@@ -12,10 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
-from control_plane.approvals.domain import Chain
+from control_plane.approvals import words
+from control_plane.approvals.domain import Chain, Window
+from control_plane.approvals.domain.choice import offered
 from control_plane.approvals.impact import Guarded, Impact
 from control_plane.approvals.kinds import Kind
-from control_plane.approvals.reports import Parameter, ReportedOperation, Resource
+from control_plane.approvals.reports import Parameter, ReportedOperation, RequestedReport, Resource
+from control_plane.approvals.undo import Undo, undo_of
 
 _CONTEXT: Final = b"assentry-shown-v1\0"
 
@@ -70,6 +73,8 @@ class Operation(msgspec.Struct, frozen=True):
     in_transaction: bool
     raw: bytes  # what would be sent, when the text is not all
     digest: str  # hex, SHA-256: what the grant is for
+    shape: str = ""  # hex: equal for operations of its session that differ in values only; empty: it has none
+    shape_text: str = ""  # the text with marks in place of those values
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -139,8 +144,23 @@ class Shown(msgspec.Struct, frozen=True):
         return asked
 
     @property
+    def window(self) -> Window | None:
+        """What a reviewer may choose in place of this one operation. None: nothing."""
+        return offered(self.chain, shape=self.operation.shape if self.operation else "", ticket=self.ticket)
+
+    @property
+    def undo(self) -> Undo | None:
+        """What kind of operation it is and whether it can be undone. None: it is none."""
+        one = self.operation
+        return undo_of(one.action, one.verbs, in_transaction=one.in_transaction) if one else None
+
+    @property
     def silence(self) -> str:
         """What it means when nobody decides."""
+        return " ".join(filter(None, (words.escalations(self.chain), self._end)))
+
+    @property
+    def _end(self) -> str:
         if self.kind is Kind.ACCESS:
             return "If nobody decides in time nothing is given."
         if self.kind is Kind.PLAN:
@@ -167,7 +187,8 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(_CONTEXT + text.encode()).digest()
 
 
-def operation(reported: ReportedOperation, *, in_transaction: bool) -> Operation:
+def operation(report: RequestedReport) -> Operation:
+    reported = report.operation
     return Operation(
         id=reported.id,
         session_id=reported.session_id,
@@ -178,9 +199,11 @@ def operation(reported: ReportedOperation, *, in_transaction: bool) -> Operation
         parameters=reported.parameters,
         facts=_facts(reported.facts_json),
         session_state=reported.session_state,
-        in_transaction=in_transaction,
+        in_transaction=report.in_transaction,
         raw=reported.raw,
         digest=reported.digest.hex(),
+        shape=report.shape.hex(),
+        shape_text=report.shape_text,
     )
 
 

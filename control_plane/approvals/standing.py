@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from control_plane.approvals import delegation_rows, repository
-from control_plane.approvals.domain import Person, Request, State, asked, ineligible, unanswerable
+from control_plane.approvals.domain import (
+    Ineligible,
+    Person,
+    Place,
+    Request,
+    State,
+    asked,
+    ineligible,
+    place_for,
+    place_of,
+    unanswerable,
+)
 from control_plane.approvals.domain.emergency import unfit_to_break
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.ports import People, Rulebook, Subject
@@ -23,6 +34,14 @@ class Seen(msgspec.Struct, frozen=True):
     votes: Sequence[VoteRow]
     people: Mapping[str, Person]  # those who have decided, and whoever else was asked for
     delegations: Sequence[DelegationRow] = ()  # that hold now and cover it
+
+
+class Decider(msgspec.Struct, frozen=True):
+    """Somebody who could decide now, and as what."""
+
+    person: Person
+    place: Place | None  # of the chain
+    in_place_of: str = ""  # by delegation: whose name the place bears
 
 
 class Judged(Seen, frozen=True, kw_only=True):
@@ -60,6 +79,23 @@ class Standing:
         world = _World(people, delegations, revoked)
         return [_seen(row, votes.get(row.id, []), world, owners[row.requester_id]) for row in rows]
 
+    async def deciders(self, uow: UnitOfWork, row: ApprovalRow) -> list[Decider]:
+        """Everybody who could decide on it now, whether in a place of their own or in somebody else's, by name."""
+        (seen,) = await self.seen(uow, [row])
+        if not seen.request.waits:
+            return []
+        stages = seen.request.chain.stages[: seen.request.progress(seen.people).stage + 1]
+        named = {one.id: one for one in await self._people.named_in(uow, asked(*stages))}
+        people = {**named, **seen.people}
+        found = []
+        for person in people.values():
+            lent = place_of(seen.request, person, people)
+            if not isinstance(lent, Ineligible):
+                holder = people[lent.delegator_id] if lent else person
+                place = place_for(seen.request, holder, people)
+                found.append(Decider(person, place if isinstance(place, Place) else None, holder.name if lent else ""))
+        return sorted(found, key=lambda one: one.person.name)
+
     async def skipped(self, uow: UnitOfWork, seen: Seen) -> list[Person]:
         """Everybody whom the chain asks, who could decide on it and has not."""
         request, every = seen.request, asked(*seen.request.chain.stages)
@@ -93,7 +129,7 @@ class Standing:
     async def lost_support(self, uow: UnitOfWork, judged: Judged) -> str:
         """Whether those who agreed, or those who could, are no longer enough. Empty: they are."""
         request = judged.request
-        if request.state is State.APPROVED:
+        if request.state is not State.PENDING:
             if judged.broken_by:
                 unfit = unfit_to_break(request.parties, judged.people.get(judged.broken_by))
                 return f"who broke the glass for it may no longer do so: {unfit}" if unfit else ""

@@ -14,7 +14,11 @@ from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 TOPIC = "approval"  # the key is the approval's id
 
 # What the audit log calls a state, where the state's own name would not say it.
-_KINDS: Mapping[State, str] = {State.PENDING: "requested", State.EXECUTING: "grant-consumed"}
+_KINDS: Mapping[State, str] = {
+    State.PENDING: "requested",
+    State.EXECUTING: "grant-consumed",
+    State.WINDOW: "window-opened",
+}
 
 
 def agent(instance_id: str) -> Actor:
@@ -81,5 +85,5 @@ def _stamp(uow: UnitOfWork, row: ApprovalRow, before: State, then: State) -> Non
         stages.begin(row, now)
     if before in UNDECIDED and then not in UNDECIDED:
         row.decided_at_ms = now
-    if before is State.EXECUTING or then is State.EXECUTED:
+    if before is State.EXECUTING or then in {State.EXECUTED, State.ENDED}:
         row.finished_at_ms = now

@@ -8,7 +8,7 @@ from typing import Final
 
 import structlog
 
-from control_plane.approvals import repository, stages
+from control_plane.approvals import repository, stages, windows
 from control_plane.approvals.delegations import DELEGATIONS
 from control_plane.approvals.domain import OPEN, Event, State
 from control_plane.approvals.standing import Judged, Standing
@@ -53,6 +53,7 @@ class Upkeep:
                 return
             judged = await self._standing.judged(uow, row)
             fault = judged.fault or await self._standing.lost_support(uow, judged)
+            fault = fault or await windows.lost_approver(uow, row, judged)
             if fault:
                 move(uow, row, Event.VOIDED, SYSTEM, fault)
             elif row.state == State.PENDING:

@@ -25,6 +25,7 @@ from control_plane.approvals.domain.chain import (
 from control_plane.approvals.domain.counting import Place, Progress, Taken, leaf_of, progress, unanswerable
 from control_plane.approvals.domain.people import (
     EVERYWHERE,
+    Choice,
     Ineligible,
     Parties,
     Person,
@@ -69,6 +70,7 @@ __all__ = [
     "Agreed",
     "Asked",
     "Chain",
+    "Choice",
     "Counted",
     "Denied",
     "Escalation",

@@ -48,6 +48,13 @@ class Parties(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}  # of the target
 
 
+class Choice(msgspec.Struct, frozen=True):
+    """An agreement to more operations of the same shape, the one that was shown included."""
+
+    until_ms: int
+    uses: int
+
+
 class Vote(msgspec.Struct, frozen=True):
     """One person's agreement, given for a stage and through a channel; in somebody else's place if by delegation."""
 
@@ -60,6 +67,7 @@ class Vote(msgspec.Struct, frozen=True):
     for_name: str = ""
     delegation_id: str = ""
     void: bool = False  # the delegation was revoked since
+    window: Choice | None = None  # None: to this one operation
     on_call: tuple[str, ...] = ()  # by which schedules it was the turn of whoever has the place, when it was given
 
     @property

@@ -19,7 +19,7 @@ from control_plane.approvals.domain.counting import (
     progress,
     useful_place,
 )
-from control_plane.approvals.domain.people import Ineligible, Parties, Person, StandIn, Vote, ineligible
+from control_plane.approvals.domain.people import Choice, Ineligible, Parties, Person, StandIn, Vote, ineligible
 from control_plane.approvals.domain.states import State
 
 
@@ -58,6 +58,7 @@ class Refusal(enum.StrEnum):
     REASON_MISSING = "reason-missing"
     CHANNEL = "channel"  # the chain takes no decisions through this one
     REAUTHENTICATE = "reauthenticate"  # the sign-in is older than the chain allows
+    WINDOW = "window"  # the chain offers no such window for this operation
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -97,12 +98,13 @@ def rule(
     at_ms: int,
     channel: str,
     reason: str = "",
+    window: Choice | None = None,
 ) -> Ruling:
     """What this person's word does to the request. `people` are those who agreed before, as they are now."""
     refused = over(request, at_ms) or stale(request, shown) or _not_entitled(request, person, people)
     if refused:
         return refused
-    vote = _vote(request, person, people, at_ms, channel)
+    vote = msgspec.structs.replace(_vote(request, person, people, at_ms, channel), window=window)
     if verb is Verb.DENY:
         if not reason.strip():
             return Refused(Refusal.REASON_MISSING, "say why: the requester is shown the reason")

@@ -23,7 +23,8 @@ class State(enum.StrEnum):
     EXECUTED = "executed"
     FAILED = "failed"  # the target refused it
     OUTCOME_UNKNOWN = "outcome-unknown"  # the grant is spent and nobody can tell what became of it
-    ENDED = "ended"  # an approved plan is used up; approved access is over
+    WINDOW = "window"  # granted for a window, which is open and has been used
+    ENDED = "ended"  # a window is over; an approved plan is used up; approved access is over
 
 
 class Event(enum.StrEnum):
@@ -35,6 +36,7 @@ class Event(enum.StrEnum):
     CANCELLED = "cancelled"
     VOIDED = "voided"
     CONSUMED = "consumed"
+    USED = "used"  # the first use of a window
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     LOST = "lost"
@@ -57,6 +59,12 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
     (State.APPROVED, Event.ENDED): State.ENDED,
     (State.APPROVED, Event.CONSUMED): State.EXECUTING,
     (State.LAPSED, Event.CONSUMED): State.EXECUTING,
+    (State.APPROVED, Event.USED): State.WINDOW,
+    (State.LAPSED, Event.USED): State.ENDED,
+    (State.WINDOW, Event.CANCELLED): State.ENDED,
+    (State.WINDOW, Event.VOIDED): State.ENDED,
+    (State.WINDOW, Event.TIMED_OUT): State.ENDED,
+    (State.WINDOW, Event.ENDED): State.ENDED,
     (State.EXECUTING, Event.SUCCEEDED): State.EXECUTED,
     (State.EXECUTING, Event.FAILED): State.FAILED,
     (State.EXECUTING, Event.LOST): State.OUTCOME_UNKNOWN,
@@ -65,7 +73,7 @@ TRANSITIONS: Final[Mapping[tuple[State, Event], State]] = {
 }
 
 UNDECIDED: Final = frozenset({State.REQUESTED, State.PENDING})
-OPEN: Final = frozenset({State.PENDING, State.APPROVED})  # something may still end them from outside
+OPEN: Final = frozenset({State.PENDING, State.APPROVED, State.WINDOW})  # something may still end them from outside
 
 
 class IllegalTransition(msgspec.Struct, frozen=True):
@@ -80,7 +88,7 @@ def after(state: State, event: Event) -> State | IllegalTransition:
 
 
 class Outcome(enum.StrEnum):
-    """The one answer to a request; decided once and never changed."""
+    """The answer to a request. Decided once; only an approval is taken back, which ends a window."""
 
     APPROVED = "approved"
     DENIED = "denied"
@@ -101,5 +109,6 @@ OUTCOMES: Final[Mapping[State, Outcome]] = {
     State.EXECUTED: Outcome.APPROVED,
     State.FAILED: Outcome.APPROVED,
     State.OUTCOME_UNKNOWN: Outcome.APPROVED,
-    State.ENDED: Outcome.APPROVED,
+    State.WINDOW: Outcome.APPROVED,
+    State.ENDED: Outcome.CANCELLED,
 }
