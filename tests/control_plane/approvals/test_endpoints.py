@@ -122,7 +122,8 @@ async def test_a_reviewer_sees_everything_and_approves_it(held: Held) -> None:
     assert shown["requested_by"]["owner"]["name"] == "admin"
     assert shown["requested_by"]["application_name"] == "psql⟨U+001B⟩[2J"
     assert shown["on"]["environment"] == "production"
-    assert shown["you"] == {"may_decide": True, "why": "", "in_place_of": None}
+    you = {"may_decide": True, "why": "", "in_place_of": None, "place": "1 of group reviewers"}
+    assert shown["you"] == you
     answer = await held.say("approve", channel="cli")
     assert answer.status_code == 200, answer.text
     assert answer.json()["state"] == "approved"
