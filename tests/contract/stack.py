@@ -166,7 +166,7 @@ async def control_side(
     await database.close()
     async with worlds.running(url, folder) as world:
         world.clock.instant = datetime.now(UTC)
-        world.review._grants = GrantIssuer(worlds.DEPLOYMENT, world.keys, Encoder())
+        world.review._agreement._grants = GrantIssuer(worlds.DEPLOYMENT, world.keys, Encoder())
         documents = PlayedDocuments()
         feature = build_feature(world, documents, folder, timing, life=life)
         await feature.server.start()
