@@ -17,7 +17,9 @@ from control_plane.app import create_app
 from control_plane.approvals.reports import PendingAnswer, RequestedReport
 from control_plane.approvals.review import View
 from control_plane.assembly import ControlPlane
+from control_plane.audit import repository as audit
 from control_plane.config import Settings
+from control_plane.identities.tables import CredentialRow
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import SYSTEM
@@ -134,8 +136,6 @@ class Scene:
         await self.double.until(lambda: any(text in one for one in self.double.workspace.told(user)))
 
     async def audited(self, kind: str) -> list[dict[str, Any]]:
-        from control_plane.audit import repository as audit
-
         async with self.control_plane.units.reading() as uow:
             rows = await audit.newest(uow.session, audit.Filter(), None, 1000)
         return [
@@ -239,8 +239,6 @@ async def _connected(scene: Scene, mode: str) -> AsyncIterator[None]:
 
 
 async def _bot(scene: Scene) -> None:
-    from control_plane.identities.tables import CredentialRow
-
     control_plane = scene.control_plane
     async with control_plane.units() as uow:
         bot = await control_plane.identities.create(uow, SYSTEM, name="bot", kind="machine", owner="root")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.slack.card import APPROVE, DENY
 from control_plane.slack.interactions import REASON
 from tests.control_plane.slack.conftest import DBA, SECURITY, Scene
@@ -111,8 +112,6 @@ async def test_a_person_who_lost_the_role_does_not_count_any_more(scene: Scene):
     approval = await scene.hold()
     message = await scene.message(approval)
     async with scene.control_plane.units() as uow:
-        from control_plane.kit.unit_of_work import SYSTEM
-
         await scene.control_plane.identities.change(uow, SYSTEM, "ada", disabled=True)
     await scene.double.press("UADA", message, APPROVE)
     await scene.told("UADA", "Your identity ada is disabled.")

@@ -102,6 +102,7 @@ class SlackDouble:
             await self.before(method)
         if self.broken.get(method, 0) > 0:
             self.broken[method] -= 1
+            self._changed()
             return self._cut(request)
         times, seconds = self.limited.get(method, (0, 0))
         if times > 0:
