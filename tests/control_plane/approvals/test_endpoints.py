@@ -26,7 +26,7 @@ TARGET = {
     "metadata": {"name": "orders"},
     "spec": {"protocol": "postgres", "environment": "production", "agent": "demo", "address": "127.0.0.1:5432"},
 }
-CHAIN = {
+CHAIN: dict[str, Any] = {
     "apiVersion": API,
     "kind": "ApprovalChain",
     "metadata": {"name": "dba"},
@@ -81,7 +81,20 @@ async def held(
     machine: httpx.AsyncClient,
 ) -> Held:
     editor = await client_of("policy-editor")
-    for who, documents in ((admin, [TARGET]), (editor, [CHAIN, policy("production")])):
+    return await hold(control_plane, admin, editor, reviewer, machine)
+
+
+async def hold(
+    control_plane: ControlPlane,
+    admin: httpx.AsyncClient,
+    editor: httpx.AsyncClient,
+    reviewer: httpx.AsyncClient,
+    machine: httpx.AsyncClient,
+    **spec: Any,
+) -> Held:
+    """`spec`: what the chain says besides its stages."""
+    chain = {**CHAIN, "spec": {**CHAIN["spec"], **spec}}
+    for who, documents in ((admin, [TARGET]), (editor, [chain, policy("production")])):
         answer = await who.post("/v1/documents/apply", json={"documents": documents})
         assert answer.is_success, answer.text
     credential = (await machine.post("/v1/tokens", json={})).json()["credential_id"]
