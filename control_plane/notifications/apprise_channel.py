@@ -9,10 +9,11 @@ log is silent, because it names addresses.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Final
 from urllib.parse import quote
 
 import apprise
@@ -26,12 +27,13 @@ from control_plane.notifications.rendering import Message, markdown, message, pl
 from control_plane.notifications.secrets import Secrets
 
 _MOST_THREADS: Final = 16
-_SPARE: Final = 80  # characters that a service or the library puts around a message
+_SPARE: Final = 300  # characters that a fence, a second link, a service or the library put around a message
 _ASKING: Final = frozenset({"approval.pending", "approval.escalated", "approval.reminded", "approval.undeliverable"})
 _MAIL: Final = ("mailto://", "mailtos://")
+_LOADING: Final = threading.Lock()
 
-logging.getLogger("apprise").addHandler(logging.NullHandler())
-logging.getLogger("apprise").propagate = False
+for _name in ("apprise", "urllib3"):  # nothing else here uses either
+    logging.getLogger(_name).setLevel(logging.CRITICAL + 1)
 
 
 class AppriseCourier:
@@ -44,46 +46,50 @@ class AppriseCourier:
         """Who is asked although it has been decided meanwhile would only be disturbed."""
         if notice.kind in _ASKING and facts.view is not None and facts.view.row.state != State.PENDING:
             return Told(f"not sent: it is {facts.view.row.state} by now")
+        url = self._secrets.read(self._spec.url_from)
         recipients = facts.recipients if self._spec.to_reviewers else ()
-        plugin = _plugin(self._secrets.read(self._spec.url_from), recipients)
-        sent = await self._in_a_thread(plugin, message(notice, facts, plugin.body_maxlen - _SPARE))
-        if not sent:
-            raise Later(0, f"{plugin.service_name} did not take it")
-        return Told(f"taken by {plugin.service_name}")
+        return await self._in_a_thread(lambda: _sent(url, recipients, notice, facts))
 
-    async def _in_a_thread(self, plugin: NotifyBase, told: Message) -> bool:
+    async def _in_a_thread(self, send: Callable[[], Told]) -> Told:
         if self._running >= _MOST_THREADS:
             raise Later(0, "earlier deliveries still hang")
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[bool] = loop.create_future()
+        done: asyncio.Future[Told] = loop.create_future()
         self._running += 1
-        thread = threading.Thread(target=self._send, args=(plugin, told, loop, done), name="apprise", daemon=True)
-        thread.start()
+
+        def work() -> None:
+            """To the end, whether anybody still waits or not."""
+            outcome = _outcome(send)
+            with contextlib.suppress(RuntimeError):  # the event loop is closed: the process ends
+                loop.call_soon_threadsafe(self._landed, done, outcome)
+
+        threading.Thread(target=work, name="apprise", daemon=True).start()
         return await done
 
-    def _send(
-        self, plugin: NotifyBase, told: Message, loop: asyncio.AbstractEventLoop, done: asyncio.Future[bool]
-    ) -> None:
-        """In its thread, to the end, whether anybody still waits or not."""
-        sent = False
-        try:
-            sent = _notify(plugin, told)
-        except Exception:  # noqa: BLE001 - its text may hold the address
-            sent = False
-        finally:
-            _call(loop, self._landed, done, sent)
-
-    def _landed(self, done: asyncio.Future[bool], sent: bool) -> None:  # noqa: FBT001 - a callback
+    def _landed(self, done: asyncio.Future[Told], outcome: Told | Later | Never) -> None:
         self._running -= 1
-        if not done.done():
-            done.set_result(sent)
+        if done.done():
+            return
+        if isinstance(outcome, Told):
+            done.set_result(outcome)
+        else:
+            done.set_exception(outcome)
 
 
-def _call(loop: asyncio.AbstractEventLoop, what: Any, *arguments: Any) -> None:
+def _outcome(send: Callable[[], Told]) -> Told | Later | Never:
     try:
-        loop.call_soon_threadsafe(what, *arguments)
-    except RuntimeError:  # the process ends, and with it its event loop
-        return
+        return send()
+    except (Later, Never) as told:
+        return told
+    except Exception as error:  # noqa: BLE001 - its text may hold the address
+        return Later(0, f"the library failed ({type(error).__name__})")
+
+
+def _sent(url: Secret, recipients: Sequence[Recipient], notice: Notice, facts: Facts) -> Told:
+    plugin = _plugin(url, recipients)
+    if not _notify(plugin, message(notice, facts, plugin.body_maxlen - _SPARE)):
+        raise Later(0, f"{plugin.service_name} did not take it")
+    return Told(f"taken by {plugin.service_name}")
 
 
 def _plugin(url: Secret, recipients: Sequence[Recipient]) -> NotifyBase:
@@ -93,7 +99,8 @@ def _plugin(url: Secret, recipients: Sequence[Recipient]) -> NotifyBase:
     address = url.reveal()
     if recipients and address.startswith(_MAIL):
         address = _addressed(address, [one.email for one in recipients if one.email])
-    made = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
+    with _LOADING:  # the first one loads every plugin there is
+        made = apprise.Apprise.instantiate(address, asset=asset, suppress_exceptions=True)
     if not isinstance(made, NotifyBase):
         raise Never("the URL is none that Apprise knows")
     made.overflow_mode = apprise.OverflowMode.UPSTREAM
@@ -108,10 +115,15 @@ def _addressed(address: str, emails: Sequence[str]) -> str:
 
 
 def _notify(plugin: NotifyBase, told: Message) -> bool:
+    """What reads HTML gets text that the library escapes. Everything else gets a fence: many services that say they
+    take plain text make links of Markdown and call people by an @."""
     formats = plugin.notify_format
-    reads_markdown = formats == apprise.NotifyFormat.MARKDOWN
+    known = set(formats) if isinstance(formats, tuple | list) else {formats}
+    if apprise.NotifyFormat.HTML in known:
+        body, form = plain(told), apprise.NotifyFormat.TEXT
+    else:
+        reads_markdown = apprise.NotifyFormat.MARKDOWN in known
+        body, form = markdown(told), apprise.NotifyFormat.MARKDOWN if reads_markdown else apprise.NotifyFormat.TEXT
     fleet = apprise.Apprise(asset=plugin.asset)
     fleet.add(plugin)
-    body = markdown(told) if reads_markdown else plain(told)
-    form = apprise.NotifyFormat.MARKDOWN if reads_markdown else apprise.NotifyFormat.TEXT
     return bool(fleet.notify(body=body, title=told.title, body_format=form))
