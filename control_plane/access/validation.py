@@ -50,6 +50,8 @@ def _references(spec: AccessOfferSpec, world: World) -> Found:
 
 
 def _opened(spec: AccessOfferSpec, world: World) -> Found:
+    if spec.group not in world.names("Group") or spec.target not in world.names("Target"):
+        return
     policies: list[model.Policy] = list(world.of("Policy"))
     opening = [policy for policy in policies if spec.group in policy.spec.requesters.groups]
     targets: list[model.Target] = list(world.of("Target"))
