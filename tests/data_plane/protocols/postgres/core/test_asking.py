@@ -40,7 +40,7 @@ def test_statements_that_differ_in_a_value_have_one_shape_and_different_digests(
     one, other = deletes(), deletes("DELETE FROM t WHERE id = 2")
     assert one.shape == other.shape
     assert len(one.shape) == 32
-    assert one.shape_text == "DELETE FROM t WHERE id = ⟨value⟩"
+    assert one.shape_text == "DELETE FROM t WHERE id = ‹value›"
     assert one.digest != other.digest
 
 

@@ -130,11 +130,11 @@ def test_what_is_no_plain_statement_or_is_decided_by_a_parameter_has_no_form(tex
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
-        ("DELETE FROM t WHERE id = - 5 AND 1=1", "DELETE FROM t WHERE id = ⟨value⟩ AND 1=1"),
-        ("DELETE FROM tä WHERE a = '😀é' AND b IN ($1, 'x')", "DELETE FROM tä WHERE a = ⟨value⟩ AND b IN (⟨value⟩, ⟨value⟩)"),
+        ("DELETE FROM t WHERE id = - 5 AND 1=1", "DELETE FROM t WHERE id = ‹value› AND 1=1"),
+        ("DELETE FROM tä WHERE a = '😀é' AND b IN ($1, 'x')", "DELETE FROM tä WHERE a = ‹value› AND b IN (‹value›, ‹value›)"),
         ("UPDATE t SET (a, b) = (1, 2) WHERE c = date '2020-01-01' LIMIT", None),
-        ("UPDATE t SET (a, b) = (1, 2) WHERE c = date '2020-01-01'", "UPDATE t SET (a, b) = (⟨value⟩, ⟨value⟩) WHERE c = date ⟨value⟩"),
-        ("DELETE FROM t WHERE a = E'\\'' AND b = $$x$$", "DELETE FROM t WHERE a = ⟨value⟩ AND b = ⟨value⟩"),
+        ("UPDATE t SET (a, b) = (1, 2) WHERE c = date '2020-01-01'", "UPDATE t SET (a, b) = (‹value›, ‹value›) WHERE c = date ‹value›"),
+        ("DELETE FROM t WHERE a = E'\\'' AND b = $$x$$", "DELETE FROM t WHERE a = ‹value› AND b = ‹value›"),
     ],
 )  # fmt: skip
 def test_people_see_which_values_may_differ(text: str, shown: str | None) -> None:
