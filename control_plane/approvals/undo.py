@@ -29,21 +29,8 @@ _KINDS: Final = {
 }
 _NOTHING: Final = frozenset({"read", "connect", "session"})
 # Commands that the server does not roll back, whatever it is told, or that end what could be rolled back.
-_AT_ONCE: Final = frozenset(
-    {
-        "COMMIT",
-        "PREPARE TRANSACTION",
-        "COMMIT PREPARED",
-        "ALTER SYSTEM",
-        "CHECKPOINT",
-        "CREATE DATABASE",
-        "DROP DATABASE",
-        "CREATE TABLESPACE",
-        "DROP TABLESPACE",
-        "VACUUM",
-    }
-)
-_REMOVING: Final = ("DELETE", "TRUNCATE", "DROP")
+_AT_ONCE: Final = frozenset({"CHECKPOINT", "COMMIT", "COMMIT PREPARED", "PREPARE TRANSACTION", "VACUUM"})
+_REMOVING: Final = frozenset({"DELETE", "DROP", "TRUNCATE"})
 
 
 def undo_of(action: str, verbs: Collection[str], *, in_transaction: bool) -> Undo:
@@ -56,6 +43,6 @@ def undo_of(action: str, verbs: Collection[str], *, in_transaction: bool) -> Und
         return Undo(kind, possible=None, how="nobody can tell whether it can be undone")
     if in_transaction:
         return Undo(kind, possible=True, how="can be rolled back by the client until it commits its transaction")
-    if any(verb.startswith(_REMOVING) for verb in verbs):
+    if not _REMOVING.isdisjoint(verbs):
         return Undo(kind, possible=False, how="cannot be undone: it commits by itself, and what it removes is gone")
     return Undo(kind, possible=False, how="cannot be undone: it commits by itself")
