@@ -29,7 +29,7 @@ _FIELDS: Final = "sys_id,number"
 class ServiceNow:
     """The port Tickets. A reference is `sys_id number`."""
 
-    most_characters = 4000  # what `description` of the task tables holds
+    most_characters = 3900  # of the 4,000 that descriptions and notes of the task tables hold
 
     def __init__(self, spec: ServiceNowSpec, outgoing: Outgoing, secrets: Secrets) -> None:
         self._spec = spec
