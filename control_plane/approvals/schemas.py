@@ -17,7 +17,7 @@ from control_plane.approvals.impact_schemas import ImpactOut, RowGuardOut
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.repository import chain_of
 from control_plane.approvals.review import View
-from control_plane.approvals.shown import Shown
+from control_plane.approvals.shown import Earlier, Shown
 from control_plane.approvals.stage_schemas import StageOut, stages_of
 from control_plane.approvals.tables import VoteRow
 from control_plane.approvals.telling import Link
@@ -102,6 +102,11 @@ class EarlierOut(BaseModel):
     denied: int
     undecided: int = Field(description="nobody decided, or the client gave up")
     last_at: datetime | None
+
+    @classmethod
+    def of(cls, earlier: Earlier) -> EarlierOut:
+        last_at = _instant(earlier.last_at_ms)
+        return cls(approved=earlier.approved, denied=earlier.denied, undecided=earlier.undecided, last_at=last_at)
 
 
 class LinkOut(BaseModel):
@@ -217,7 +222,6 @@ class ApprovalOut(ApprovalSummaryOut):
     @classmethod
     def full(cls, view: View) -> ApprovalOut:
         row, shown, text = view.row, view.shown, displayed(view.shown.asked.text)
-        earlier = shown.earlier
         return cls(
             **_summary(view),
             digest=row.shown_digest.hex(),
@@ -236,13 +240,7 @@ class ApprovalOut(ApprovalSummaryOut):
             ),
             policy_version=row.policy_version,
             chain=shown.chain.name,
-            stages=stages_of(row, view.progress),
-            decisions=[DecisionOut.of(vote) for vote in view.votes],
-            how=HowOut.of(shown.chain),
-            stand_ins=[StandInOut.of(row) for row in view.acts.stand_ins],
-            comments=[CommentOut.of(row) for row in view.acts.comments],
-            broken_glass=BrokenOut.of(view.acts.broken) if view.acts.broken else None,
-            you_may=YouMayOut.of(view.acts),
+            **_beside(view),
             ticket=row.ticket,
             execute_by=_instant(row.execute_by_ms),
             finished_at=_instant(row.finished_at_ms),
@@ -252,16 +250,9 @@ class ApprovalOut(ApprovalSummaryOut):
             undo=UndoOut.of(shown.undo) if shown.undo else None,
             window_offered=offer_of(view),
             window=granted_in(view),
-            earlier=EarlierOut(
-                approved=earlier.approved,
-                denied=earlier.denied,
-                undecided=earlier.undecided,
-                last_at=_instant(earlier.last_at_ms),
-            ),
+            earlier=EarlierOut.of(shown.earlier),
             impact=ImpactOut.of(shown.impact),
             row_guard=RowGuardOut.of(shown.row_guard),
-            nobody_told=view.telling.nobody_told,
-            links=[LinkOut.of(link) for link in view.telling.links],
         )
 
 
@@ -281,6 +272,21 @@ class AgreeIn(ApproveIn):
 
 class DenyIn(ApproveIn):
     reason: Said = Field(description="shown to the requester", examples=["this table has no backup; take one first"])
+
+
+def _beside(view: View) -> dict[str, Any]:
+    """The present state, which is no part of what was shown."""
+    return {
+        "stages": stages_of(view.row, view.progress),
+        "decisions": [DecisionOut.of(vote) for vote in view.votes],
+        "how": HowOut.of(view.shown.chain),
+        "stand_ins": [StandInOut.of(row) for row in view.acts.stand_ins],
+        "comments": [CommentOut.of(row) for row in view.acts.comments],
+        "broken_glass": BrokenOut.of(view.acts.broken) if view.acts.broken else None,
+        "you_may": YouMayOut.of(view.acts),
+        "nobody_told": view.telling.nobody_told,
+        "links": [LinkOut.of(link) for link in view.telling.links],
+    }
 
 
 def _summary(view: View) -> dict[str, Any]:
