@@ -10,6 +10,7 @@ Who was on call is a fact of the moment: an agreement given on call stays one af
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -220,10 +221,45 @@ def useful_place(waits: Waiting, person: Person) -> Place | None:
         known = open_ways.get(way.choice[: waiting.stage + 1])
         further = way.reached > waiting.reached if known is None else way.stage > waiting.stage or way.missing < known
         if way.stage >= waiting.stage and further:
-            place = mine or Place(waiting.stage, ())
-            leaf = leaf_of(chain.stages[place.stage], place.path)
-            return msgspec.structs.replace(place, added=not fits(leaf, added))
+            return _taken(chain, mine or Place(waiting.stage, ()), added)
+    freeing = _freeing(waits, waiting.stage, open_ways, added)
+    return _taken(chain, freeing, added) if freeing else None
+
+
+def _taken(chain: Chain, place: Place, candidate: Candidate) -> Place:
+    leaf = leaf_of(chain.stages[place.stage], place.path)
+    return msgspec.structs.replace(place, added=not fits(leaf, candidate))
+
+
+def _freeing(waits: Waiting, stage: int, open_ways: Mapping[tuple[int, ...], int], added: Candidate) -> Place | None:
+    """The place in a stage that has agreed, in another way than it did, with which in the end somebody would be set
+    free who could take a place of the stage that waits."""
+    chain, escalated, given = waits
+    every = [list(enumerate(alternatives(one.needs))) for one in chain.stages[: stage + 1]]
+    for numbered in itertools.product(*every):
+        chosen = [leaves_of for _, leaves_of in numbered]
+        wanted = sum(leaf.needs.required for leaf in chosen[stage])
+        fewest = min(
+            (missing for way, missing in open_ways.items() if way[stage] == numbered[stage][0]), default=wanted
+        )
+        before, after = _Seating(given), _Seating([*given, added])
+        gained = _fill_all(after, chain, escalated, chosen) - _fill_all(before, chain, escalated, chosen)
+        place = next((place for (place, _), number in after.holder.items() if number == len(given)), None)
+        if place and gained and wanted - _fill_stage(_Seating(given), chain, escalated, chosen, stage) < fewest:
+            return place
     return None
+
+
+def _fill_all(seating: _Seating, chain: Chain, escalated: frozenset[int], chosen: Sequence[Sequence[Leaf]]) -> int:
+    """How many places of these stages could be filled."""
+    return sum(_fill_stage(seating, chain, escalated, chosen, index) for index in range(len(chosen)))
+
+
+def _fill_stage(
+    seating: _Seating, chain: Chain, escalated: frozenset[int], chosen: Sequence[Sequence[Leaf]], index: int
+) -> int:
+    stage, added = chain.stages[index], index in escalated
+    return sum(seating.fill(leaf, stage, index, added=added) for leaf in chosen[index])
 
 
 def _confirming(chain: Chain, added: Candidate) -> Place | None:
