@@ -134,7 +134,7 @@ class Attempts:
             uow.notify(APPROVAL, row.key)
         if not now or await repository.has_notice(uow.session, UNDELIVERABLE, row.key):
             return
-        view = (await self._approvals.facts(uow, row.key)).view
+        view = (await self._approvals.facts(uow, row.key, recipients=False)).view
         if view is None or view.row.state != State.PENDING:
             return
         _log.error("no channel could tell anybody of a new request", approval=row.key)

@@ -31,6 +31,7 @@ from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import ConflictError, FieldProblem, InvalidError, UnauthenticatedError, UnavailableError
 from control_plane.kit.unit_of_work import NOBODY, AuditEvent, UnitOfWork, Units
 from control_plane.notifications import repository
+from control_plane.notifications.directory import Addresses
 from control_plane.notifications.documents import ChannelKind, WebhookSpec, parse
 from control_plane.notifications.ports import Later
 from control_plane.notifications.schemas import DecisionIn, DecisionTakenOut
@@ -47,8 +48,8 @@ _NEVER: Final = datetime(1970, 1, 1, tzinfo=UTC)  # no re-authentication is as o
 _REFUSED: Final = "the channel takes no decisions, or the signature, its timestamp or the secret is wrong"
 
 
-class People(Protocol):
-    """Asked of identities. None of these answers anything else than who carries the attribute."""
+class People(Addresses, Protocol):
+    """Asked of identities: who carries an attribute, and nothing else."""
 
     async def with_email(self, uow: UnitOfWork, email: str) -> list[Identity]: ...
 

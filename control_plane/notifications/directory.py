@@ -2,26 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
 from urllib.parse import quote
 
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.telling import Link, Telling
+from control_plane.identities.domain import Identity
 from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.notifications import repository
 from control_plane.notifications.domain import nobody_told
-from control_plane.notifications.ports import Facts
+from control_plane.notifications.ports import Facts, Recipient
+from data_plane.identifiers import IdentityId
+
+
+class Addresses(Protocol):
+    """Asked of identities."""
+
+    async def find_all(self, uow: UnitOfWork, ids: Iterable[str]) -> dict[str, Identity]: ...
 
 
 class KnownApprovals:
-    def __init__(self, review: ReviewService, public_url: str) -> None:
+    def __init__(self, review: ReviewService, addresses: Addresses, public_url: str) -> None:
         self._review = review
+        self._addresses = addresses
         self._public_url = public_url.rstrip("/")
 
-    async def facts(self, uow: UnitOfWork, key: str) -> Facts:
+    async def facts(self, uow: UnitOfWork, key: str, *, recipients: bool = True) -> Facts:
         view = await self._review.present(uow, key)
         url = f"{self._public_url}/approvals/{quote(key, safe='')}" if view is not None else self._public_url
-        return Facts(view=view, recipients=(), url=url, idempotency_key="", attempt=0)
+        able = await self._recipients(uow, key) if recipients and view is not None else ()
+        return Facts(view=view, recipients=able, url=url, idempotency_key="", attempt=0)
+
+    async def _recipients(self, uow: UnitOfWork, key: str) -> Sequence[Recipient]:
+        able = [decider.person for decider in await self._review.recipients(uow, key)]
+        known = await self._addresses.find_all(uow, [person.id for person in able])
+        emails = {one.id: one.email for one in known.values()}
+        return [Recipient(person.id, person.name, emails.get(IdentityId(person.id), "")) for person in able]
 
 
 class KnownTellings:

@@ -9,7 +9,7 @@ other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -46,31 +46,35 @@ class FanOut:
         self._approvals = approvals
 
     async def run(self) -> Mapping[str, Channel]:
-        """Until nothing is left. Returns the channels as they are. Without any, notices stay where they are."""
-        async with self._units.reading() as uow:
-            channels = await self._channels.present(uow)
-            waits = bool(channels and await repository.not_fanned_out(uow.session, 1))
-        while waits:
-            async with self._units() as uow:
-                await next_revision(uow.session, "outbox")  # one replica at a time: the order of a key stays
-                channels = await self._channels.present(uow)
-                rows = await repository.not_fanned_out(uow.session, _BATCH)
-                for row in rows:
-                    await self._fan_out(uow, row, channels)
-            waits = len(rows) == _BATCH
-        return channels
+        """Until nothing is left. Returns the channels as they are. Without any, notices stay where they are.
 
-    async def _fan_out(self, uow: UnitOfWork, row: NoticeRow, channels: Mapping[str, Channel]) -> None:
-        row.fanned_out = True
-        uow.session.add(row)
-        now = milliseconds(uow.now)
-        if is_too_old(row.at_ms, now):
-            return
-        notice, facts = notice_of(row), await self._approvals.facts(uow, row.key)
-        for channel in channels.values():
-            if channel.wants(notice, facts):
-                uow.session.add(_delivery(row, channel.name, now))
-                uow.notify(TOPIC, channel.name)
+        What each channel wants is found out first, so that the turn to write is short."""
+        while True:
+            async with self._units.reading() as uow:
+                channels = await self._channels.present(uow)
+                rows = await repository.not_fanned_out(uow.session, _BATCH) if channels else ()
+                wanted = {row.id: await self._wanted(uow, row, channels) for row in rows}
+            if not wanted:
+                return channels
+            await self._write(wanted)
+
+    async def _wanted(self, uow: UnitOfWork, row: NoticeRow, channels: Mapping[str, Channel]) -> list[str]:
+        if is_too_old(row.at_ms, milliseconds(uow.now)):
+            return []
+        notice, facts = notice_of(row), await self._approvals.facts(uow, row.key, recipients=False)
+        return [channel.name for channel in channels.values() if channel.wants(notice, facts)]
+
+    async def _write(self, wanted: Mapping[int | None, Sequence[str]]) -> None:
+        async with self._units() as uow:
+            await next_revision(uow.session, "outbox")  # one replica at a time: the order of a key stays
+            for row in await repository.not_fanned_out(uow.session, _BATCH):
+                if row.id not in wanted:
+                    break  # those after it come with it, in the next round
+                row.fanned_out = True
+                uow.session.add(row)
+                for channel in wanted[row.id]:
+                    uow.session.add(_delivery(row, channel, milliseconds(uow.now)))
+                    uow.notify(TOPIC, channel)
 
 
 class Lane:

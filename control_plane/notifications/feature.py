@@ -49,7 +49,7 @@ class NotificationsFeature:
         self.secrets = Secrets(secrets_dir, environment)
         self.outgoing = Outgoing(networks)
         self.channels = ConfiguredChannels(kind, _makers(self.outgoing, self.secrets, clock))
-        approvals = KnownApprovals(review, public_url)
+        approvals = KnownApprovals(review, people, public_url)
         self.fan_out = FanOut(units, self.channels, approvals)
         self.attempts = Attempts(units, approvals, random.random, limit_seconds)
         self.dispatcher = Dispatcher(

@@ -97,8 +97,8 @@ class Channel(Protocol):
 class Approvals(Protocol):
     """What notifications ask of approvals."""
 
-    async def facts(self, uow: UnitOfWork, key: str) -> Facts:
-        """Without what belongs to one delivery."""
+    async def facts(self, uow: UnitOfWork, key: str, *, recipients: bool = True) -> Facts:
+        """Without what belongs to one delivery. `recipients` False: nobody asks for them, so they are not looked up."""
 
 
 class Channels(Protocol):

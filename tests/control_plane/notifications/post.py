@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from sqlmodel import col, select
 
+from control_plane.identities.domain import Identity
 from control_plane.kit.outbox import NoticeRow
 from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import UnitOfWork
@@ -64,6 +65,18 @@ class Scripted:
             return await self.arrived.get()
 
 
+class Addresses:
+    """Everybody has the address of their name."""
+
+    async def find_all(self, _uow: UnitOfWork, ids: Iterable[str]) -> dict[str, Identity]:
+        return {one: _identity(one) for one in ids}
+
+
+def _identity(identity_id: str) -> Identity:
+    name = identity_id.removeprefix("idn_")
+    return Identity(identity_id, name, "person", f"{name}@example.org", None, "", False, True, (), frozenset())
+
+
 class Fixed:
     """The port Channels."""
 
@@ -82,7 +95,7 @@ class Post:
 
     @property
     def approvals(self) -> KnownApprovals:
-        return KnownApprovals(self.world.review, "https://assentry.example/")
+        return KnownApprovals(self.world.review, Addresses(), "https://assentry.example/")
 
     async def given(self, kind: str, key: str, **own: Any) -> tuple[Notice, Facts]:
         """What a channel is given for a notice of this kind, at this moment."""
