@@ -59,7 +59,7 @@ class Participation:
         row = await _locked(uow, principal, approval_id)
         if not is_theirs(principal, row):
             raise NotYoursError("only the requester and the requester's owner withdraw a request")
-        said = f"withdrawn by {principal.name}" + (f": {reason}" if reason else "")
+        said = f"taken back by {principal.name}" + (f": {reason}" if reason else "")
         refused = move(uow, row, Event.CANCELLED, principal.actor, said, {"sign_in": principal.credential_id})
         if isinstance(refused, IllegalTransition):
             raise ApprovalOverError(f"it is {refused.state.value}: there is nothing left to withdraw")

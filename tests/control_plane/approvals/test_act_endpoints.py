@@ -81,7 +81,7 @@ async def test_a_machine_takes_its_own_request_back(holding: Hold, machine: http
     assert (answer.status_code, answer.json()["state"]) == (200, "cancelled")
     told = await held.told()
     assert isinstance(told, DecidedAnswer)
-    assert (told.outcome, told.reason) == (Outcome.CANCELLED, "withdrawn by bot: wrong table")
+    assert (told.outcome, told.reason) == (Outcome.CANCELLED, "taken back by bot: wrong table")
     assert kind_of(await machine.post(f"/v1/approvals/{held.id}/withdraw", json={})) == (409, "approval-over")
 
 

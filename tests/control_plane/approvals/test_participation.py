@@ -108,7 +108,7 @@ async def test_the_requester_or_the_owner_takes_it_back_and_the_client_is_told(w
     await withdraw(world, bot(world) if who == "bot" else world.principal("owner", "requester"), approval)
     answer = await world.answer(approval)
     assert isinstance(answer, DecidedAnswer)
-    assert (answer.outcome, answer.reason) == (Outcome.CANCELLED, f"withdrawn by {who}: wrong table")
+    assert (answer.outcome, answer.reason) == (Outcome.CANCELLED, f"taken back by {who}: wrong table")
     assert await world.audited_kinds() == ["approval.requested", "approval.cancelled"]
 
 
