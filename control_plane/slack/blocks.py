@@ -121,6 +121,11 @@ def escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("`", "'")
 
 
+def one_line(text: str) -> str:
+    """Of visible text, where a new line would look like a line of ours."""
+    return text.replace("\n", "⟨U+000A⟩").replace("\t", "⟨U+0009⟩")
+
+
 def size(blocks: Sequence[Block]) -> int:
     return len(msgspec.json.encode(blocks))
 

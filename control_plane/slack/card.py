@@ -18,8 +18,9 @@ from control_plane.approvals.schemas import ApprovalOut
 from control_plane.approvals.shown import duration
 from control_plane.kit.display import fitted
 from control_plane.slack import blocks as kit
-from control_plane.slack.blocks import Block, Element, bold, labelled, link, plain
+from control_plane.slack.blocks import Block, Element, bold, link, plain
 from control_plane.slack.contents import Part, parts
+from control_plane.slack.sentences import ending, facts, progress
 from control_plane.slack.value import ButtonValue
 
 APPROVE: Final = "assentry_approve"
@@ -27,8 +28,6 @@ DENY: Final = "assentry_deny"
 CHANNEL: Final = "slack"  # among the channels of a chain
 
 _LIMITS: Final = (kit.MOST_OF_A_TEXT, 1500, 500, 100)  # of each part, one after the other until all of it fits
-_MOST_LISTED: Final = 12
-_MOST_OF_A_REASON: Final = 200
 
 _TITLES: Final = {
     State.REQUESTED: "Arrived",
@@ -57,7 +56,7 @@ class Card(msgspec.Struct, frozen=True):
 def card(view: View, url: str, *, asked_here: bool = True) -> Card:
     """`asked_here` False: those who can decide now are asked in another channel."""
     out = ApprovalOut.full(view)
-    found = list(parts(view, out))
+    found = list(parts(out))
     for limit in _LIMITS:
         boxes, hidden = _boxes(found, limit)
         made = _whole(view, out, url, boxes, hidden, asked_here=asked_here)
@@ -74,9 +73,9 @@ def announcement(view: View, url: str) -> Card:
 
 
 def _whole(view: View, out: ApprovalOut, url: str, boxes: Sequence[Block], hidden: int, *, asked_here: bool) -> Card:
-    blocks = [kit.header(f"{_TITLES[State(out.state)]}: {_about(out)}"), kit.lines(*_facts(out))]
+    blocks = [kit.header(f"{_TITLES[State(out.state)]}: {_about(out)}"), kit.lines(*facts(out))]
     blocks += boxes
-    blocks.append(kit.lines(*_progress(out), *_deadlines(out)))
+    blocks.append(kit.lines(*progress(out), *ending(out)))
     pending = view.row.state == State.PENDING
     without = _why_no_buttons(view, hidden, asked_here=asked_here) if pending else _hidden_words(hidden)
     blocks.append(kit.lines(*_footer(out, url, without)))
@@ -114,68 +113,6 @@ def _notification(out: ApprovalOut) -> str:
     return kit.escaped(said)
 
 
-def _facts(out: ApprovalOut) -> Iterator[Sequence[Element]]:
-    by = out.requested_by
-    owner = f", owned by {by.owner.name}" if by.owner else ""
-    yield labelled("Requester", plain(f"{by.name} ({by.kind}{owner})"))
-    application = f", which says it is {by.application_name}" if by.application_name else ""
-    if by.client_address:
-        yield labelled("From", plain(f"{by.client_address}{application}"))
-    yield labelled("Target", plain(f"{out.on.name}, environment {out.environment}"))
-    if out.operation is not None:
-        yield labelled("Does", plain(", ".join([out.action, *out.operation.verbs])))
-        if out.operation.in_transaction:
-            yield [bold("The client holds a transaction open, and perhaps locks, while it waits.")]
-    yield labelled("Rule", plain(out.rule))
-    before = out.earlier
-    yield labelled(
-        "Earlier, like this",
-        plain(f"{before.approved} approved, {before.denied} denied, {before.undecided} undecided"),
-    )
-    if out.hidden_characters:
-        yield [bold(f"{out.hidden_characters} characters that a screen would hide are written out below.")]
-
-
-def _progress(out: ApprovalOut) -> Iterator[Sequence[Element]]:
-    yield labelled("Chain", plain(out.chain))
-    for number, stage in enumerate(out.stages[:_MOST_LISTED], 1):
-        missing = f": {stage.missing} missing" if stage.missing and out.state in _OPEN else ""
-        yield [plain(f"{number}. {stage.needs}{missing}")]
-    yield from _more(len(out.stages))
-    if out.waits_for:
-        yield labelled("Waits for", plain(out.waits_for))
-    for said in out.decisions[:_MOST_LISTED]:
-        verb = "denied" if said.verb == "deny" else "agreed"
-        reason = fitted(said.reason, _MOST_OF_A_REASON)
-        hidden = f" ({reason.hidden_bytes} bytes hidden)" if reason.hidden_bytes else ""
-        because = f": “{reason.text}”{hidden}" if reason.text else ""
-        yield [bold(said.name), plain(f" {verb} by {said.channel}, "), kit.instant(said.at), plain(because or ".")]
-    yield from _more(len(out.decisions))
-
-
-def _more(count: int) -> Iterator[Sequence[Element]]:
-    if count > _MOST_LISTED:
-        yield [plain(f"and {count - _MOST_LISTED} more, see the console")]
-
-
-def _deadlines(out: ApprovalOut) -> Iterator[Sequence[Element]]:
-    if out.state == State.PENDING:
-        yield labelled("Until", kit.instant(out.approve_by))
-        yield [plain(out.silence)]
-    elif out.state == State.APPROVED and out.execute_by:
-        yield labelled("May run until", kit.instant(out.execute_by))
-    if out.decided_at:
-        yield labelled("Decided", kit.instant(out.decided_at))
-    if out.reason:
-        reason = fitted(out.reason, _MOST_OF_A_REASON)
-        hidden = f" ({reason.hidden_bytes} bytes hidden)" if reason.hidden_bytes else ""
-        yield labelled("Why", plain(reason.text + hidden))
-    if out.result:
-        result = fitted(out.result, _MOST_OF_A_REASON)
-        hidden = f" ({result.hidden_bytes} bytes hidden)" if result.hidden_bytes else ""
-        yield labelled("Result", plain(result.text + hidden))
-
-
 def _footer(out: ApprovalOut, url: str, without: str) -> Iterator[Sequence[Element]]:
     yield [bold("Code "), plain(f"{out.short_code}, which the client sees too. "), link(url, "Open it in the console")]
     if without:
@@ -197,6 +134,3 @@ def _why_no_buttons(view: View, hidden: int, *, asked_here: bool) -> str:
 
 def _hidden_words(hidden: int) -> str:
     return f"{hidden} bytes of it do not fit here and are hidden." if hidden else ""
-
-
-_OPEN: Final = (State.PENDING, State.REQUESTED)

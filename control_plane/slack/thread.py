@@ -33,10 +33,12 @@ def _text(kind: str, data: Mapping[str, Json], now: ApprovalOut) -> str:
     if kind == "approval.delegated":
         return _delegated(data)
     place = f" in place of {data['for']}" if data.get("for") else ""
-    broken = f"{data.get('by')} broke the glass: {data.get('reason')}. Somebody else must close the review of it."
+    broken = (
+        f"{data.get('by')} broke the glass: {_flat(data.get('reason'))}. Somebody else must close the review of it."
+    )
     texts = {
         "approval.agreed": f"{data.get('by')} agreed{place}. {_waits(now)}",
-        "approval.commented": f"{data.get('by')} comments: {data.get('text')}",
+        "approval.commented": f"{data.get('by')} comments:\n{_quoted(data.get('text'))}",
         "approval.escalated": f"Nobody decided in time, so more people are asked. {_waits(now)}",
         "approval.reminded": f"A decision is still missing. {_waits(now)}",
         "approval.break-glass": broken,
@@ -51,6 +53,15 @@ def _delegated(data: Mapping[str, Json]) -> str:
         return f"{who} took back what was delegated to {whom}."
     end = f", until {from_milliseconds(until):%Y-%m-%d %H:%M} UTC" if isinstance(until, int) else ""
     return f"{who} delegated to {whom}, who may decide in this place{end}."
+
+
+def _quoted(text: Json) -> str:
+    """A line of a comment cannot be taken for one of ours."""
+    return "\n".join(f"│ {one}" for one in str(text).split("\n"))
+
+
+def _flat(text: Json) -> str:
+    return " ".join(str(text).split())
 
 
 def _waits(now: ApprovalOut) -> str:

@@ -25,10 +25,11 @@ from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.sessions.reports import OpenedReport
 from tests.control_plane.conftest import ManualClock
-from tests.control_plane.world import INSTANCE, REPORTER, operation_of
+from tests.control_plane.world import INSTANCE, REPORTER, operation_of, world
 from tests.support.slack.double import APP_TOKEN, BOT_TOKEN, SIGNING_SECRET, SlackDouble
 from tests.support.slack.workspace import Message
 
+__all__ = ["world"]
 API = "assentry.dev/v1"
 DBA, SECURITY = "C012DBA", "C034SEC"
 LOOPS = {"notifications", "slack-inbox", "slack-socket", "approval-deadlines"}

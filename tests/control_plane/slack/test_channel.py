@@ -41,7 +41,7 @@ async def test_the_same_notice_twice_changes_and_tells_nothing_twice(scene: Scen
     before = len(scene.double.calls)
     await deliver(scene, approval, "approval.commented", 20_000, by="eve", text="looks right")
     assert len(scene.double.calls) == before
-    assert scene.double.workspace.thread(message) == ["eve comments: looks right"]
+    assert scene.double.workspace.thread(message) == ["eve comments:\n│ looks right"]
 
 
 async def test_a_rate_limit_waits_as_long_as_slack_says(scene: Scene):
