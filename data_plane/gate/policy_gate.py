@@ -175,6 +175,10 @@ class PolicyGate:
 
     def _renew(self) -> None:
         """Another snapshot is in force: who the requester is, what the target is and what policy says may differ."""
+        self._renewed()
+        self.windows.renewed()
+
+    def _renewed(self) -> None:
         snapshot = self._state.current
         self._kept.clear()
         self._objection = "this agent has no policy"

@@ -114,6 +114,13 @@ class Windows:
             self._end(window, over)
         return None
 
+    def renewed(self) -> None:
+        """Another snapshot is in force."""
+        for window in tuple(self._open.values()):
+            over = window.over(self._gate.services.clock.now(), self._gate)
+            if over:
+                self._end(window, over)
+
     def finished(self, approval: ApprovalId) -> None:
         """A use is over: it ran, or nothing will run with it."""
         window = self._open.get(approval)
