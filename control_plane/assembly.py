@@ -18,7 +18,7 @@ from control_plane.agents import endpoints as agent_endpoints
 from control_plane.agents.feature import AgentsFeature, open_authority
 from control_plane.agents.stream import Timing
 from control_plane.agents.wire import Encoder
-from control_plane.approvals import act_endpoints, break_glass_endpoints, delegation_endpoints
+from control_plane.approvals import act_endpoints, break_glass_endpoints, delegation_endpoints, lock_endpoints
 from control_plane.approvals import endpoints as approval_endpoints
 from control_plane.approvals.directory import KnownPeople, KnownRulebook, KnownSessions
 from control_plane.approvals.feature import ApprovalsFeature
@@ -149,6 +149,7 @@ class ControlPlane:
             people=KnownPeople(self.identities, self.credentials, self.lent_groups, self.policies),
             rulebook=KnownRulebook(self.policies, self.targets, self.lent_groups),
             sessions=KnownSessions(),
+            limits=self.settings.limits,
             tellings=KnownTellings(),
         )
         self.access = AccessService(self.offers, self.lent_groups, self.approvals.petitions)
@@ -229,6 +230,7 @@ class ControlPlane:
             self.approvals.delegations,
             self.approvals.broken_glass,
             self.approvals.petitions,
+            self.approvals.pressure,
             self.plans,
             self.access,
             self.sessions,
@@ -255,6 +257,7 @@ class ControlPlane:
             slack_endpoints.router,
             delegation_endpoints.router,
             break_glass_endpoints.router,
+            lock_endpoints.router,
             plan_endpoints.router,
             access_endpoints.offers,
             access_endpoints.router,

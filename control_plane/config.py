@@ -12,6 +12,7 @@ from pydantic_settings import SettingsConfigDict
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
+from control_plane.approvals.limits import Limits
 from control_plane.db.engine import parse_url
 from control_plane.notifications.config import NotificationSettings
 from control_plane.slack.config import SlackSettings
@@ -38,6 +39,9 @@ class Settings(SlackSettings, NotificationSettings):
     admin_name: str = "admin"
     admin_password_file: Path | None = None
     session_hours: int = Field(default=12, ge=1, le=24)
+    requester_waiting: int = Field(default=50, ge=1)  # requests of one requester that may wait for people
+    requester_per_minute: int = Field(default=200, ge=1)  # more requests than this lock the requester
+    requester_lock_minutes: int = Field(default=15, ge=1, le=1440)
     lease_seconds: int = Field(default=60, ge=5, le=3600)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -80,6 +84,10 @@ class Settings(SlackSettings, NotificationSettings):
     @property
     def url(self) -> str:
         return self.public_url or f"http://{self.http}"
+
+    @property
+    def limits(self) -> Limits:
+        return Limits(self.requester_waiting, self.requester_per_minute, self.requester_lock_minutes * 60)
 
     @property
     def session_lifetime(self) -> timedelta:

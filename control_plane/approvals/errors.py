@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from control_plane.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, PreconditionFailedError
+from control_plane.kit.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    PreconditionFailedError,
+    TooManyRequestsError,
+)
 
 
 class ApprovalNotFoundError(NotFoundError):
@@ -14,6 +21,18 @@ class ApprovalNotFoundError(NotFoundError):
 
 class NotAskableError(ConflictError):
     code, title = "not-askable", "This cannot be asked for"
+
+
+class LockedError(TooManyRequestsError):
+    code, title = "requester-locked", "Locked for a time"
+
+
+class NotLockedError(NotFoundError):
+    code = "not-locked"
+
+
+class TooManyWaitError(TooManyRequestsError):
+    code, title = "too-many-wait", "Too many of your requests wait for people"
 
 
 class ApprovalOverError(ConflictError):

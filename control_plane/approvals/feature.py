@@ -8,11 +8,13 @@ from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.broken_glass import BrokenGlass
 from control_plane.approvals.delegations import Delegations
 from control_plane.approvals.grants import GrantIssuer
+from control_plane.approvals.limits import Limits
 from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.participation import Participation
 from control_plane.approvals.petitions import PetitionService
 from control_plane.approvals.planned import Planned
 from control_plane.approvals.ports import GrantEncoder, People, Rulebook, Sessions
+from control_plane.approvals.pressure import Pressure
 from control_plane.approvals.requesting import Gatherer
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.service import ApprovalService
@@ -43,12 +45,14 @@ class ApprovalsFeature:
         rulebook: Rulebook,
         sessions: Sessions,
         tellings: Tellings | None = None,
+        limits: Limits = Limits(),  # noqa: B008 - a value that never changes
     ) -> None:
         standing = Standing(people, rulebook)
         agreement = Agreement(GrantIssuer(deployment, keys, encoder))
         planned = Planned(standing, agreement)
-        self.service = ApprovalService(Gatherer(people, rulebook, sessions), planned, public_url)
-        self.petitions = PetitionService(people, rulebook)
+        self.pressure = Pressure(limits, people)
+        self.service = ApprovalService(Gatherer(people, rulebook, sessions), planned, self.pressure, public_url)
+        self.petitions = PetitionService(people, rulebook, self.pressure)
         self.review = ReviewService(standing, agreement, tellings)
         self.participation = Participation()
         self.delegations = Delegations(people, rulebook, standing)

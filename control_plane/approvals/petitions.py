@@ -16,6 +16,7 @@ from control_plane.approvals.domain import Chain, Event, IllegalTransition, Part
 from control_plane.approvals.errors import ApprovalNotFoundError, ApprovalOverError, NotAskableError, NotYoursError
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.ports import CredentialFacts, People, PlanRule, Rulebook, Subject, TargetFacts
+from control_plane.approvals.pressure import Pressure
 from control_plane.approvals.requesting import unused_code
 from control_plane.approvals.seeing import is_theirs
 from control_plane.approvals.tables import ApprovalRow
@@ -71,12 +72,14 @@ class _Case(msgspec.Struct, frozen=True):
 
 
 class PetitionService:
-    def __init__(self, people: People, rulebook: Rulebook) -> None:
+    def __init__(self, people: People, rulebook: Rulebook, pressure: Pressure) -> None:
         self._people = people
         self._rulebook = rulebook
+        self._pressure = pressure
 
     async def ask(self, uow: UnitOfWork, by: Principal, petition: Petition) -> ApprovalRow:
-        """Raises NotAskableError."""
+        """Raises NotAskableError, LockedError or TooManyWaitError."""
+        await self._pressure.admit(uow, by)
         case = await self._case(uow, by, petition)
         reviewers = await self._people.named_in(uow, asked(*case.chain.stages), case.approve_by_ms)
         nobody = unanswerable(case.chain, case.parties, reviewers)

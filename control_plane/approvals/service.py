@@ -13,6 +13,7 @@ from typing import Final
 from control_plane.approvals import repository, windows, words
 from control_plane.approvals.domain import OUTCOMES, UNDECIDED, Event, Outcome, State
 from control_plane.approvals.planned import Planned
+from control_plane.approvals.pressure import Pressure
 from control_plane.approvals.reports import (
     Answer,
     CancelledReport,
@@ -43,9 +44,10 @@ in_force = repository.in_force  # for other features: no service is needed to lo
 
 
 class ApprovalService:
-    def __init__(self, gatherer: Gatherer, planned: Planned, public_url: str) -> None:
+    def __init__(self, gatherer: Gatherer, planned: Planned, pressure: Pressure, public_url: str) -> None:
         self._gatherer = gatherer
         self._planned = planned
+        self._pressure = pressure
         self._public_url = public_url.rstrip("/")
 
     async def requested(self, uow: UnitOfWork, instance_id: str, report: RequestedReport) -> Answer:
@@ -60,11 +62,11 @@ class ApprovalService:
         request = row(case, await unused_code(uow))
         uow.session.add(request)
         await uow.session.flush()
-        refused = refusal(case)
-        if refused:
-            move(uow, request, Event.REFUSED, agent(instance_id), refused)
-        elif not await self._planned.granted(uow, request, report):
-            move(uow, request, Event.ADMITTED, agent(instance_id))
+        refused = await self._pressure.asked(uow, report.requester_id) or refusal(case)
+        if not refused and await self._planned.granted(uow, request, report):
+            return await self._answer(uow, request)
+        refused = refused or await self._pressure.full(uow, report.requester_id)
+        move(uow, request, Event.REFUSED if refused else Event.ADMITTED, agent(instance_id), refused)
         return await self._answer(uow, request)
 
     async def _again(self, uow: UnitOfWork, instance_id: str, known: ApprovalRow, report: RequestedReport) -> Answer:

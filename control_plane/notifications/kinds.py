@@ -24,11 +24,13 @@ HEADLINES: Final = {
     "approval.executed": "Executed",
     "approval.failed": "Approved, but the target refused it",
     "approval.outcome-unknown": "Approved; the outcome is not known",
+    "approval.ended": "Over: used up, or its time has passed",
     "approval.break-glass": "Glass broken: approved without the reviewers",
     "approval.undeliverable": "No channel could tell anybody of a request",
     "review.opened": "A review is open: somebody else must close it",
     "review.closed": "The review is closed",
     "fatigue.locked": "Locked: too many requests",
+    "fatigue.limit-reached": "As many requests wait as one requester may have",
 }
 EVERY: Final = tuple(HEADLINES)
 
@@ -41,11 +43,22 @@ ALARMS: Final = (
     "approval.undeliverable",
     "review.opened",
     "fatigue.locked",
+    "fatigue.limit-reached",
 )
 # The state will not change any more but for reports of how it ran.
 CLOSING: Final = frozenset(
     f"approval.{state}"
-    for state in ("denied", "expired", "cancelled", "voided", "lapsed", "executed", "failed", "outcome-unknown")
+    for state in (
+        "denied",
+        "expired",
+        "cancelled",
+        "voided",
+        "lapsed",
+        "executed",
+        "failed",
+        "outcome-unknown",
+        "ended",
+    )
 )
 
 
