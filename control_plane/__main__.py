@@ -56,7 +56,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         settings = Settings()
     except ValidationError as error:
-        sys.stderr.write(f"{_told(error)}\n")
+        sys.stderr.write(f"{told(error)}\n")
         return 2
     configure_logs(settings.log_level)
     try:
@@ -147,7 +147,7 @@ _ROTATION = {
 }
 
 
-def _told(error: ValidationError) -> str:
+def told(error: ValidationError) -> str:
     """Which variable, and what is wrong with it; never its value."""
     return "\n".join(
         f"ASSENTRY_{'_'.join(str(part) for part in item['loc']).upper()}: {item['msg'].removeprefix('Value error, ')}"

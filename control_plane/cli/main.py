@@ -15,6 +15,7 @@ from control_plane.cli import (
     approvals,
     audit,
     certificates,
+    doctor,
     documents,
     identities,
     processes,
@@ -48,6 +49,7 @@ app.add_typer(sessions.app, name="sessions")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
 app.add_typer(agents.app, name="agents")
+app.add_typer(doctor.app, name="doctor")
 PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 app.command("control-plane", context_settings=PASSES_ON)(processes.control_plane)
 app.command("agent", context_settings=PASSES_ON)(processes.agent)
