@@ -95,8 +95,9 @@ class LinkApprovals:
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """What the control plane is asked about again after a reconnect: requests, and windows that are open."""
-        return (*self._waiting, *(approval for approval, granted in self._granted.items() if granted.over is not None))
+        """What the control plane is asked about again after a reconnect, also what it has granted and may yet
+        take back."""
+        return (*self._waiting, *self._granted)
 
     # ------------------------------------------------------------ what the stream brings
 
