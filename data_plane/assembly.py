@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from data_plane.config import Config, ConfigError
 from data_plane.credentials.local import LocalCredential
+from data_plane.credentials.ports import TargetCredential
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.gate.services import GateServices
 from data_plane.gate.tickets import Tickets
@@ -239,7 +240,7 @@ class Worker:
         return Endpoint(
             target=name,
             admission=self._doors,
-            credentials=LocalCredential(settings.username, self._config.passwords[name]),
+            credentials=LocalCredential(settings.username, self._config.passwords[name], self._preview_account(name)),
             sessions=self.sessions,
             clock=self._clock,
             masks=self._masks,
@@ -247,6 +248,10 @@ class Worker:
             tls=self._listener_tls,
             tls_required=settings.client_tls == "required",
         )
+
+    def _preview_account(self, name: TargetName) -> TargetCredential | None:
+        password = self._config.preview_passwords.get(name)
+        return TargetCredential(self._config.settings.targets[name].preview_username, password) if password else None
 
     def _masks(self) -> Mapping[str, MaskSpec]:
         return self.policy.current.masks if self.policy.current else _NO_MASKS

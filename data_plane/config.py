@@ -11,7 +11,7 @@ import errno
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args, get_type_hints
 
@@ -48,6 +48,9 @@ class TargetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     password_file: str = ""
     password_env: str = ""
     client_tls: Literal["optional", "required"] = "optional"
+    preview_username: str = ""  # another account, for impact previews; empty: there are none
+    preview_password_file: str = ""
+    preview_password_env: str = ""
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -76,6 +79,7 @@ class Config(msgspec.Struct, frozen=True):
     metrics: Address
     listeners: dict[str, Address]
     passwords: dict[str, Secret]
+    preview_passwords: dict[str, Secret]  # of the targets that have a preview account
 
     def cannot_listen(self, field: str, address: Address, error: OSError) -> ConfigError:
         advice = "; stop what listens there, or choose another port" if error.errno == errno.EADDRINUSE else ""
@@ -117,7 +121,8 @@ def load(file: Path) -> Config:
         enrolment=settings.enrolment or f"{settings.control_plane.rpartition(':')[0]}:{link.port + 1}",
         metrics=metrics,
         listeners={name: _address(file, f"targets.{name}.listen", target.listen) for name, target in targets},
-        passwords={name: _password(file, name, target) for name, target in targets},
+        passwords={name: _password(file, name, target.password_file, target.password_env) for name, target in targets},
+        preview_passwords=dict(_preview_passwords(file, targets)),
     )
 
 
@@ -160,15 +165,27 @@ def _address(file: Path, field: str, text: str) -> Address:
     return Address(host.strip("[]"), int(port))
 
 
-def _password(file: Path, name: str, target: TargetSettings) -> Secret:
-    if bool(target.password_file) == bool(target.password_env):
-        raise ConfigError(f"{file}: targets.{name}: needs password_file or password_env, and not both")
-    if target.password_file:
-        raw = _read(file, f"targets.{name}.password_file", target.password_file).decode()
+def _preview_passwords(file: Path, targets: Iterable[tuple[str, TargetSettings]]) -> Iterator[tuple[str, Secret]]:
+    for name, target in targets:
+        given = target.preview_password_file, target.preview_password_env
+        if target.preview_username == target.username:
+            raise ConfigError(f"{file}: targets.{name}.preview_username: must be another account than username")
+        if target.preview_username:
+            yield name, _password(file, name, *given, prefix="preview_")
+        elif any(given):
+            raise ConfigError(f"{file}: targets.{name}.preview_username: a preview password needs it")
+
+
+def _password(file: Path, name: str, from_file: str, from_env: str, prefix: str = "") -> Secret:
+    if bool(from_file) == bool(from_env):
+        fields = f"{prefix}password_file or {prefix}password_env"
+        raise ConfigError(f"{file}: targets.{name}: needs {fields}, and not both")
+    if from_file:
+        raw = _read(file, f"targets.{name}.{prefix}password_file", from_file).decode()
         return Secret(raw.removesuffix("\n"))
-    if target.password_env not in os.environ:
-        raise ConfigError(f"{file}: targets.{name}.password_env: {target.password_env} is not in the environment")
-    return Secret(os.environ[target.password_env])
+    if from_env not in os.environ:
+        raise ConfigError(f"{file}: targets.{name}.{prefix}password_env: {from_env} is not in the environment")
+    return Secret(os.environ[from_env])
 
 
 def _read(file: Path, field: str, path: str) -> bytes:

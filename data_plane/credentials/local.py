@@ -13,8 +13,9 @@ from data_plane.runtime.secret import Secret
 class LocalCredential:
     """Implements `ports.CredentialSource`; reading files and the environment is the business of `config`."""
 
-    def __init__(self, username: str, password: Secret) -> None:
+    def __init__(self, username: str, password: Secret, preview: TargetCredential | None = None) -> None:
         self._credential = TargetCredential(username, password)
+        self._preview = preview
 
     async def obtain(self, session: SessionFacts) -> TargetCredential:
         del session
@@ -22,6 +23,9 @@ class LocalCredential:
 
     async def own(self) -> TargetCredential:
         return self._credential
+
+    async def preview(self) -> TargetCredential | None:
+        return self._preview
 
     async def release(self, session: SessionFacts) -> None:
         del session

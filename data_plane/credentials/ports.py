@@ -28,5 +28,8 @@ class CredentialSource(Protocol):
     async def own(self) -> TargetCredential:
         """For the agent's own reading of the target's catalogue. Raises CredentialError."""
 
+    async def preview(self) -> TargetCredential | None:
+        """For impact previews: an account that can do less. None: there is none. Raises CredentialError."""
+
     async def release(self, session: SessionFacts) -> None:
         """The session is over, or never came to be after `obtain`. Never raises, harmless twice."""

@@ -15,7 +15,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from data_plane.gate.interface import Allowed, Denied, Gate, Held, Hold, Operation, Pending, Permit
+from data_plane.gate.interface import Allowed, Denied, Gate, Held, Hold, Operation, Pending, Permit, Preview
 from data_plane.runtime.connection import Connection
 from data_plane.runtime.leg import BY_CANCEL, BY_CORE, Leg
 
@@ -118,8 +118,10 @@ class Driver:
     def resume_client(self) -> None:
         self.client.resume(BY_CORE)
 
-    def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0) -> None:
-        self._hold = self._gate.hold(operation, held, raw, self)
+    def hold(
+        self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0, preview: Preview | None = None
+    ) -> None:
+        self._hold = self._gate.hold(operation, held, raw, self, preview)
         now = self._loop.time()
         self._remind_after = self._remind_seconds
         self._remind_at = now + self._remind_after

@@ -58,6 +58,14 @@ def test_enrolment_is_on_the_next_port_unless_told(folder: Path) -> None:
     assert load(configured(folder, six)).enrolment == "[::1]:7444"
 
 
+def test_a_preview_account_has_a_password_of_its_own(folder: Path) -> None:
+    (folder / "looker.password").write_text("hunter4\n")
+    config = load(configured(folder, GOOD + 'preview_username = "looker"\npreview_password_file = "looker.password"\n'))
+    assert config.preview_passwords["orders"].reveal() == "hunter4"
+    assert "hunter4" not in repr(config)
+    assert load(configured(folder)).preview_passwords == {}
+
+
 def test_a_password_may_come_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = GOOD.replace('password_file = "orders.password"', 'password_env = "ORDERS_PASSWORD"')
     with pytest.raises(ConfigError, match="ORDERS_PASSWORD is not in the environment"):
@@ -93,6 +101,13 @@ def test_secrets_are_not_shown(folder: Path) -> None:
         ),
         ('password_file = "orders.password"', "", "targets.orders: needs password_file or password_env"),
         ("orders.password", "missing", "targets.orders.password_file: missing cannot be read: No such file"),
+        ("username = ", 'preview_username = "app"\nusername = ', "preview_username: must be another account than"),
+        (
+            "username = ",
+            'preview_username = "looker"\nusername = ',
+            "targets.orders: needs preview_password_file or preview_password_env",
+        ),
+        ("username = ", 'preview_password_env = "X"\nusername = ', "preview_username: a preview password needs it"),
         ("[targets.orders]", "[target.orders]", "targets: write a table [targets.NAME]"),
     ],
 )

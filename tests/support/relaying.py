@@ -64,7 +64,8 @@ class FakeGate:
             return Denied(Code.POLICY, "refused by the rule of the test")
         return Allowed(Permit(raw, DECISION), self.masks)
 
-    def hold(self, operation, held, raw, listener):
+    def hold(self, operation, held, raw, listener, preview=None):
+        del preview
         self.holds.append(FakeHold())
         return self.holds[-1]
 

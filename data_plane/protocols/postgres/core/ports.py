@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from data_plane.gate.interface import Held, Operation, Permit
+from data_plane.gate.interface import Held, Operation, Permit, Preview
 
 
 class Output(Protocol):
@@ -28,7 +28,9 @@ class Output(Protocol):
 
     def resume_client(self) -> None: ...
 
-    def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0) -> None:
+    def hold(
+        self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0, preview: Preview | None = None
+    ) -> None:
         """Calls `Gate.hold` with the core as listener and keeps the `Hold`.
 
         A `limit_seconds` above 0 is the client's own: `hold_overdue` is called when it has passed."""

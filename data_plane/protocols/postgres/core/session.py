@@ -32,6 +32,7 @@ from data_plane.protocols.postgres.core.outcomes import Outcomes, PinBrokenError
 from data_plane.protocols.postgres.core.planning import plan
 from data_plane.protocols.postgres.core.poison import poison
 from data_plane.protocols.postgres.core.ports import Limits, Output
+from data_plane.protocols.postgres.core.previewing import question
 from data_plane.protocols.postgres.core.refusals import Refusal, fatal
 from data_plane.protocols.postgres.core.relay import Relay
 from data_plane.protocols.postgres.core.settings import Settings
@@ -39,6 +40,7 @@ from data_plane.protocols.postgres.core.states import Phase, Treatment
 from data_plane.protocols.postgres.core.units import Ending, Pipeline, Unit
 from data_plane.protocols.postgres.framing import FrameReader, RemoteProtocolError
 from data_plane.protocols.postgres.interface import Classifier, Masking, Names
+from data_plane.protocols.postgres.preview.question import Previews
 from data_plane.recording.interface import Recorder, RecordingError
 
 _READY, _ENDED = Phase.READY, Phase.ENDED
@@ -51,8 +53,9 @@ class SessionCore:
     def __init__(
         self, *, facts: SessionFacts, gate: Gate, classifier: Classifier, names: Names, masking: Masking,
         recorder: Recorder, output: Output, limits: Limits, masks: tuple[str, ...], row_limit: int,
-        parameters: Mapping[str, str], new_operation_id: Callable[[], OperationId],
+        parameters: Mapping[str, str], new_operation_id: Callable[[], OperationId], previews: Previews | None = None,
     ) -> None:  # fmt: skip
+        self._previews = previews
         self._recorder = recorder
         self._accounts = Accounts(gate, recorder)
         self._output = output
@@ -259,7 +262,10 @@ class SessionCore:
             return
         self._held = unit
         self._enter(Phase.HELD)
-        self._output.hold(self._judge.operation(unit), held, unit.raw, self._context.settings.statement_timeout)
+        wanted = held.decision.preview
+        preview = self._previews(question(unit, wanted, self._context)) if self._previews and wanted else None
+        timeout = self._context.settings.statement_timeout
+        self._output.hold(self._judge.operation(unit), held, unit.raw, timeout, preview)
 
     def hold_pending(self, pending: Pending) -> None:
         self._pending = pending.within(self._context.settings.statement_timeout)

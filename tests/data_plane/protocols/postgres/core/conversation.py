@@ -249,7 +249,8 @@ class Conversation:
     def resume_client(self) -> None:
         self.paused = False
 
-    def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0) -> None:
+    def hold(self, operation: Operation, held: Held, raw: bytes, limit_seconds: float = 0, preview: Any = None) -> None:
+        self.preview = preview
         self.operations.append(operation)
         self.hold_limit = limit_seconds
         self.held_raw = raw
