@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from control_plane.approvals import repository, stages
+from control_plane.approvals import repository, stages, words
 from control_plane.approvals.domain import Event, State
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.tables import ApprovalRow
@@ -104,7 +104,8 @@ def _keep(uow: UnitOfWork, row: ApprovalRow, now: int) -> None:
 
 
 def _tell(uow: UnitOfWork, row: ApprovalRow, what: str) -> None:
-    data: dict[str, Json] = {"stage": row.stage, "stage_by_ms": stages.stage_by_ms(row)}
+    asks = words.asked(repository.chain_of(row), row.stage, repository.escalated_of(row))
+    data: dict[str, Json] = {"stage": row.stage, "stage_by_ms": stages.stage_by_ms(row), "asks": asks}
     uow.session.add(row)
     uow.audit(audited(row, what, SYSTEM, data))
     uow.notice(f"approval.{what}", row.id, data)

@@ -47,18 +47,30 @@ class Progress(msgspec.Struct, frozen=True):
 
 
 class Candidate(NamedTuple):
-    person: Person
+    """Somebody who could take places; or, with `only`, anybody of whom no more is known than that set they are in."""
+
+    person: Person | None
     on_call: frozenset[str]
+    only: Requirement | None = None
 
 
 def fits(needs: Requirement, candidate: Candidate) -> bool:
     """Whether the set has this person in it."""
-    person, on_call = candidate
+    person, on_call, only = candidate
+    if only is not None:
+        return _within(only, needs)
+    if person is None:
+        return False
     return (
         not person.groups.isdisjoint(needs.groups)
         or person.name in needs.people
         or not on_call.isdisjoint(needs.on_call)
     )
+
+
+def _within(small: Requirement, large: Requirement) -> bool:
+    named = ((small.groups, large.groups), (small.people, large.people), (small.on_call, large.on_call))
+    return all(set(some) <= set(all_of) for some, all_of in named)
 
 
 class _Seating:
@@ -207,59 +219,57 @@ class Waiting(NamedTuple):
 def useful_place(waits: Waiting, person: Person) -> Place | None:
     """The place that this person's agreement would help to fill now. None: it would bring the chain no further.
 
-    It helps when a way that the stages before leave open comes further at the stage that waits; or when it sets
-    somebody free who has a place before it and is wanted there."""
+    It helps when there could be people with whom and this person the stages up to the one that waits are filled, and
+    without this person are not, in whichever way. So nobody is asked for a place that another has taken, and nobody
+    is refused who takes one so that another may have the next."""
     chain, escalated, given = waits
     added = Candidate(person, person.on_call)
-    before = list(_ways(chain, escalated, given))
-    waiting = max(before, key=lambda way: way.reached)
-    if waiting.stage == len(chain.stages):
+    waiting = _best(chain, escalated, given).stage
+    if waiting == len(chain.stages):
         return _confirming(chain, added)
-    open_ways = {way.choice: way.missing for way in before if way.stage == waiting.stage}
-    for way in _ways(chain, escalated, [*given, added]):
-        mine = next((place for (place, _), number in way.seating.holder.items() if number == len(given)), None)
-        known = open_ways.get(way.choice[: waiting.stage + 1])
-        further = way.reached > waiting.reached if known is None else way.stage > waiting.stage or way.missing < known
-        if way.stage >= waiting.stage and further:
-            return _taken(chain, mine or Place(waiting.stage, ()), added)
-    freeing = _freeing(waits, waiting.stage, open_ways, added)
-    return _taken(chain, freeing, added) if freeing else None
-
-
-def _taken(chain: Chain, place: Place, candidate: Candidate) -> Place:
-    leaf = leaf_of(chain.stages[place.stage], place.path)
-    return msgspec.structs.replace(place, added=not fits(leaf, candidate))
-
-
-def _freeing(waits: Waiting, stage: int, open_ways: Mapping[tuple[int, ...], int], added: Candidate) -> Place | None:
-    """The place in a stage that has agreed, in another way than it did, with which in the end somebody would be set
-    free who could take a place of the stage that waits."""
-    chain, escalated, given = waits
-    every = [list(enumerate(alternatives(one.needs))) for one in chain.stages[: stage + 1]]
-    for numbered in itertools.product(*every):
-        chosen = [leaves_of for _, leaves_of in numbered]
-        wanted = sum(leaf.needs.required for leaf in chosen[stage])
-        fewest = min(
-            (missing for way, missing in open_ways.items() if way[stage] == numbered[stage][0]), default=wanted
-        )
-        before, after = _Seating(given), _Seating([*given, added])
-        gained = _fill_all(after, chain, escalated, chosen) - _fill_all(before, chain, escalated, chosen)
-        place = next((place for (place, _), number in after.holder.items() if number == len(given)), None)
-        if place and gained and wanted - _fill_stage(_Seating(given), chain, escalated, chosen, stage) < fewest:
-            return place
+    through = msgspec.structs.replace(chain, stages=chain.stages[: waiting + 1])
+    if not any(asks(stage, added, escalated=index in escalated) for index, stage in enumerate(through.stages)):
+        return None
+    for chosen in itertools.product(*(alternatives(stage.needs) for stage in through.stages)):
+        slots = [(index, leaf) for index, leaves_of in enumerate(chosen) for leaf in leaves_of]
+        for last in range(len(slots)):
+            seating = _seated(through, escalated, [*given, added], [*slots[:last], *slots[last + 1 :], slots[last]])
+            mine = next((place for (place, _), number in seating.holder.items() if number == len(given)), None)
+            if mine is not None and not _filled_without(through, escalated, given, slots, seating):
+                leaf = leaf_of(chain.stages[mine.stage], mine.path)
+                return msgspec.structs.replace(mine, added=not fits(leaf, added))
     return None
 
 
-def _fill_all(seating: _Seating, chain: Chain, escalated: frozenset[int], chosen: Sequence[Sequence[Leaf]]) -> int:
-    """How many places of these stages could be filled."""
-    return sum(_fill_stage(seating, chain, escalated, chosen, index) for index in range(len(chosen)))
+Slots = Sequence[tuple[int, Leaf]]  # the number of the stage, and one of its sets
 
 
-def _fill_stage(
-    seating: _Seating, chain: Chain, escalated: frozenset[int], chosen: Sequence[Sequence[Leaf]], index: int
-) -> int:
-    stage, added = chain.stages[index], index in escalated
-    return sum(seating.fill(leaf, stage, index, added=added) for leaf in chosen[index])
+def _seated(chain: Chain, escalated: frozenset[int], candidates: Sequence[Candidate], slots: Slots) -> _Seating:
+    """As many as can be, what comes first before what comes last."""
+    seating = _Seating(candidates)
+    for index, leaf in slots:
+        seating.fill(leaf, chain.stages[index], index, added=index in escalated)
+    return seating
+
+
+def _filled_without(
+    chain: Chain, escalated: frozenset[int], given: Sequence[Candidate], slots: Slots, seating: _Seating
+) -> bool:
+    """Whether others alone, each for one of the places that are still free, would fill the chain."""
+    free = [
+        Candidate(None, frozenset(), leaf.needs)
+        for index, leaf in slots
+        for number in range(leaf.needs.required)
+        if (Place(index, leaf.path), number) not in seating.holder
+    ]
+    return _best(chain, escalated, [*given, *free]).stage == len(chain.stages)
+
+
+def asks(stage: Stage, candidate: Candidate, *, escalated: bool) -> bool:
+    """Whether one of the stage's sets has this person in it."""
+    sets = [leaf.needs for leaf in leaves(stage.needs)]
+    sets += [stage.escalation.needs] if stage.escalation and escalated else []
+    return any(fits(needs, candidate) for needs in sets)
 
 
 def _confirming(chain: Chain, added: Candidate) -> Place | None:

@@ -8,14 +8,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from control_plane.approvals.domain.chain import Chain, Stage, leaves
+from control_plane.approvals.domain.chain import Chain
 from control_plane.approvals.domain.counting import (
     Candidate,
     Place,
     Progress,
     Waiting,
+    asks,
     counting,
-    fits,
     progress,
     useful_place,
 )
@@ -191,11 +191,7 @@ def place_for(request: Request, person: Person, people: Mapping[str, Person]) ->
     if place is not None:
         return place
     waiting = request.progress(people).stage
-    named = _named(request.chain.stages[waiting], person, escalated=waiting in request.escalated)
+    named = asks(
+        request.chain.stages[waiting], Candidate(person, person.on_call), escalated=waiting in request.escalated
+    )
     return Ineligible.NOT_NEEDED if named else Ineligible.NOT_IN_STAGE
-
-
-def _named(stage: Stage, person: Person, *, escalated: bool) -> bool:
-    sets = [leaf.needs for leaf in leaves(stage.needs)]
-    sets += [stage.escalation.needs] if stage.escalation and escalated else []
-    return any(fits(needs, Candidate(person, person.on_call)) for needs in sets)
