@@ -22,6 +22,7 @@ from control_plane.approvals.domain import Event, Ineligible, Parties, Person, R
 from control_plane.approvals.domain.emergency import CHANNEL, Broken, break_glass
 from control_plane.approvals.domain.manner import Manner
 from control_plane.approvals.errors import GlassNotBrokenError, NotYoursError, ReviewClosedError
+from control_plane.approvals.participation import said
 from control_plane.approvals.seeing import sees_all
 from control_plane.approvals.standing import Judged, Standing
 from control_plane.approvals.tables import ApprovalRow, BreakGlassRow
@@ -72,12 +73,12 @@ class BrokenGlass:
             move(uow, row, Event.VOIDED, SYSTEM, judged.fault)
             return Refused(Refusal.OVER, judged.fault)
         ruling = _ruled(judged, principal, shown, reason, milliseconds(uow.now))
-        said: dict[str, Json] = {"sign_in": principal.credential_id, "shown": shown.hex(), "reason": reason}
+        asked: dict[str, Json] = {"sign_in": principal.credential_id, "shown": shown.hex(), "reason": reason}
         if isinstance(ruling, Refused):
-            told: dict[str, Json] = {**said, "why": ruling.why, "detail": ruling.detail}
+            told: dict[str, Json] = {**asked, "why": ruling.why, "detail": ruling.detail}
             uow.audit(audited(row, "break-glass-refused", principal.actor, told))
         else:
-            await self._carry_out(uow, row, judged, principal, ruling, said)
+            await self._carry_out(uow, row, judged, principal, ruling, asked)
         return ruling
 
     async def _carry_out(
@@ -87,13 +88,13 @@ class BrokenGlass:
         judged: Judged,
         principal: Principal,
         broken: Broken,
-        said: dict[str, Json],
+        asked: dict[str, Json],
     ) -> None:
         people = [one for one in await self._standing.skipped(uow, judged) if one.id != principal.identity]
         skipped = [{"id": one.id, "name": one.name} for one in people]
         review = _opened(row, broken, skipped, milliseconds(uow.now))
         uow.session.add(review)
-        uow.audit(audited(row, "glass-broken", principal.actor, {**said, "skipped": skipped}))
+        uow.audit(audited(row, "glass-broken", principal.actor, {**asked, "skipped": skipped}))
         so_far = judged.request.progress(judged.people)
         counted = msgspec.structs.replace(so_far, counted=(*so_far.counted, broken.vote), missing=0)
         self._agreement.reached(uow, row, principal.actor, counted)
@@ -144,9 +145,9 @@ class BrokenGlass:
             raise NotYoursError(reviewed.why_not)
         row.closed_at_ms = milliseconds(uow.now)
         row.closed_by_id, row.closed_by = principal.identity, principal.name
-        row.verdict, row.comment = verdict, comment
+        row.verdict, row.comment = verdict, said(comment)
         uow.session.add(row)
-        told: dict[str, Json] = {"verdict": verdict, "comment": comment, "broken_by": row.broken_by_id}
+        told: dict[str, Json] = {"verdict": verdict, "comment": row.comment, "broken_by": row.broken_by_id}
         uow.audit(audited(reviewed.request, "break-glass-reviewed", principal.actor, told))
         uow.notify(TOPIC, approval_id)
 

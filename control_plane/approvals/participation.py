@@ -24,10 +24,12 @@ from control_plane.approvals.tables import ApprovalRow, CommentRow
 from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
+from control_plane.kit.errors import InvalidError
 from control_plane.kit.ids import new_id
-from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.kit.unit_of_work import Json, UnitOfWork
 
 MOST_COMMENTS: Final = 100  # of one request
+MOST_CHARACTERS: Final = 2000
 
 
 class Participation:
@@ -45,12 +47,13 @@ class Participation:
             name=principal.name,
             kind=principal.kind,
             at_ms=milliseconds(uow.now),
-            text=text,
+            text=said(text),
         )
         uow.session.add(made)
-        uow.audit(audited(row, "commented", principal.actor, {"comment": made.id, "text": text}))
+        told: dict[str, Json] = {"by": principal.name, "by_id": principal.identity, "text": made.text}
+        uow.audit(audited(row, "commented", principal.actor, {"comment": made.id, "text": made.text}))
         uow.notify(TOPIC, row.id)
-        uow.notice("approval.commented", row.id, {"by": principal.name, "by_id": principal.identity, "text": text})
+        uow.notice("approval.commented", row.id, told)
         return made
 
     async def withdraw(self, uow: UnitOfWork, principal: Principal, approval_id: str, reason: str) -> None:
@@ -63,6 +66,14 @@ class Participation:
         refused = move(uow, row, Event.CANCELLED, principal.actor, said, {"sign_in": principal.credential_id})
         if isinstance(refused, IllegalTransition):
             raise ApprovalOverError(f"it is {refused.state.value}: there is nothing left to withdraw")
+
+
+def said(text: str) -> str:
+    """What somebody wrote, whatever channel it came through. Raises InvalidError."""
+    found = text.replace("\0", "").strip()
+    if not 0 < len(found) <= MOST_CHARACTERS:
+        raise InvalidError(f"say something, in at most {MOST_CHARACTERS} characters")
+    return found
 
 
 def may_comment(principal: Principal, row: ApprovalRow) -> bool:

@@ -13,7 +13,7 @@ from control_plane.approvals.domain import Refused
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.participation import Participation
 from control_plane.identities.reauthentication import Reauthentication
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import Permission, Principal, requires
 from control_plane.kit.secret import Secret
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.web.routes import SEE_OTHER, PageRoute, local_path
@@ -30,18 +30,18 @@ MaySay = Annotated[str, Form(max_length=2000, pattern=r"^[^\x00]*$")]
 
 
 @router.post("/approvals/{approval_id}/comment")
-async def comment(approval_id: str, principal: SignedIn, service: Service, units: UnitsOfWork, text: Text) -> Response:
+async def comment(approval_id: str, person: Person, service: Service, units: UnitsOfWork, text: Text) -> Response:
     async with units() as uow:
-        await service.comment(uow, principal, approval_id, text)
+        await service.comment(uow, person, approval_id, text)
     return RedirectResponse(f"/approvals/{approval_id}#comments", SEE_OTHER)
 
 
 @router.post("/approvals/{approval_id}/withdraw")
 async def withdraw(
-    approval_id: str, principal: SignedIn, service: Service, units: UnitsOfWork, reason: MaySay = ""
+    approval_id: str, person: Person, service: Service, units: UnitsOfWork, reason: MaySay = ""
 ) -> Response:
     async with units() as uow:
-        await service.withdraw(uow, principal, approval_id, reason)
+        await service.withdraw(uow, person, approval_id, reason)
     return RedirectResponse(f"/approvals/{approval_id}", SEE_OTHER)
 
 

@@ -19,6 +19,7 @@ from control_plane.approvals.errors import (
 from control_plane.approvals.participation import MOST_COMMENTS
 from control_plane.approvals.reports import ConsumedReport, DecidedAnswer
 from control_plane.kit.access import Principal
+from control_plane.kit.errors import InvalidError
 from control_plane.kit.outbox import NoticeRow
 from tests.control_plane.approvals.acting import asked_of
 from tests.control_plane.approvals.grants import nonce_of
@@ -82,6 +83,13 @@ async def test_who_may_not_see_it_cannot_comment_and_who_only_audits_does_not(wo
     with pytest.raises(NotYoursError):
         stranger = msgspec.structs.replace(bot(world, "reviewer"), identity="idn_other")
         await comment(world, stranger, approval)
+
+
+@pytest.mark.parametrize("text", ["", " \n", "\0", "x" * 2001])
+async def test_a_comment_says_something_through_whatever_channel(world: World, text: str) -> None:
+    approval = await world.held()
+    with pytest.raises(InvalidError):
+        await comment(world, world.principal("eve"), approval, text)
 
 
 async def test_comments_are_bounded(world: World) -> None:
