@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from control_plane.cli import doctor as command
 from control_plane.config import Settings
@@ -16,6 +18,7 @@ from control_plane.slack.config import configuration
 from control_plane.slack.doctor import Doctor, Finding
 from tests.control_plane.slack.conftest import DBA, SECURITY, slack_settings
 from tests.support.slack.double import BOT_TOKEN, SlackDouble
+from tests.support.slack.methods import SCOPES
 
 
 @pytest.fixture
@@ -155,3 +158,13 @@ async def test_the_command_says_what_it_needs(monkeypatch: pytest.MonkeyPatch, d
     monkeypatch.setenv("ASSENTRY_SLACK_APP_TOKEN", "")
     with pytest.raises(command.CommandError, match="ASSENTRY_SLACK_APP_TOKEN"):
         await command._slack()
+
+
+def test_the_manifest_asks_for_what_is_needed_and_no_more():
+    manifest = YAML(typ="safe").load((Path(__file__).parents[3] / "deploy" / "slack" / "manifest.yaml").read_text())
+    assert set(manifest["oauth_config"]["scopes"]["bot"]) == SCOPES
+    settings = manifest["settings"]
+    assert settings["interactivity"]["is_enabled"]
+    assert settings["socket_mode_enabled"]
+    assert not settings["token_rotation_enabled"]
+    assert "event_subscriptions" not in settings
