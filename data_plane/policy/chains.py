@@ -59,7 +59,11 @@ def chain_problems(spec: model.ChainSpec, world: _World, reference: Reference) -
         path = f"$.spec.stages[{index}]"
         yield from _stage_name(path, stage.name, names)
         yield from _duration(f"{path}.timeout", stage.timeout)
-        yield from _requirement(path, stage, 1)
+        deep = list(_too_deep(path, stage, 1))
+        if deep:
+            yield from deep
+            return
+        yield from _requirement(path, stage)
         yield from _references(path, stage, world, reference)
         if isinstance(stage.on_timeout, model.OnTimeout):
             yield from _escalation(f"{path}.on_timeout.escalate", stage, stage.on_timeout.escalate, world, reference)
@@ -75,7 +79,17 @@ def _stage_name(path: str, name: str, names: set[str]) -> Found:
     names.add(name)
 
 
-def _requirement(path: str, needs: model.Requirement, depth: int) -> Found:
+def _too_deep(path: str, needs: model.Requirement, depth: int) -> Found:
+    """Looked at first, and no further than it must: everything else goes down all the way."""
+    if depth > DEEPEST:
+        yield path, f"all and any stand in each other at most {DEEPEST} deep"
+        return
+    for name, parts in (("all", needs.all_of), ("any", needs.any_of)):
+        for index, part in enumerate(parts):
+            yield from _too_deep(f"{path}.{name}[{index}]", part, depth + 1)
+
+
+def _requirement(path: str, needs: model.Requirement) -> Found:
     """Either a set with how many of it, or all, or any."""
     kinds = [name for name, given in (("all", needs.all_of), ("any", needs.any_of)) if given]
     if needs.groups or needs.people or needs.on_call:
@@ -91,12 +105,9 @@ def _requirement(path: str, needs: model.Requirement, depth: int) -> Found:
         yield from _set(path, needs)
     elif needs.require != 1:
         yield f"{path}.require", "this belongs to a set of groups, people or on_call, not to all or any"
-    if depth > DEEPEST:
-        yield path, f"all and any stand in each other at most {DEEPEST} deep"
-        return
     for name, parts in (("all", needs.all_of), ("any", needs.any_of)):
         for index, part in enumerate(parts):
-            yield from _requirement(f"{path}.{name}[{index}]", part, depth + 1)
+            yield from _requirement(f"{path}.{name}[{index}]", part)
 
 
 def _set(path: str, needs: model.Requirement) -> Found:

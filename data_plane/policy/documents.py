@@ -105,6 +105,8 @@ def into(shape: type[_Struct], value: object, kind: str, name: str) -> _Struct |
         return msgspec.convert(value, shape)
     except msgspec.ValidationError as error:
         return _problem(shape, kind, name, str(error))
+    except RecursionError:
+        return Problem(kind, name, "$", "lists and objects stand in each other too deeply")
 
 
 def _problem(shape: type, kind: str, name: str, message: str) -> Problem:

@@ -141,6 +141,15 @@ def test_a_schedule_that_makes_no_sense_is_refused_where_it_stands(
     assert message in found.get(path, ""), found
 
 
+@pytest.mark.parametrize("depth", [50, 300, 5000])
+def test_a_chain_without_bottom_is_a_problem_and_no_accident(depth: int) -> None:
+    stage: dict[str, Any] = DBA
+    for _ in range(depth):
+        stage = {"all": [stage]}
+    (message,) = problems("ApprovalChain", stages=[stage]).values()
+    assert "deep" in message
+
+
 def test_how_long_a_chain_can_take_is_all_its_time_unless_it_says_less() -> None:
     further = {"escalate": {"groups": ["leads"], "timeout": "1m"}}
     made = document(
