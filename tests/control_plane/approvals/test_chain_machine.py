@@ -1,0 +1,150 @@
+"""No sequence of events satisfies a chain without the required distinct, entitled humans (DESIGN invariant 5).
+
+Votes, in one's own place or another's, lost and regained roles, scopes and groups, disabled identities, hand-overs of
+on-call duty, revoked delegations, escalations: whenever the rules say that people have agreed, an oracle that tries
+everything finds that many distinct people who may review this now, each in a set that asks for them.
+"""
+
+from __future__ import annotations
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from control_plane.approvals.domain import (
+    Agreed,
+    Chain,
+    Counted,
+    Denied,
+    Person,
+    Refused,
+    Request,
+    Scope,
+    StandIn,
+    State,
+    Verb,
+    entitlement,
+    ineligible,
+    seat,
+)
+from control_plane.approvals.domain import rule as ruled
+from tests.control_plane.approvals import crowds
+from tests.control_plane.approvals.crowds import NAMES, PARTIES, groups_of_one, turns_of_one
+
+SHOWN = b"d" * 32
+names = st.sampled_from(NAMES)
+SCOPES = st.sampled_from(
+    [(Scope(),), (Scope(("production",)),), (Scope(("staging",)),), (Scope(labels={"team": "shop"}),), ()]
+)
+
+
+class ChainMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.people: dict[str, Person] = {}
+        self.request = Request(State.PENDING, Chain("none", (), 1), PARTIES, SHOWN, approve_by_ms=1000)
+
+    @initialize(chain=crowds.chains, groups=st.tuples(*[groups_of_one] * 6), turns=st.tuples(*[turns_of_one] * 6))
+    def begin(self, chain: Chain, groups: tuple, turns: tuple) -> None:
+        self.request = msgspec.structs.replace(self.request, chain=chain)
+        for name, some, on_call in zip(NAMES, groups, turns, strict=True):
+            # the last two are the requester and the owner of the credential
+            known_as = {"p4": "idn_requester", "p5": "idn_owner"}.get(name, f"idn_{name}")
+            self.people[name] = Person(known_as, name, "person", some, True, True, on_call=on_call)
+
+    @property
+    def known(self) -> dict[str, Person]:
+        return {one.id: one for one in self.people.values()}
+
+    def change(self, name: str, **changes: object) -> None:
+        self.people[name] = msgspec.structs.replace(self.people[name], **changes)
+
+    # ------------------------------------------------------------------ what happens
+
+    @rule(name=names, on_call=turns_of_one)
+    def is_handed_over(self, name: str, on_call: frozenset[str]) -> None:
+        self.change(name, on_call=on_call)
+
+    @rule(name=names, scopes=SCOPES)
+    def reviews_elsewhere(self, name: str, scopes: tuple[Scope, ...]) -> None:
+        self.change(name, scopes=scopes)
+
+    @rule(name=names, role=st.booleans(), enabled=st.sampled_from([True, True, False]))
+    def role_changes(self, name: str, role: bool, enabled: bool) -> None:
+        self.change(name, may_review=role, enabled=enabled)
+
+    @rule(name=names, groups=groups_of_one)
+    def moves(self, name: str, groups: frozenset[str]) -> None:
+        self.change(name, groups=groups)
+
+    @rule(name=names, machine=st.sampled_from(["person", "person", "machine"]))
+    def is_another_kind(self, name: str, machine: str) -> None:
+        self.change(name, kind=machine)
+
+    @rule(stage=st.integers(0, 2))
+    def is_silent(self, stage: int) -> None:
+        self.request = msgspec.structs.replace(self.request, escalated=self.request.escalated | {stage})
+
+    @rule(delegator=names, delegate=names)
+    def delegates(self, delegator: str, delegate: str) -> None:
+        known = {one.delegator_id for one in self.request.stand_ins} | {
+            one.delegate_id for one in self.request.stand_ins
+        }
+        first, second = self.people[delegator].id, self.people[delegate].id
+        if first != second and known.isdisjoint({first, second}):
+            lent = StandIn(f"dlg_{len(self.request.stand_ins)}", first, second)
+            self.request = msgspec.structs.replace(self.request, stand_ins=(*self.request.stand_ins, lent))
+
+    @rule()
+    @precondition(lambda self: self.request.stand_ins)
+    def takes_back(self) -> None:
+        revoked, *others = self.request.stand_ins
+        votes = tuple(
+            msgspec.structs.replace(vote, void=True) if vote.delegation_id == revoked.id else vote
+            for vote in self.request.votes
+        )
+        self.request = msgspec.structs.replace(self.request, stand_ins=tuple(others), votes=votes)
+
+    @rule(name=names, verb=st.sampled_from([Verb.APPROVE, Verb.APPROVE, Verb.APPROVE, Verb.DENY]))
+    def says(self, name: str, verb: Verb) -> None:
+        person = self.people[name]
+        why = entitlement(self.request, person, self.known)
+        ruling = ruled(self.request, verb, person, self.known, shown=SHOWN, at_ms=1, channel="rest", reason="no")
+        assert isinstance(ruling, Refused) is (why is not None), "what is shown beforehand is what happens"
+        if isinstance(ruling, Denied):
+            assert ineligible(PARTIES, person) is None
+        if isinstance(ruling, Counted | Agreed):
+            self.request = msgspec.structs.replace(self.request, votes=(*self.request.votes, ruling.vote))
+            assert self.agreed() is isinstance(ruling, Agreed)
+
+    # ------------------------------------------------------------------ what must hold
+
+    def agreed(self) -> bool:
+        """By trying everything, with everybody as they are now and on-call duty as it was at each vote."""
+        voters, spoke = [], set()
+        for vote in self.request.votes:
+            holder = seat(PARTIES, vote, self.known)
+            if holder is None:
+                continue
+            assert spoke.isdisjoint(vote.whose), "somebody had a say twice"
+            spoke |= vote.whose
+            voters.append(msgspec.structs.replace(holder, on_call=frozenset(vote.on_call)))
+        return crowds.satisfied(self.request.chain, self.request.escalated, voters)
+
+    @invariant()
+    def what_counts_is_what_the_oracle_counts(self) -> None:
+        if self.request.chain.stages:
+            progress = self.request.progress(self.known)
+            assert progress.satisfied is self.agreed()
+            counted = [one for vote in progress.counted for one in vote.whose]
+            assert len(counted) == len(set(counted))
+            assert {"idn_requester", "idn_owner"}.isdisjoint(counted)
+            for one in counted:
+                person = self.known[one]
+                assert (person.kind, person.enabled, person.may_review) == ("person", True, True)
+                assert any(scope.environments in {(), ("production",)} for scope in person.scopes)
+
+
+ChainMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestChains = ChainMachine.TestCase
