@@ -88,9 +88,9 @@ class Stack:
             check=False, timeout=60,
         )  # fmt: skip
 
-    def start_psql(self, name: str, *statements: str) -> subprocess.Popen[str]:
+    def start_psql(self, name: str, *statements: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self.psql_command(*statements), env=self.environment(name), text=True, stdout=subprocess.PIPE,
+            self.psql_command(*statements), env=self.environment(name, **more), text=True, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )  # fmt: skip
 
@@ -200,7 +200,7 @@ def eventually(ask: Callable[[], Any], what: str, seconds: float = 20) -> Any:
 def running_stack(
     server: PostgresServer,
     documents: Sequence[Mapping[str, Any]],
-    accounts: Mapping[str, tuple[str, str]],
+    accounts: Mapping[str, tuple[str, ...]],
     *,
     control_settings: Mapping[str, str] | None = None,
     dialling: Callable[[LocalControlPlane], Mapping[str, Any]] = lambda control: {},
@@ -223,7 +223,7 @@ def running_stack(
 
 
 @contextmanager
-def another_agent(stack: Stack, name: str, accounts: Mapping[str, tuple[str, str]], **settings: Any) -> Iterator[Stack]:
+def another_agent(stack: Stack, name: str, accounts: Mapping[str, tuple[str, ...]], **settings: Any) -> Iterator[Stack]:
     """The same control plane and people with an agent of this name, which serves other targets."""
     beside = copy.copy(stack)
     beside.agent = LocalAgent(stack.control, stack.folder / name, accounts, name=name, **settings)

@@ -147,10 +147,11 @@ class LocalControlPlane:
 
 
 class LocalAgent:
-    """An agent on loopback, enrolled with a one-time token. `endpoints`: target name to (username, password)."""
+    """An agent on loopback, enrolled with a one-time token. `endpoints`: target name to (username, password), and for
+    previews another two."""
 
     def __init__(
-        self, control: LocalControlPlane, state: Path, endpoints: Mapping[str, tuple[str, str]], **settings: Any
+        self, control: LocalControlPlane, state: Path, endpoints: Mapping[str, tuple[str, ...]], **settings: Any
     ) -> None:
         self.state = state
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -175,10 +176,15 @@ class LocalAgent:
         self.config_file.write_text(_toml(self.config))
         self.start()
 
-    def _endpoint(self, target: str, username: str, password: str) -> dict[str, Any]:
+    def _endpoint(self, target: str, username: str, password: str, *preview: str) -> dict[str, Any]:
         self._write(f"{target}.password", password)
         listen = f"{HOST}:{self.ports[target]}"
-        return {"listen": listen, "username": username, "password_file": str(self.state / f"{target}.password")}
+        endpoint = {"listen": listen, "username": username, "password_file": str(self.state / f"{target}.password")}
+        if not preview:
+            return endpoint
+        self._write(f"{target}-preview.password", preview[1])
+        file = str(self.state / f"{target}-preview.password")
+        return {**endpoint, "preview_username": preview[0], "preview_password_file": file}
 
     def _write(self, name: str, secret: str) -> None:
         path = self.state / name
