@@ -65,6 +65,9 @@ class ConfiguredChannels:
         """One more that is always there; before anything runs."""
         self._fixed[channel.name] = channel
 
+    def remove(self, name: str) -> None:
+        self._fixed.pop(name, None)
+
     async def present(self, uow: UnitOfWork) -> Mapping[str, Channel]:
         texts = dict(await self._kind.all(uow))
         self._made = {name: self._of(name, text) for name, text in texts.items()}

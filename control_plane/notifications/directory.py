@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 from urllib.parse import quote
 
-from control_plane.approvals.review import ReviewService
+from control_plane.approvals.review import ReviewService, View
 from control_plane.approvals.telling import Link, Telling
 from control_plane.identities.domain import Identity
 from control_plane.kit.unit_of_work import UnitOfWork
@@ -31,14 +31,17 @@ class KnownApprovals:
     async def facts(self, uow: UnitOfWork, key: str, *, recipients: bool = True) -> Facts:
         view = await self._review.present(uow, key)
         url = f"{self._public_url}/approvals/{quote(key, safe='')}" if view is not None else self._public_url
-        able = await self._recipients(uow, key) if recipients and view is not None else ()
+        able = await self._recipients(uow, key, view) if recipients and view is not None else ()
         return Facts(view=view, recipients=able, url=url, idempotency_key="", attempt=0)
 
-    async def _recipients(self, uow: UnitOfWork, key: str) -> Sequence[Recipient]:
-        able = [decider.person for decider in await self._review.recipients(uow, key)]
-        known = await self._addresses.find_all(uow, [person.id for person in able])
+    async def _recipients(self, uow: UnitOfWork, key: str, view: View) -> Sequence[Recipient]:
+        """Who could decide now; once the glass is broken, everybody who was skipped by that."""
+        able = {decider.person.id: decider.person.name for decider in await self._review.recipients(uow, key)}
+        if view.acts.broken is not None:
+            able = {one["id"]: one["name"] for one in view.acts.broken.skipped}
+        known = await self._addresses.find_all(uow, able)
         emails = {one.id: one.email for one in known.values()}
-        return [Recipient(person.id, person.name, emails.get(IdentityId(person.id), "")) for person in able]
+        return [Recipient(one, name, emails.get(IdentityId(one), "")) for one, name in able.items()]
 
 
 class KnownTellings:

@@ -25,7 +25,7 @@ from control_plane.notifications.tickets import Ticket
 _LONGEST_SUMMARY: Final = 255
 _PROPERTY: Final = "assentry"
 _COMMENTS_LOOKED_AT: Final = 100
-_APPROVED: Final = frozenset({State.EXECUTED, State.FAILED, State.OUTCOME_UNKNOWN})
+_APPROVED: Final = frozenset({State.EXECUTED, State.FAILED, State.OUTCOME_UNKNOWN, State.ENDED})
 Json = Mapping[str, Any]
 
 

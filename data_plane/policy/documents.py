@@ -162,5 +162,7 @@ def _inner(shape: Any, field: str | None) -> Any:
             return typing.get_args(option)[0]
         if field is not None and isinstance(option, type) and issubclass(option, msgspec.Struct):
             names = {one.encode_name: one.name for one in msgspec.structs.fields(option)}
-            return typing.get_type_hints(option).get(names.get(field, field))
+            found = typing.get_type_hints(option).get(names.get(field, field))
+            if found is not None:  # else it is a field of another member of the union
+                return found
     return None

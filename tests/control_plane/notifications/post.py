@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 from sqlmodel import col, select
 
+from control_plane.assembly import ControlPlane
 from control_plane.identities.domain import Identity
+from control_plane.kit.clock import Clock, milliseconds
 from control_plane.kit.outbox import NoticeRow
 from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import UnitOfWork
@@ -23,7 +27,6 @@ from control_plane.notifications.domain import DeliveryState
 from control_plane.notifications.ports import Channel, Facts, Notice, Told
 from control_plane.notifications.repository import Filter
 from control_plane.notifications.tables import DeliveryRow
-from tests.control_plane.world import World
 
 Answer = Callable[[Notice, Facts], Told | None]
 
@@ -65,6 +68,18 @@ class Scripted:
             return await self.arrived.get()
 
 
+class _Milliseconds:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    @property
+    def ms(self) -> int:
+        return milliseconds(self._clock.now())
+
+
 class Addresses:
     """Everybody has the address of their name."""
 
@@ -89,9 +104,20 @@ class Fixed:
 
 @dataclass
 class Post:
-    world: World
+    world: Any  # a World, or what of it a whole control plane has
     channels: Fixed
     limit_seconds: float = 5.0
+
+    @classmethod
+    def of(cls, control_plane: ControlPlane, *channels: Channel) -> Post:
+        """Over a whole control plane."""
+        found = SimpleNamespace(
+            units=control_plane.units,
+            clock=_Milliseconds(control_plane.clock),
+            events=control_plane.events,
+            review=control_plane.approvals.review,
+        )
+        return cls(found, Fixed(*channels))
 
     @property
     def approvals(self) -> KnownApprovals:
