@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from control_plane.approvals import windows
 from control_plane.approvals.decided import PROBLEMS, shown_to
 from control_plane.approvals.domain import Refused, Verb
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.review import Mode, ReviewService, Word
 from control_plane.approvals.schemas import ApprovalSummaryOut
+from control_plane.approvals.window_schemas import WindowIn
 from control_plane.kit.access import Permission, Principal, SignedIn, requires
 from control_plane.kit.pagination import Paging, PagingQuery
 from control_plane.kit.unit_of_work import Units
@@ -69,9 +71,17 @@ async def approval_body(
 
 @router.post("/approvals/{approval_id}/approve")
 async def approve(
-    approval_id: str, reviewer: Reviewer, service: Service, units: UnitsOfWork, digest: Digest
+    approval_id: str,
+    reviewer: Reviewer,
+    service: Service,
+    units: UnitsOfWork,
+    digest: Digest,
+    minutes: Annotated[int | None, Form(ge=1, le=525_600)] = None,
+    uses: Annotated[int | None, Form(ge=1, le=1_000_000)] = None,
 ) -> Response:
-    word = Word(Verb.APPROVE, bytes.fromhex(digest), "console")
+    """With minutes and uses: not this operation alone, but a window of its shape."""
+    window = WindowIn(uses=uses, minutes=minutes).wish() if uses and minutes else None
+    word = Word(Verb.APPROVE, bytes.fromhex(digest), "console", window=window)
     return await _decide(service, units, reviewer, approval_id, word)
 
 
@@ -86,6 +96,18 @@ async def deny(
 ) -> Response:
     word = Word(Verb.DENY, bytes.fromhex(digest), "console", reason)
     return await _decide(service, units, reviewer, approval_id, word)
+
+
+@router.post("/approvals/{approval_id}/end-window")
+async def end_window(
+    approval_id: str,
+    reviewer: Reviewer,
+    units: UnitsOfWork,
+    reason: Annotated[str, Form(max_length=2000, pattern=r"^[^\x00]*$")] = "",
+) -> Response:
+    async with units() as uow:
+        await windows.end(uow, reviewer, approval_id, reason)
+    return RedirectResponse(f"/approvals/{approval_id}", SEE_OTHER)
 
 
 async def _decide(service: ReviewService, units: Units, reviewer: Principal, approval_id: str, word: Word) -> Response:

@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from control_plane.kit.access import Principal
+from control_plane.kit.access import Permission, Principal
 
 FOLDER = Path(__file__).parent
 STATIC = FOLDER / "static"
@@ -79,5 +79,12 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     """The rendered template; `principal` is whoever is signed in, None for nobody."""
     principal = getattr(request.state, "principal", None)
     now: datetime = request.app.state.control_plane.clock.now()
-    known = {"principal": principal, "section": "", "now": now, "fresh": partial(_fresh, principal, now), **values}
+    known = {
+        "principal": principal,
+        "may_review": principal is not None and principal.may(Permission.REVIEW),
+        "section": "",
+        "now": now,
+        "fresh": partial(_fresh, principal, now),
+        **values,
+    }
     return HTMLResponse(_TEMPLATES.get_template(template).render(known), status, HEADERS)
