@@ -66,6 +66,7 @@ class HeldOperation:
         self._raw = raw
         self._listener = listener
         self._preview = preview
+        self._looking: asyncio.Task[None] | None = None  # the preview, while it is being made
         self._asking = True  # nobody has been asked yet
         self._services = gate.services
         self._state = State.ASKED
@@ -92,7 +93,7 @@ class HeldOperation:
             spawn(self._with_ticket(), name=f"ticket {self._id}")
             return
         if self._preview is not None:
-            spawn(self._with_preview(), name=f"preview {self._id}")
+            self._looking = spawn(self._with_preview(), name=f"preview {self._id}")
         else:
             self._ask("")
 
@@ -297,6 +298,8 @@ class HeldOperation:
         if self._timer is not None:
             self._timer.cancel()
         if state is State.OVER:
+            if self._looking is not None:
+                self._looking.cancel()
             self._gate.ended(self)
 
     # ------------------------------------------------------------ asking

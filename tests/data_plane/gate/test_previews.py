@@ -66,9 +66,11 @@ async def test_a_preview_that_hangs_is_given_up(monkeypatch: pytest.MonkeyPatch)
 
 async def test_a_client_that_gives_up_during_the_preview_is_nobodys_request() -> None:
     world, preview, listener = World(), Preview(), Listener()
-    world.hold(listener, preview=preview).cancel("client-disconnected")
-    preview.found.set_result(Impact())
+    hold = world.hold(listener, preview=preview)
     await settled()
+    hold.cancel("client-disconnected")
+    await settled()
+    assert preview.found.cancelled(), "nothing is looked up for nobody"
     assert world.approvals.requests == []
     assert world.logged("cancelled") == []
     assert world.logged("hold-ended") == ["hold-ended"]
