@@ -65,6 +65,17 @@ def break_glass(
     print_fields(freshly(api, f"/v1/approvals/{approval['id']}/break-glass", body), DECIDED, output)
 
 
+def end_window(
+    reference: Reference,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="why")] = "",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """End a window early: nothing more runs in it."""
+    api = Api(load_profile())
+    path = f"/v1/approvals/{_found(api, reference)['id']}/end-window"
+    print_fields(api.post(path, {"reason": reason}), ("short_code", "state", "reason"), output)
+
+
 def reviews(
     show: Annotated[Literal["open", "overdue", "closed", "all"], typer.Option(help="which")] = "open",
     limit: Annotated[int, typer.Option(min=1)] = 50,
@@ -132,4 +143,4 @@ def _found(api: Api, reference: str) -> Json:
     return found
 
 
-COMMANDS = (comment, withdraw, break_glass, reviews, review, delegate, delegations, take_back)
+COMMANDS = (comment, withdraw, break_glass, end_window, reviews, review, delegate, delegations, take_back)

@@ -20,6 +20,7 @@ def print_approval(approval: Json) -> None:
     operation = approval["operation"]
     if operation:
         _parameters(operation)
+    _impact(approval)
     facts = {**_who(approval), **(_what(operation) if operation else {}), **_how(approval), **_so_far(approval)}
     for name, value in facts.items():
         if value:
@@ -45,6 +46,19 @@ def _parameters(operation: Json) -> None:
         say(f"  {cell(parameter['name'])} {cell(parameter['type'])} = {value}{note}")
 
 
+def _impact(approval: Json) -> None:
+    impact, guard = approval["impact"], approval["row_guard"]
+    for title in ("count", "dry_run", "estimate") if impact else ():
+        figure = impact[title]
+        if figure:
+            rows = f"{figure['rows']:,} rows" if figure["rows"] is not None else f"none: {figure['missing']}"
+            say(f"[bold]{title.replace('_', ' '):<{_WIDTH}}[/bold]{cell(rows)} [dim]{cell(figure['label'])}[/dim]")
+    for note in impact["notes"] if impact else ():
+        say(f"{'':<{_WIDTH}}[dim]{cell(note)}[/dim]")
+    if guard:
+        say(f"[bold]{'row guard':<{_WIDTH}}[/bold]{cell(guard['says'])}")
+
+
 def _who(approval: Json) -> dict[str, Any]:
     by, on = approval["requested_by"], approval["on"]
     owner = f", owned by {by['owner']['name']}" if by["owner"] else ""
@@ -52,7 +66,9 @@ def _who(approval: Json) -> dict[str, Any]:
     return {
         "requester": f"{by['name']} ({by['kind']}{owner}) from {by['client_address']} with {by['credential']}",
         "application": f"{application} (told by the client)" if application else "",
+        "says": f"{approval['said']} (untrusted)" if approval["said"] else "",
         "target": f"{on['name']} ({on['environment']}, {on['protocol']})" if on["name"] else "",
+        "undo": f"{approval['undo']['kind']}; {approval['undo']['how']}" if approval["undo"] else "",
     }
 
 
@@ -65,8 +81,9 @@ def _what(operation: Json) -> dict[str, Any]:
 
 
 def _how(approval: Json) -> dict[str, Any]:
-    how, plan = approval["how"], approval["plan"]
+    how, plan, offer = approval["how"], approval["plan"], approval["window_offered"]
     return {
+        "window": f"at most {offer['most']} like: {offer['shape']}" if offer else "",
         "covers": f"each once{', in this order' if plan['ordered'] else ''}, and only exactly so" if plan else "",
         "rule": f"{approval['rule']}, chain {approval['chain']}",
         "decided by": how["channels"],
@@ -85,6 +102,8 @@ def _so_far(approval: Json) -> dict[str, Any]:
         "waits for": approval["waits_for"] or "nobody",
         "approve by": approval["approve_by"],
         "decided": [_decision(one) for one in approval["decisions"]],
+        "window used": _window(approval["window"]) if approval["window"] else "",
+        "why you": you["place"],
         "stand-ins": [f"{one['delegate']} for {one['delegator']}" for one in approval["stand_ins"]],
         "broken glass": f"by {glass['by']}: {glass['reason']}" if glass else "",
         "elsewhere": [f"{one['label']} {one['url']}" for one in approval["links"]],
@@ -92,6 +111,12 @@ def _so_far(approval: Json) -> dict[str, Any]:
         "silence": approval["silence"],
         "digest": approval["digest"],
     }
+
+
+def _window(window: Json) -> str:
+    return (
+        f"{window['used']} of {window['uses']}, {'open until' if window['open'] else 'over,'} {cell(window['until'])}"
+    )
 
 
 def _stage(stage: Json) -> str:

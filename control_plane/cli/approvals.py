@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sys
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,7 @@ from control_plane.cli.output import (
 )
 from control_plane.cli.watching import Watch
 from control_plane.kit.clock import SystemClock
+from data_plane.policy import durations
 
 app = typer.Typer(no_args_is_help=True, help="What waits for people.")
 COLUMNS = ("short_code", "state", "requester", "target", "action", "headline", "waits_for", "requested_at")
@@ -60,9 +61,29 @@ def show(reference: Reference, output: OutputOption = Format.TABLE) -> None:
 
 
 @app.command()
-def approve(reference: Reference, yes: Yes = False, output: OutputOption = Format.TABLE) -> None:
+def approve(
+    reference: Reference,
+    yes: Yes = False,
+    window: Annotated[
+        str, typer.Option(help="let more operations of this shape run, for so long, such as 15m; needs --uses")
+    ] = "",
+    uses: Annotated[int, typer.Option(min=0, help="of a window: operations at most, this one included")] = 0,
+    output: OutputOption = Format.TABLE,
+) -> None:
     """Agree to exactly what is shown; the waiting client goes on at once."""
-    _decide(reference, "approve", yes, output)
+    _decide(reference, "approve", yes, output, **_window(window, uses))
+
+
+def _window(lasting: str, uses: int) -> Json:
+    if bool(lasting) != bool(uses):
+        raise typer.BadParameter("a window needs both --window and --uses")
+    if not lasting:
+        return {}
+    try:
+        seconds = durations.seconds(lasting)
+    except durations.DurationError as error:
+        raise typer.BadParameter(str(error), param_hint="--window") from error
+    return {"window": {"uses": uses, "minutes": max(1, int(seconds // 60))}}
 
 
 @app.command()
@@ -106,7 +127,7 @@ def _print_news(approval: Json, output: Format) -> None:
     )
 
 
-def _decide(reference: str, verb: str, yes: bool, output: Format, **words: str) -> None:
+def _decide(reference: str, verb: str, yes: bool, output: Format, **words: Any) -> None:
     if output is Format.JSON and not yes:
         raise typer.BadParameter("needs --yes with --output json: nothing is shown to decide on")
     api = Api(load_profile())
@@ -118,7 +139,7 @@ def _decide(reference: str, verb: str, yes: bool, output: Format, **words: str) 
     print_fields(_send(api, approval, verb, **words), ("short_code", "state", "waits_for"), output)
 
 
-def _send(api: Api, approval: Json, verb: str, **words: str) -> Json:
+def _send(api: Api, approval: Json, verb: str, **words: Any) -> Json:
     if not approval["you"]["may_decide"]:
         raise CommandError(f"{approval['short_code']} is not yours to decide: {approval['you']['why']}")
     body: Json = {"digest": approval["digest"], "channel": "cli", **words}
