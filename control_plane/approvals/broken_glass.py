@@ -135,6 +135,7 @@ class BrokenGlass:
         self, uow: UnitOfWork, principal: Principal, approval_id: str, verdict: Verdict, comment: str
     ) -> None:
         """Of two at once the second is told that it is closed. Raises a ProblemError."""
+        await repository.locked(uow.session, approval_id)
         row = await uow.session.get(BreakGlassRow, approval_id, with_for_update=True, populate_existing=True)
         if row is None or not sees_all(principal):
             raise GlassNotBrokenError(approval_id)
@@ -150,6 +151,7 @@ class BrokenGlass:
         told: dict[str, Json] = {"verdict": verdict, "comment": row.comment, "broken_by": row.broken_by_id}
         uow.audit(audited(reviewed.request, "break-glass-reviewed", principal.actor, told))
         uow.notify(TOPIC, approval_id)
+        uow.notice("review.closed", approval_id, {"by": principal.name, "verdict": verdict, "comment": row.comment})
 
     async def _reviewed(self, uow: UnitOfWork, principal: Principal, review: BreakGlassRow) -> Reviewed:
         request = await repository.one(uow.session, review.approval_id)
