@@ -43,6 +43,8 @@ _TITLES: Final = {
     State.EXECUTED: "Executed",
     State.FAILED: "Approved, failed at the target",
     State.OUTCOME_UNKNOWN: "Approved, outcome unknown",
+    State.WINDOW: "Approved for a window, which is open",
+    State.ENDED: "Over: used up, or its time has passed",
 }
 
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from control_plane.approvals import windows
-from control_plane.approvals.domain import Agreed, Choice, Outcome, Refusal, Refused, Ruling, State, Verb, Vote, Window
-from control_plane.approvals.domain.choice import Wish, agreed, bounded, objection
+from control_plane.approvals.domain import Agreed, Outcome, Refusal, Refused, Ruling, State, Verb, Window
+from control_plane.approvals.domain.choice import Wish
 from control_plane.approvals.errors import ApprovalOverError
 from control_plane.approvals.reports import (
     CancelledReport,
@@ -171,33 +169,6 @@ async def test_a_shape_that_is_none_is_malformed(world: World) -> None:
     answer = await world.ask(world.request(shape=b"short"))
     assert isinstance(answer, DecidedAnswer)
     assert answer.outcome is Outcome.REFUSED
-
-
-def vote(choice: Choice | None) -> Vote:
-    return Vote("idn_a", "a", 0, 0, "cli", window=choice)
-
-
-CHOICES = st.none() | st.builds(Choice, st.integers(0, 5000), st.integers(-1, 30))
-
-
-@given(st.lists(CHOICES, max_size=5), st.integers(0, 5000))
-def test_nobody_gets_more_than_anybody_chose(choices: list[Choice | None], now: int) -> None:
-    found = agreed([vote(choice) for choice in choices], now)
-    if found is None:
-        return
-    assert all(
-        one is not None and one.uses >= found.uses > 1 and one.until_ms >= found.until_ms > now for one in choices
-    )
-    kept = bounded(found, Window(1, 3), now)
-    assert (kept.uses <= 3, kept.until_ms <= now + 1000) == (True, True)
-
-
-@given(st.builds(Choice, st.integers(-10, 10**7), st.integers(-1, 30)), st.integers(0, 10**6))
-def test_a_choice_without_objection_is_within_the_offer(choice: Choice, now: int) -> None:
-    if not objection(OFFER, choice, now):
-        assert now < choice.until_ms <= now + 1_800_000
-        assert 1 <= choice.uses <= 20
-    assert objection(None, choice, now)
 
 
 # ------------------------------------------------------------------ used
