@@ -222,6 +222,7 @@ class ControlPlane:
             self.documents,
             self.audit,
             self.approvals.review,
+            self.approvals.cards,
             self.approvals.feed,
             self.notifications.service,
             self.notifications.callbacks,

@@ -12,6 +12,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
 
 from control_plane.approvals import windows
+from control_plane.approvals.cards import Cards
 from control_plane.approvals.decided import PROBLEMS, shown_to
 from control_plane.approvals.domain import Refused, Verb
 from control_plane.approvals.errors import ApprovalNotFoundError
@@ -26,6 +27,7 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=problems(401, 403, 422))
 Service = Annotated[ReviewService, provided(ReviewService)]
+Card = Annotated[Cards, provided(Cards)]
 Feed = Annotated[NewsFeed, provided(NewsFeed)]
 Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
 
@@ -57,19 +59,23 @@ async def show_approval(approval_id: str, principal: SignedIn, service: Service,
 
 @router.post("/{approval_id}/approve", summary="Agree to exactly what was shown", responses=problems(404, 409, 412))
 async def approve(
-    approval_id: str, body: AgreeIn, reviewer: Reviewer, service: Service, units: UnitsOfWork
+    approval_id: str, body: AgreeIn, reviewer: Reviewer, service: Service, cards: Card, units: UnitsOfWork
 ) -> ApprovalOut:
     window = body.window.wish() if body.window else None
-    word = Word(Verb.APPROVE, bytes.fromhex(body.digest), _channel(reviewer, body), window=window)
-    return await _decided(units, service, reviewer, approval_id, word)
+    channel, also = _channel(reviewer, body), body.others()
+    word = Word(Verb.APPROVE, bytes.fromhex(body.digest), channel, also=also, window=window)
+    return await _decided(units, service, cards, reviewer, approval_id, word)
 
 
 @router.post(
     "/{approval_id}/deny", summary="Refuse, with a reason for the requester", responses=problems(404, 409, 412)
 )
-async def deny(approval_id: str, body: DenyIn, reviewer: Reviewer, service: Service, units: UnitsOfWork) -> ApprovalOut:
-    word = Word(Verb.DENY, bytes.fromhex(body.digest), _channel(reviewer, body), body.reason)
-    return await _decided(units, service, reviewer, approval_id, word)
+async def deny(
+    approval_id: str, body: DenyIn, reviewer: Reviewer, service: Service, cards: Card, units: UnitsOfWork
+) -> ApprovalOut:
+    channel, also = _channel(reviewer, body), body.others()
+    word = Word(Verb.DENY, bytes.fromhex(body.digest), channel, body.reason, also=also)
+    return await _decided(units, service, cards, reviewer, approval_id, word)
 
 
 @router.post(
@@ -84,11 +90,11 @@ async def end_window(
 
 
 async def _decided(
-    units: UnitsOfWork, service: ReviewService, reviewer: Principal, approval_id: str, word: Word
+    units: UnitsOfWork, service: ReviewService, cards: Cards, reviewer: Principal, approval_id: str, word: Word
 ) -> ApprovalOut:
     """The refusal is raised after the commit: what was refused stays in the audit log."""
     async with units() as uow:
-        ruling = await service.decide(uow, reviewer, approval_id, word)
+        ruling = await cards.decide(uow, reviewer, approval_id, word)
     if ruling is None:
         raise ApprovalNotFoundError(approval_id)
     if isinstance(ruling, Refused):

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.broken_glass import BrokenGlass
+from control_plane.approvals.cards import Cards
 from control_plane.approvals.delegations import Delegations
 from control_plane.approvals.grants import GrantIssuer
 from control_plane.approvals.limits import Limits
@@ -54,6 +55,7 @@ class ApprovalsFeature:
         self.service = ApprovalService(Gatherer(people, rulebook, sessions), planned, self.pressure, public_url)
         self.petitions = PetitionService(people, rulebook, self.pressure)
         self.review = ReviewService(standing, agreement, tellings)
+        self.cards = Cards(self.review)
         self.participation = Participation()
         self.delegations = Delegations(people, rulebook, standing)
         self.broken_glass = BrokenGlass(standing, agreement)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, func
+from sqlalchemy.orm import aliased
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 from sqlmodel.sql.expression import SelectOfScalar
@@ -198,7 +199,7 @@ async def newest(
     statement = select(ApprovalRow).order_by(*order).limit(limit)
     if wanted.open is not None:
         is_pending = col(ApprovalRow.state) == State.PENDING
-        statement = statement.where(is_pending if wanted.open else ~is_pending)
+        statement = statement.where(is_pending & ~_under_another() if wanted.open else ~is_pending)
     if wanted.kind is not None:
         statement = statement.where(col(ApprovalRow.kind) == wanted.kind)
     if wanted.of:
@@ -212,6 +213,15 @@ async def newest(
             | ((col(ApprovalRow.requested_at_ms) == at_ms) & (col(ApprovalRow.id) < last))
         )
     return (await session.exec(statement)).all()
+
+
+def _under_another() -> ColumnElement[bool]:
+    """Whether an older request that waits is on the same card."""
+    other, row = aliased(ApprovalRow), ApprovalRow
+    same_time = col(other.requested_at_ms) == col(row.requested_at_ms)
+    older = (col(other.requested_at_ms) < col(row.requested_at_ms)) | (same_time & (col(other.id) < col(row.id)))
+    waits = (col(other.card_id) == col(row.card_id)) & (col(other.state) == State.PENDING)
+    return select(other.id).where(waits, older).correlate(row).exists()
 
 
 async def earlier(session: AsyncSession, requester_id: str, target: str, shape: str) -> Earlier:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -32,6 +32,7 @@ from control_plane.approvals.domain import (
 )
 from control_plane.approvals.domain.choice import Wish, objection
 from control_plane.approvals.domain.manner import Manner, unfit
+from control_plane.approvals.grouping import Regroup, members
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.seeing import may_see, sees_all
 from control_plane.approvals.standing import Decider, Judged, Seen, Standing
@@ -52,13 +53,22 @@ class Mode(enum.StrEnum):
     DECIDED = "decided"  # over, whatever the outcome
 
 
+class Member(msgspec.Struct, frozen=True):
+    """One of several identical requests, with the digest of what was shown of it."""
+
+    approval_id: str
+    shown: bytes
+
+
 class Word(msgspec.Struct, frozen=True):
-    """What a person says. `shown` is the digest that came with what they looked at."""
+    """What a person says. `shown` is the digest that came with what they looked at; `also` are the others that stood
+    on the same card and are meant too, which `cards` takes."""
 
     verb: Verb
     shown: bytes
     channel: str  # console, cli, rest
     reason: str = ""
+    also: tuple[Member, ...] = ()
     window: Wish | None = None  # of one who approves; None: this operation alone
 
 
@@ -74,6 +84,7 @@ class View(msgspec.Struct, frozen=True):
     in_place_of: DelegationRow | None = None  # by which they would decide; None: in their own place, or not at all
     place: Place | None = None  # of the chain, which they would fill
     telling: Telling = Telling()
+    alike: Sequence[ApprovalRow] = ()  # others on its card that wait, oldest first
     acts: Acts = Acts()  # of one request alone; lists leave it empty
     uses: Sequence[WindowUseRow] = ()  # of its window; lists leave it empty
 
@@ -154,8 +165,12 @@ class ReviewService:
     async def _seen_by(self, uow: UnitOfWork, viewer: str, rows: Sequence[ApprovalRow]) -> list[View]:
         seen = await self._standing.seen(uow, rows, *([viewer] if viewer else []))
         told = await self._tellings.of(uow, [row.id for row in rows]) if self._tellings else {}
+        cards = await members(uow.session, {row.card_id for row in rows if row.state == State.PENDING})
         views = [_view(row, one, viewer) for row, one in zip(rows, seen, strict=True)]
-        return [msgspec.structs.replace(view, telling=told.get(view.row.id, Telling())) for view in views]
+        return [
+            msgspec.structs.replace(view, telling=told.get(view.row.id, Telling()), alike=_alike(view.row, cards))
+            for view in views
+        ]
 
     # -------------------------------------------------------------- deciding
 
@@ -188,6 +203,7 @@ class ReviewService:
                 move(uow, row, Event.DENIED, principal.actor, reason, {**said, **_place(vote)})
             case Counted(vote, counted):
                 uow.session.add(_vote_row(row, vote, principal, word))
+                uow.check_last(Regroup(row.card_id))
                 stages.keep_step(row, counted.stage, milliseconds(uow.now))
                 told = {**said, **_place(vote), **_chosen(vote), "missing": counted.missing}
                 uow.audit(audited(row, "agreed", principal.actor, told))
@@ -199,6 +215,10 @@ class ReviewService:
                     audited(row, "agreed", principal.actor, {**said, **_place(vote), **_chosen(vote), "missing": 0})
                 )
                 self._agreement.reached(uow, row, principal.actor, counted)
+
+
+def _alike(row: ApprovalRow, cards: Mapping[str, Sequence[ApprovalRow]]) -> Sequence[ApprovalRow]:
+    return [one for one in cards.get(row.card_id, ()) if one.id != row.id] if row.state == State.PENDING else ()
 
 
 def _view(row: ApprovalRow, seen: Seen, viewer: str) -> View:

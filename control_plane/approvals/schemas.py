@@ -16,10 +16,10 @@ from control_plane.approvals.domain.emergency import NOT_OFFERED
 from control_plane.approvals.impact_schemas import ImpactOut, RowGuardOut
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.repository import chain_of
-from control_plane.approvals.review import View
-from control_plane.approvals.shown import Earlier, Shown
+from control_plane.approvals.review import Member, View
+from control_plane.approvals.shown import Earlier, Shown, decode
 from control_plane.approvals.stage_schemas import StageOut, stages_of
-from control_plane.approvals.tables import VoteRow
+from control_plane.approvals.tables import ApprovalRow, VoteRow
 from control_plane.approvals.telling import Link
 from control_plane.approvals.window_schemas import (
     WindowChosenOut,
@@ -162,6 +162,7 @@ class YouMayOut(BaseModel):
 class ApprovalSummaryOut(BaseModel):
     id: str
     kind: Kind = Field(examples=["operation"])
+    count: int = Field(description="identical requests that wait, this one included: they are one card", examples=[1])
     short_code: str = Field(description="the client was told this code too", examples=["7KQ2MX"])
     state: str = Field(examples=["pending"])
     headline: str = Field(description="the beginning of what is asked", examples=["DELETE FROM orders"])
@@ -182,6 +183,32 @@ class ApprovalSummaryOut(BaseModel):
         return cls(**_summary(view))
 
 
+class AlikeOut(BaseModel):
+    """An identical request that waits in another session; give it back in `also` to decide on it too."""
+
+    id: str
+    short_code: str = Field(examples=["7KQ2MX"])
+    session_id: str
+    client_address: str = Field(examples=["10.1.2.3:51812"])
+    credential_id: str
+    requested_at: datetime
+    approve_by: datetime
+    digest: str
+
+    @classmethod
+    def of(cls, row: ApprovalRow) -> AlikeOut:
+        return cls(
+            id=row.id,
+            short_code=row.short_code,
+            session_id=row.session_id,
+            client_address=visible(decode(row.shown).client.address),
+            credential_id=row.credential_id,
+            requested_at=from_milliseconds(row.requested_at_ms),
+            approve_by=from_milliseconds(row.approve_by_ms),
+            digest=row.shown_digest.hex(),
+        )
+
+
 class ApprovalOut(ApprovalSummaryOut):
     digest: str = Field(description="of what is shown here; give it back with your decision")
     reason: str = Field(description="why it ended as it did")
@@ -190,6 +217,7 @@ class ApprovalOut(ApprovalSummaryOut):
     operation: OperationOut | None = Field(description="of the kind `operation`")
     plan: PlanContentsOut | None = Field(description="of the kind `plan`")
     access: AccessContentsOut | None = Field(description="of the kind `access`")
+    alike: list[AlikeOut] = Field(description="identical requests of the same requester that wait, oldest first")
     requested_by: RequesterOut
     on: TargetOut
     policy_version: int
@@ -229,6 +257,7 @@ class ApprovalOut(ApprovalSummaryOut):
             text=text.text,
             hidden_characters=text.hidden,
             operation=OperationOut.of(shown.operation) if shown.operation else None,
+            alike=[AlikeOut.of(one) for one in view.alike],
             plan=PlanContentsOut.of(shown.plan) if shown.plan else None,
             access=AccessContentsOut.of(shown.access) if shown.access else None,
             requested_by=RequesterOut.shown(shown),
@@ -256,6 +285,11 @@ class ApprovalOut(ApprovalSummaryOut):
         )
 
 
+class AlikeIn(BaseModel):
+    id: str = Field(max_length=64)
+    digest: Digest
+
+
 class ApproveIn(BaseModel):
     digest: Digest = Field(description="the `digest` of the approval that you looked at")
     channel: str = Field(
@@ -264,6 +298,11 @@ class ApproveIn(BaseModel):
         description="cli or rest, as a bearer token says of itself; a browser's cookie is always the console, and "
         "nothing else is",
     )
+
+    also: list[AlikeIn] = Field(default=[], max_length=200, description="others of the same card that are meant too")
+
+    def others(self) -> tuple[Member, ...]:
+        return tuple(Member(one.id, bytes.fromhex(one.digest)) for one in self.also)
 
 
 class AgreeIn(ApproveIn):
@@ -295,6 +334,7 @@ def _summary(view: View) -> dict[str, Any]:
     return {
         "id": row.id,
         "kind": row.kind,
+        "count": 1 + len(view.alike),
         "short_code": row.short_code,
         "state": row.state,
         "headline": headline.text,

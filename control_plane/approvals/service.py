@@ -12,6 +12,7 @@ from typing import Final
 
 from control_plane.approvals import repository, windows, words
 from control_plane.approvals.domain import OUTCOMES, UNDECIDED, Event, Outcome, State
+from control_plane.approvals.grouping import join
 from control_plane.approvals.planned import Planned
 from control_plane.approvals.pressure import Pressure
 from control_plane.approvals.reports import (
@@ -66,6 +67,8 @@ class ApprovalService:
         if not refused and await self._planned.granted(uow, request, report):
             return await self._answer(uow, request)
         refused = refused or await self._pressure.full(uow, report.requester_id)
+        if not refused:
+            await join(uow, request)
         move(uow, request, Event.REFUSED if refused else Event.ADMITTED, agent(instance_id), refused)
         return await self._answer(uow, request)
 

@@ -187,6 +187,25 @@ def digest(text: str) -> bytes:
     return hashlib.sha256(_CONTEXT + text.encode()).digest()
 
 
+def likeness(text: str) -> bytes:
+    """Equal for requests that differ in nothing but which session asked, and when: of what `encode` gave."""
+    shown = decode(text)
+    if shown.operation is None:
+        return digest(text)
+    one = msgspec.structs.replace(
+        shown,
+        approval_id="",
+        short_code="",
+        credential=Credential("", shown.credential.description),
+        client=Client("", ""),
+        operation=msgspec.structs.replace(shown.operation, id="", session_id=""),
+        requested_at_ms=0,
+        approve_by_ms=0,
+        earlier=Earlier(),
+    )
+    return digest(encode(one))
+
+
 def operation(report: RequestedReport) -> Operation:
     reported = report.operation
     return Operation(

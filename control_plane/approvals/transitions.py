@@ -6,12 +6,13 @@ from collections.abc import Mapping
 
 from control_plane.approvals import stages
 from control_plane.approvals.domain import UNDECIDED, Event, IllegalTransition, State, after
+from control_plane.approvals.grouping import TOPIC, Regroup
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.tables import ApprovalRow
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 
-TOPIC = "approval"  # the key is the approval's id
+__all__ = ["TOPIC", "agent", "audited", "move"]
 
 # What the audit log calls a state, where the state's own name would not say it.
 _KINDS: Mapping[State, str] = {
@@ -47,10 +48,17 @@ def move(
     told = {"state_before": before, "reason": reason, **(data or {})}
     uow.audit(audited(row, _KINDS.get(then, then.value), actor, told))
     uow.notify(TOPIC, row.id)
-    uow.notice(
-        f"approval.{then}", row.id, {"before": before, "reason": reason, "by": actor.name, "by_kind": actor.kind}
-    )
+    _notice(uow, row, before, then, {"reason": reason, "by": actor.name, "by_kind": actor.kind})
     return None
+
+
+def _notice(uow: UnitOfWork, row: ApprovalRow, before: State, then: State, data: Mapping[str, Json]) -> None:
+    """Of several identical requests people are told of one, and of how many there are."""
+    told_of = row.card_id == row.id
+    if told_of:
+        uow.notice(f"approval.{then}", row.id, {"before": before, **data})
+    if before is State.PENDING or not told_of:
+        uow.check_last(Regroup(row.card_id, moved=True))
 
 
 async def _tell_agents(uow: UnitOfWork) -> None:
