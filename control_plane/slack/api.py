@@ -114,13 +114,15 @@ class WebApi:
         )
 
     async def post(self, channel: str, card: Card) -> str:
-        return str((await self._call("chat.postMessage", channel=channel, **_message(card)))["ts"])
+        return str(
+            (await self._call("chat.postMessage", channel=channel, **_body(card.text, card.blocks), **_NEW))["ts"]
+        )
 
     async def update(self, channel: str, ts: str, card: Card) -> None:
-        await self._call("chat.update", channel=channel, ts=ts, **_message(card))
+        await self._call("chat.update", channel=channel, ts=ts, **_body(card.text, card.blocks))
 
     async def reply(self, channel: str, ts: str, text: str, *, broadcast: bool = False) -> None:
-        said = {**_text(text), "thread_ts": ts, "reply_broadcast": broadcast}
+        said = {**_text(text), **_NEW, "thread_ts": ts, "reply_broadcast": broadcast}
         await self._call("chat.postMessage", channel=channel, **said)
 
     async def tell(self, channel: str, user_id: str, text: str) -> None:
@@ -154,25 +156,20 @@ class WebApi:
 _READS: Final = frozenset({"users.info", "conversations.info"})
 
 
-def _message(card: Card) -> dict[str, Any]:
-    return {"text": card.text, "blocks": list(card.blocks), **_NO_MARKUP}
+def _body(text: str, blocks: Sequence[Block]) -> dict[str, Any]:
+    """`text` is escaped. Nothing is looked for in it: no names and no links."""
+    return {"text": text, "blocks": list(blocks), "parse": "none", "link_names": False}
 
 
 def _text(text: str) -> dict[str, Any]:
     """In a block of its own, where it is data; the text beside it is for notifications."""
     fit = fitted(displayed(text).text, MOST_OF_A_TEXT // 2)
     shown = fit.text + (f" … {fit.hidden_bytes} bytes hidden, see the console" if fit.hidden_bytes else "")
-    return {"text": escaped(fit.text), "blocks": [lines([plain(shown)])], **_NO_MARKUP}
+    return _body(escaped(fit.text), [lines([plain(shown)])])
 
 
-# Nothing in a text is looked for: no names, no links, no previews of links.
-_NO_MARKUP: Final[Mapping[str, Any]] = {
-    "mrkdwn": False,
-    "parse": "none",
-    "link_names": False,
-    "unfurl_links": False,
-    "unfurl_media": False,
-}
+# Only a new message knows these: its text is no markup, and links get no previews.
+_NEW: Final[Mapping[str, Any]] = {"mrkdwn": False, "unfurl_links": False, "unfurl_media": False}
 
 
 def _user(found: Mapping[str, Any]) -> SlackUser:

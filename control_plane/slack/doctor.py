@@ -146,7 +146,7 @@ class Doctor:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_PATIENCE)) as session:
                 client = AsyncWebClient(base_url=self._configuration.api_url, session=session, retry_handlers=[])
                 opened = await client.apps_connections_open(app_token=token)
-                async with session.ws_connect(str(opened["url"])) as socket:
+                async with session.ws_connect(str(opened["url"]), proxy=client.proxy) as socket:
                     hello = await socket.receive_json(timeout=_PATIENCE)
         except SlackApiError as error:
             code = str(error.response.get("error", "")) if hasattr(error.response, "get") else ""

@@ -160,6 +160,8 @@ def _submitted(found: _Payload, once: str) -> Interaction:
         typed = view.state["values"][REASON][REASON]["value"] or ""
     except (msgspec.DecodeError, KeyError, TypeError):
         return Unknown(once, "the modal came back otherwise than it was opened")
+    # The same modal may be submitted again, after it was told what is wrong.
+    once = hashlib.sha256(f"{once}:{typed}".encode()).hexdigest()
     value = read_value(about.value)
     if value is None or not isinstance(typed, str) or len(typed) > MOST_OF_A_REASON:
         return Unknown(once, "the modal came back otherwise than it was opened")

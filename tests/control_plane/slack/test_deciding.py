@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from typing import Any
+from urllib.parse import urlencode
+
 import pytest
 
 from control_plane.kit.unit_of_work import SYSTEM
+from control_plane.slack import answering
 from control_plane.slack.card import APPROVE, DENY
+from control_plane.slack.inbox import Inbox, Left, Receipt
 from control_plane.slack.interactions import REASON
+from data_plane.identifiers import CredentialId
 from tests.control_plane.slack.conftest import DBA, SECURITY, Scene
 
 both_modes = pytest.mark.parametrize("mode", ["http", "socket"])
@@ -67,7 +75,7 @@ async def test_a_chain_of_two_stages_is_walked_in_two_channels(scene: Scene):
     assert "2 of group dba" in message.shown
     assert scene.double.workspace.in_channel(SECURITY) == []
     await scene.double.press("UADA", message, APPROVE)
-    await scene.thread_tells(message, "ada agreed. It waits for 1 more of group dba.")
+    await scene.thread_tells(message, "ada agreed. It waits for 1 more of group dba")
     await scene.shows(message, "1. 2 of group dba: 1 missing")
     await scene.double.press("UBOB", message, APPROVE)
     other = await scene.message(approval, SECURITY)
@@ -139,3 +147,104 @@ async def test_a_button_that_was_pressed_too_late_is_told_that_it_is_over(scene:
     await scene.double.send(stale)
     await scene.told("UBOB", "This does not count: it is approved.")
     assert len(await scene.audited("approval.approved")) == 1
+
+
+async def test_attempts_of_one_press_at_the_same_time_count_once(scene: Scene):
+    message = await scene.message(await scene.hold())
+    body = urlencode({"payload": json.dumps(scene.double.pressed("UADA", message, APPROVE))}).encode()
+    sent = [scene.double.raw(body, scene.double.signed(body, age=age)) for age in range(8)]
+    assert {answer.status_code for answer in await asyncio.gather(*sent)} == {200}
+    await scene.shows(message, "Approved: write")
+    assert len(await scene.audited("approval.agreed")) == 1
+    assert scene.double.workspace.told("UADA") == []
+
+
+async def test_two_people_at_once_are_both_counted(scene: Scene):
+    await scene.chain({"groups": ["dba"], "require": 2, "timeout": "10m"})
+    approval = await scene.hold()
+    message = await scene.message(approval)
+    await asyncio.gather(*(scene.double.press(user, message, APPROVE) for user in ("UADA", "UBOB")))
+    await scene.shows(message, "Approved: write")
+    assert len(await scene.audited("approval.agreed")) == 2
+
+
+@sqlite
+async def test_what_was_not_acknowledged_is_sent_again_and_taken(scene: Scene, monkeypatch: pytest.MonkeyPatch):
+    message = await scene.message(await scene.hold())
+    taking, slow = Inbox.take, asyncio.Event()
+
+    async def once_too_slow(inbox: Inbox, *what: Any) -> Receipt:
+        if not slow.is_set():
+            slow.set()
+            await asyncio.sleep(60)
+        return await taking(inbox, *what)
+
+    monkeypatch.setattr(Inbox, "take", once_too_slow)
+    monkeypatch.setattr(answering, "_TAKES", 0.2)
+    pressed = await scene.double.press("UADA", message, APPROVE)
+    assert (pressed.acknowledged, pressed.attempts) == (True, 2)
+    await scene.shows(message, "Approved: write")
+
+
+@sqlite
+async def test_a_modal_that_takes_too_long_closes_and_its_person_hears_of_it_later(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+):
+    approval = await scene.hold()
+    message = await scene.message(approval)
+    await scene.double.press("UADA", message, DENY)
+    modal = await scene.double.until(lambda: next(iter(scene.double.workspace.modals), None))
+    working, go_on = Inbox.work, asyncio.Event()
+
+    async def when_told(inbox: Inbox, interaction_id: str) -> Left | None:
+        await go_on.wait()
+        return await working(inbox, interaction_id)
+
+    monkeypatch.setattr(Inbox, "work", when_told)
+    monkeypatch.setattr(answering, "_WAITS", 0.1)
+    answered = await scene.double.submit(modal, "   ")
+    assert (answered.acknowledged, answered.body) == (True, {})
+    go_on.set()
+    await scene.told("UADA", "say why")
+    assert await scene.state(approval) == "pending"
+
+
+@sqlite
+async def test_a_trigger_that_has_expired_is_told(scene: Scene):
+    message = await scene.message(await scene.hold())
+    scene.double.methods.age_of_triggers = 4
+    await scene.double.press("UADA", message, DENY)
+    await scene.told("UADA", "Slack did not let the question for your reason open")
+    assert scene.double.workspace.modals == []
+
+
+@sqlite
+async def test_silence_is_reminded_of_and_escalated_to_another_channel(scene: Scene):
+    escalate = {"escalate": {"groups": ["security"], "timeout": "5m"}}
+    await scene.chain({"groups": ["dba"], "require": 1, "timeout": "5m", "on_timeout": escalate}, remind_every="2m")
+    approval = await scene.hold()
+    message = await scene.message(approval)
+    scene.clock.advance(seconds=121)
+    await scene.control_plane.approvals.keeper.end_what_is_due()
+    await scene.thread_tells(message, "A decision is still missing. It waits for 1 more of group dba.")
+    scene.clock.advance(seconds=180)
+    await scene.control_plane.approvals.keeper.end_what_is_due()
+    await scene.thread_tells(message, "Nobody decided in time, so more people are asked.")
+    other = await scene.message(approval, SECURITY)
+    assert all(one.broadcast for one in scene.double.workspace.messages if one.thread_ts)
+    await scene.double.press("UEVE", other, APPROVE)
+    await scene.shows(message, "Approved: write")
+
+
+@sqlite
+async def test_a_comment_is_told_in_the_thread_and_cannot_look_like_ours(scene: Scene):
+    approval = await scene.hold()
+    message = await scene.message(approval)
+    async with scene.control_plane.units() as uow:
+        eve = (await scene.control_plane.identities.named(uow, "eve")).principal(CredentialId("sin_1"), uow.now)
+        text = "is there a backup?\nada agreed. <!here> `x`"
+        await scene.control_plane.approvals.participation.comment(uow, eve, approval, text)
+    await scene.thread_tells(message, "eve comments:\n│ is there a backup?\n│ ada agreed. <!here> `x`")
+    (said,) = [one for one in scene.double.workspace.messages if one.thread_ts]
+    assert "&lt;!here&gt;" in said.text
+    assert not said.broadcast

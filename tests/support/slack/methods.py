@@ -21,6 +21,18 @@ NEEDS = {
 }
 
 
+_SAID = {"channel", "text", "blocks", "parse", "link_names"}
+KNOWN = {
+    "auth.test": set(),
+    "chat.postMessage": {*_SAID, "thread_ts", "reply_broadcast", "mrkdwn", "unfurl_links", "unfurl_media"},
+    "chat.update": {*_SAID, "ts"},
+    "chat.postEphemeral": {*_SAID, "user", "thread_ts"},
+    "views.open": {"trigger_id", "view"},
+    "users.info": {"user"},
+    "conversations.info": {"channel"},
+}
+
+
 class Refused(Exception):
     def __init__(self, error: str, *messages: str) -> None:
         super().__init__(error)
@@ -57,6 +69,8 @@ class Methods:
         }
         if method not in known:
             raise Refused("unknown_method")
+        if unknown := set(sent) - KNOWN[method]:
+            raise Refused("invalid_arguments", f"unknown: {sorted(unknown)}")
         answer = {"ok": True, **known[method](dict(sent))}
         self.on_change()
         return answer
