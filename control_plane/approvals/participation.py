@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 
 from control_plane.approvals import repository
-from control_plane.approvals.domain import Event, IllegalTransition
+from control_plane.approvals.domain import OPEN, Event, IllegalTransition
 from control_plane.approvals.errors import (
     ApprovalNotFoundError,
     ApprovalOverError,
@@ -29,17 +29,17 @@ from control_plane.kit.ids import new_id
 from control_plane.kit.unit_of_work import Json, UnitOfWork
 
 MOST_COMMENTS: Final = 100  # of one request
+MOST_OF_ONE: Final = 30  # of them by the same, so that nobody silences the others
 MOST_CHARACTERS: Final = 2000
 
 
 class Participation:
     async def comment(self, uow: UnitOfWork, principal: Principal, approval_id: str, text: str) -> CommentRow:
-        """Also when it is over: a review goes on after the fact. Raises a ProblemError."""
+        """Also when it is over: people go on talking after the fact. Raises a ProblemError."""
         row = await _locked(uow, principal, approval_id)
         if not may_comment(principal, row):
             raise NotYoursError("reviewers, the requester and the requester's owner comment on a request")
-        if await _count(uow, approval_id) >= MOST_COMMENTS:
-            raise TooManyCommentsError(f"a request has at most {MOST_COMMENTS} comments; go on elsewhere")
+        await _leave_room(uow, principal, row)
         made = CommentRow(
             id=new_id("cmt"),
             approval_id=approval_id,
@@ -86,9 +86,15 @@ async def comments_of(uow: UnitOfWork, approval_id: str) -> Sequence[CommentRow]
     return (await uow.session.exec(mine.order_by(col(CommentRow.at_ms), col(CommentRow.id)))).all()
 
 
-async def _count(uow: UnitOfWork, approval_id: str) -> int:
-    mine = select(func.count()).select_from(CommentRow).where(col(CommentRow.approval_id) == approval_id)
-    return (await uow.session.exec(mine)).one()
+async def _leave_room(uow: UnitOfWork, principal: Principal, row: ApprovalRow) -> None:
+    """A machine has its say only while the request is open: what is over is for people."""
+    if principal.kind != "person" and row.state not in OPEN:
+        raise ApprovalOverError(f"it is {row.state}: a machine has no more say")
+    whose = select(CommentRow.identity_id).where(col(CommentRow.approval_id) == row.id)
+    found = (await uow.session.exec(whose)).all()
+    if len(found) >= MOST_COMMENTS or found.count(principal.identity) >= MOST_OF_ONE:
+        most = f"{MOST_COMMENTS} comments, {MOST_OF_ONE} by the same"
+        raise TooManyCommentsError(f"a request has at most {most}; go on elsewhere")
 
 
 async def _locked(uow: UnitOfWork, principal: Principal, approval_id: str) -> ApprovalRow:

@@ -19,6 +19,7 @@ from control_plane.kit.outbox import NoticeRow
 from control_plane.kit.pagination import Paging
 from tests.control_plane.approvals.acting import asked_of, break_glass, close_review, give, review_of
 from tests.control_plane.approvals.grants import grant_of
+from tests.control_plane.notifications.post import Fixed, Post
 from tests.control_plane.world import World, person
 
 TWO_STAGES = (Stage(("dba",), 2, 900), Stage(("security",), 1, 900))
@@ -71,6 +72,14 @@ async def test_everybody_who_is_skipped_is_told_and_a_review_is_opened(world: Wo
     (event,) = await world.audited("approval.glass-broken")
     assert json.loads(event.data)["reason"] == "the shop is down"
     assert json.loads(event.data)["skipped"] == [{"id": "idn_bob", "name": "bob"}, {"id": "idn_eve", "name": "eve"}]
+
+
+async def test_a_mail_about_it_goes_to_those_who_were_skipped(world: World) -> None:
+    """Nobody can decide any more, so "who can decide now" would be nobody."""
+    approval = await world.held()
+    await break_glass(world, "max", approval)
+    _, facts = await Post(world, Fixed()).given("approval.break-glass", approval)
+    assert [one.name for one in facts.recipients] == ["ada", "bob", "eve"]
 
 
 async def test_what_is_refused_changes_nothing_and_is_audited(world: World) -> None:
@@ -148,6 +157,9 @@ async def test_somebody_else_closes_it_once(world: World) -> None:
         await close_review(world, "eve", approval)
     assert await reviews(world, Show.OPEN) == []
     assert await reviews(world, Show.CLOSED) == [approval]
+    async with world.units.reading() as uow:
+        told = (await uow.session.exec(select(NoticeRow).where(NoticeRow.kind == "review.closed"))).one()
+    assert (told.key, told.data["by"], told.data["verdict"]) == (approval, "ada", "justified")
     assert [row.kind for row in await world.audited("approval.break-glass-reviewed")] == [
         "approval.break-glass-reviewed"
     ]

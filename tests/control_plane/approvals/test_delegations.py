@@ -11,7 +11,7 @@ import pytest
 from sqlmodel import select
 
 from control_plane.approvals.delegations import MOST_AT_ONCE, Given
-from control_plane.approvals.domain import Agreed, Counted, Outcome, Refused, Stage, State
+from control_plane.approvals.domain import EVERYWHERE, Agreed, Counted, Outcome, Refused, Scope, Stage, State
 from control_plane.approvals.errors import (
     DelegationNotFoundError,
     DelegationOverError,
@@ -104,6 +104,20 @@ async def test_a_delegate_who_loses_the_role_loses_what_was_agreed(world: World)
     world.neighbours.change("ada", groups=frozenset())
     await world.upkeep.void_what_fell()
     assert await world.state(approval) == State.LAPSED
+
+
+async def test_a_scope_that_is_lost_takes_with_it_what_was_agreed(world: World) -> None:
+    """Of either of the two: the delegate's own, and the delegator's whose place it is."""
+    for name in ("ada", "eve"):
+        await world.open_session(f"ses_{name}")
+        approval = (await world.ask(world.request(session_id=f"ses_{name}"))).approval_id
+        delegation = await give(world, "ada", "eve")
+        assert isinstance(await world.approve("eve", approval), Agreed)
+        world.neighbours.change(name, scopes=(Scope(("staging",)),))
+        await world.upkeep.void_what_fell()
+        assert await world.state(approval) == State.LAPSED
+        world.neighbours.change(name, scopes=(EVERYWHERE,))
+        await take_back(world, "ada", delegation)
 
 
 async def test_taking_it_back_voids_the_grant_that_rests_on_it(world: World) -> None:

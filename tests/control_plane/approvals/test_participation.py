@@ -16,7 +16,7 @@ from control_plane.approvals.errors import (
     NotYoursError,
     TooManyCommentsError,
 )
-from control_plane.approvals.participation import MOST_COMMENTS
+from control_plane.approvals.participation import MOST_COMMENTS, MOST_OF_ONE
 from control_plane.approvals.reports import ConsumedReport, DecidedAnswer
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import InvalidError
@@ -95,14 +95,26 @@ async def test_a_comment_says_something_through_whatever_channel(world: World, t
 async def test_comments_are_bounded(world: World) -> None:
     approval = await world.held()
     for number in range(MOST_COMMENTS):
-        await comment(world, world.principal("eve"), approval, str(number))
+        who = ("ada", "bob", "eve", "owner")[number // MOST_OF_ONE]
+        await comment(world, world.principal(who), approval, str(number))
     with pytest.raises(TooManyCommentsError):
-        await comment(world, world.principal("ada"), approval)
+        await comment(world, bot(world), approval)
 
 
-async def test_it_goes_on_when_the_request_is_over(world: World) -> None:
+async def test_nobody_silences_the_others(world: World) -> None:
+    approval = await world.held()
+    for number in range(MOST_OF_ONE):
+        await comment(world, bot(world), approval, str(number))
+    with pytest.raises(TooManyCommentsError):
+        await comment(world, bot(world), approval)
+    await comment(world, world.principal("ada"), approval)
+
+
+async def test_people_go_on_when_the_request_is_over_and_machines_do_not(world: World) -> None:
     approval = await world.held()
     await world.deny("ada", approval)
+    with pytest.raises(ApprovalOverError):
+        await comment(world, bot(world), approval)
     await comment(world, world.principal("eve"), approval)
     assert len((await world.view(approval)).acts.comments) == 1
 
