@@ -60,7 +60,8 @@ class Agreement:
                 approver_ids=approver_ids(counted.counted),
             )
         )
-        return {"nonce": issued.nonce.hex(), **_begin_window(row, granted.window)}
+        bound = {} if granted.most_rows is None else {"most_rows": granted.most_rows}
+        return {"nonce": issued.nonce.hex(), **bound, **_begin_window(row, granted.window)}
 
 
 def _window(row: ApprovalRow, counted: Progress, at_ms: int) -> GrantWindow | None:

@@ -34,6 +34,7 @@ class World(msgspec.Struct, frozen=True):
     masks: frozenset[str]
     targets: frozenset[str]
     previewed: tuple[tuple[TargetFacts, model.TargetPreview], ...]
+    counting: frozenset[str]  # chains that refuse what has no row guard
     groups: frozenset[str] | None
     identities: frozenset[str] | None
     people: frozenset[str] | None
@@ -55,6 +56,7 @@ def validate(
         masks=_names(whole, model.Mask),
         targets=_names(whole, model.Target),
         previewed=tuple(_previewed(each) for each in whole if isinstance(each, model.Target)),
+        counting=_counting(whole),
         groups=None if groups is None else frozenset(groups),
         identities=None if identities is None else frozenset(identities),
         people=None if people is None else frozenset(people),
@@ -190,6 +192,12 @@ def _hold_rule(rule: model.Rule, world: World) -> _Found:
         yield ".match.action", "connecting cannot be held: allow or deny it"
 
 
+def _counting(documents: Iterable[model.AnyDocument]) -> frozenset[str]:
+    chains = (document for document in documents if isinstance(document, model.ApprovalChain))
+    guards = ((chain.metadata.name, chain.spec.row_guard) for chain in chains)
+    return frozenset(name for name, guard in guards if guard is not None and guard.required)
+
+
 def _previewed(target: model.Target) -> tuple[TargetFacts, model.TargetPreview]:
     spec, metadata = target.spec, target.metadata
     facts = TargetFacts(TargetName(metadata.name), spec.protocol, spec.environment, metadata.labels)
@@ -209,6 +217,9 @@ def _previews(rule: model.Rule, selector: model.TargetSelector, world: World) ->
                 "no target that this policy selects consents to dry runs; set preview.dry_run there, or leave it out"
             )
             yield f".hold.preview[{index}]", consent
+    if rule.approval in world.counting and seen.isdisjoint({"count", "dry-run"}):
+        demands = f"the chain {rule.approval!r} refuses what has no row guard: ask for a count or a dry-run"
+        yield ".hold.preview", demands
 
 
 def _deciding_rule(rule: model.Rule) -> _Found:

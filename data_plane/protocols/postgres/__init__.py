@@ -15,6 +15,10 @@ in the StartupMessage that are not on the list (`startup_parameters`), another c
 standard_conforming_strings off, messages out of place, unknown message types, lengths beyond their caps. A refused
 statement is replaced by one that fails, so that the server itself keeps the state of the transaction.
 
+**Held statements.** Where policy asks for it, `preview` looks up what one would do, with an account of its own, before
+people are asked. A grant may carry a row guard: the statement's answer is then kept back until its rows are counted and
+what it did is committed, or undone (`core.guarding`).
+
 **Masked sessions.** What a mask protects is masked where it comes out: rows, COPY, errors, notices, reported settings.
 A statement that would store it elsewhere (`UPDATE t SET note = ssn`, CREATE TABLE AS, a view, ALTER … USING, pg_notify)
 is refused, although policy allows it, unless a rule holds it and people approve (`laundering`). So is one that carries

@@ -203,3 +203,12 @@ def test_the_limits_of_previews_are_short_durations() -> None:
     found = {each.path: each.message for each in validate([slow])}
     assert "30s at most" in found["$.spec.preview.statement_timeout"]
     assert "not a duration" in found["$.spec.preview.lock_timeout"]
+
+
+def test_a_chain_that_demands_a_row_guard_is_only_for_rules_that_ask_for_a_count() -> None:
+    demanding = document("ApprovalChain", "counted", stages=[{"groups": ["dba"]}], row_guard={"required": True})
+    for preview, wrong in (([], True), (["facts", "estimate"], True), (["count"], False)):
+        policy = documents.convert(policy_document("p", [hold(approval="counted", hold={"preview": preview})]))
+        assert isinstance(policy, model.Policy)
+        found = {each.path: each.message for each in validate([policy, demanding])}
+        assert ("$.spec.rules[0].hold.preview" in found) is wrong, preview

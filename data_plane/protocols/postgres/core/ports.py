@@ -21,7 +21,7 @@ class Output(Protocol):
         """The only way for an operation."""
 
     def control_to_target(self, data: bytes) -> None:
-        """For bytes that carry no operation; `core.session` and `core.copying` list them."""
+        """For bytes that carry no operation; `core.session` lists them."""
 
     def pause_client(self) -> None:
         """Stop reading the client: what waits behind a unit is bounded."""

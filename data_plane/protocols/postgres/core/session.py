@@ -6,7 +6,8 @@ for its permit and waits in the `pipeline` for its answers, what is refused is r
 the unit that caused it (`relay`, `outcomes`).
 
 Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of nothing but Describe
-and Close, poison statements, the data of a COPY that was allowed, and Terminate. It does not authenticate.
+and Close, poison statements, the data of a COPY that was allowed, and Terminate; and from `guarding` the BEGIN, COMMIT
+and ROLLBACK around a statement with a row guard. It does not authenticate.
 """
 
 from __future__ import annotations

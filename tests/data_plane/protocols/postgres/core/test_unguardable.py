@@ -6,10 +6,12 @@ import pytest
 
 from tests.data_plane.protocols.postgres.core.conversation import (
     BIND,
+    BOUND,
     COMPLETE,
     EXECUTE,
     FLUSH,
     PARSE,
+    PARSED,
     QUERY,
     SYNC,
     SYNTAX_ERROR,
@@ -71,3 +73,12 @@ def test_without_a_guard_nothing_is_put_around_it() -> None:
     it.take_target()
     it.approve()
     assert it.take_target() == [f"Query {DELETE}"]
+
+
+def test_a_portal_that_was_bound_before_cannot_be_counted() -> None:
+    """Binding plans already, and what is bound here is not what runs."""
+    it = Conversation()
+    it.client(QUERY("begin"), PARSE("s", "insert into t values (1)"), BIND("p", "s"), SYNC)
+    it.target(COMPLETE("BEGIN"), ready("T"), PARSED, BOUND, ready("T"))
+    it.client(PARSE("", DELETE), BIND("", ""), EXECUTE("p"), SYNC)
+    assert not it.operations[-1].guardable
