@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hypothesis import strategies as st
 
-from control_plane.approvals.domain import Chain, Escalation, Parties, Person, Requirement, Scope, Stage, ineligible
+from control_plane.approvals.domain import Chain, Escalation, Parties, Person, Requirement, Scope, Stage
 
 GROUPS = ("dba", "security", "leads")
 NAMES = tuple(f"p{number}" for number in range(6))
@@ -68,8 +68,18 @@ crowds = st.lists(people, unique_by=lambda one: one.id, max_size=6).filter(
 # ------------------------------------------------------------------ the oracle
 
 
+def may_count(person: Person) -> bool:
+    """As DESIGN says it: a human who reviews here, neither the requester nor an owner of the credential."""
+    here = any(
+        (not scope.environments or "production" in scope.environments) and scope.labels.items() <= {("team", "shop")}
+        for scope in person.scopes
+    )
+    human = person.kind == "person" and person.enabled and person.may_review
+    return human and here and person.id not in {"idn_requester", "idn_owner"}
+
+
 def able(crowd: Sequence[Person]) -> list[Person]:
-    return [one for one in crowd if ineligible(PARTIES, one) is None]
+    return [one for one in crowd if may_count(one)]
 
 
 def satisfied(chain: Chain, escalated: frozenset[int], crowd: Sequence[Person]) -> bool:
