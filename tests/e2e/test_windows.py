@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import select
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import psycopg
 import pytest
 
 from tests.support.postgres import PostgresServer
@@ -270,3 +272,38 @@ def test_the_card_says_what_can_be_undone(often: Stack) -> None:
         assert found["undo"]["possible"] is True
         often.deny("DELETE FROM rows WHERE id = 92", "second")
         psql.until("second")
+
+
+# ------------------------------------------------------------------ drivers, and an agent that dies
+
+
+def test_bound_values_of_a_driver_may_differ(often: Stack) -> None:
+    with psycopg.connect(often.dsn("often"), autocommit=True) as client:
+        asked = threading.Thread(target=client.execute, args=("DELETE FROM rows WHERE id = %s", (95,)))
+        asked.start()
+        found = approve(often, "DELETE FROM rows WHERE id = $1", uses=3, minutes=5)
+        asked.join()
+        assert found["window_offered"]["shape"] == "DELETE FROM rows WHERE id = ‹value›"
+        assert client.execute("DELETE FROM rows WHERE id = %s", (96,)).rowcount == 1
+    window = eventually(lambda: (one := state(often, found["id"]))["state"] == "ended" and one["window"], "its end")
+    assert [use["result"] for use in window["each"]] == ["DELETE 1", "DELETE 1"]
+
+
+def test_an_agent_that_was_killed_goes_on_with_no_window(often: Stack) -> None:
+    with shell(often) as psql:
+        psql.feed("DELETE FROM rows WHERE id = 97")
+        found = approve(often, "DELETE FROM rows WHERE id = 97", uses=5, minutes=5)
+        psql.until("DELETE 1")
+        psql.feed("DELETE FROM rows WHERE id = 98")
+        psql.until("DELETE 1")
+        often.agent.kill()
+        often.agent.start()
+    ended = eventually(lambda: (one := state(often, found["id"]))["state"] == "ended" and one, "its end")
+    assert [(use["number"], use["outcome"]) for use in ended["window"]["each"]] in (
+        [(1, "done"), (2, "done")],
+        [(1, "done"), (2, "outcome-unknown")],
+    )
+    with shell(often) as psql:
+        psql.feed("DELETE FROM rows WHERE id = 99")
+        often.deny("DELETE FROM rows WHERE id = 99", "the agent is another")
+        psql.until("the agent is another")
