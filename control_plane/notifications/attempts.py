@@ -117,6 +117,7 @@ class Attempts:
                 row.error = why[:LONGEST_TEXT]
             case Retry(why, at_least_ms):
                 row.error = why[:LONGEST_TEXT]
+                row.failures += 1
                 row.next_at_ms = now + pause_ms(row.attempts, self._luck(), at_least_ms)
                 if is_too_old(row.at_ms, row.next_at_ms):
                     _end(row, DeliveryState.FAILED, now)

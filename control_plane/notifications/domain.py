@@ -42,8 +42,7 @@ class Try(msgspec.Struct, frozen=True):
     """How one channel fares with one notice."""
 
     state: DeliveryState
-    attempts: int
-    failed_before: bool
+    failures: int
 
 
 def nobody_told(tries: Sequence[Try]) -> bool:
@@ -53,5 +52,5 @@ def nobody_told(tries: Sequence[Try]) -> bool:
 
 def _has_failed(one: Try) -> bool:
     if one.state is DeliveryState.PENDING:
-        return one.failed_before and one.attempts >= _TRIES_THAT_TELL
+        return one.failures >= _TRIES_THAT_TELL
     return one.state is DeliveryState.FAILED

@@ -137,11 +137,11 @@ async def listed(
 
 async def openings(session: AsyncSession, keys: Sequence[str]) -> dict[str, list[Try]]:
     """How telling of a new request goes, by its id; requests that no channel is to tell of are left out."""
-    columns = (DeliveryRow.key, DeliveryRow.state, DeliveryRow.attempts, DeliveryRow.error)
+    columns = (DeliveryRow.key, DeliveryRow.state, DeliveryRow.failures)
     statement = select(*columns).where(col(DeliveryRow.key).in_(keys), col(DeliveryRow.kind) == OPENING)
     tries: dict[str, list[Try]] = {}
-    for key, state, attempts, error in (await session.exec(statement)).all():
-        tries.setdefault(key, []).append(Try(DeliveryState(state), attempts, bool(error)))
+    for key, state, failures in (await session.exec(statement)).all():
+        tries.setdefault(key, []).append(Try(DeliveryState(state), failures))
     return tries
 
 

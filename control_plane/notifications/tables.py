@@ -27,7 +27,8 @@ class DeliveryRow(Table, table=True):
     kind: str = Field(max_length=64)
     key: str = Field(max_length=64)
     state: str = Field(max_length=16)  # pending, delivered, failed
-    attempts: int = 0
+    attempts: int = 0  # begun; rises with every claim, so that one that lost its lease has no say
+    failures: int = 0  # attempts that are known to have failed
     at_ms: int = Field(sa_type=BigInteger, index=True)  # when the notice was written
     next_at_ms: int = Field(sa_type=BigInteger)  # not tried before; while it is tried: when another replica may
     done_at_ms: int | None = Field(default=None, sa_type=BigInteger)

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import email
 import email.policy
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 
@@ -117,3 +118,20 @@ async def smtp_sink() -> AsyncIterator[SmtpSink]:
     finally:
         server.close()
         await server.wait_closed()
+
+
+@contextlib.contextmanager
+def http_sink_in_a_thread(answering: Answering | None = None) -> Iterator[HttpSink]:
+    """For tests that have no event loop."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="sink", daemon=True)
+    thread.start()
+    sinking = http_sink(answering)
+    sink = asyncio.run_coroutine_threadsafe(sinking.__aenter__(), loop).result(10)
+    try:
+        yield sink
+    finally:
+        asyncio.run_coroutine_threadsafe(sinking.__aexit__(None, None, None), loop).result(10)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.close()

@@ -61,6 +61,7 @@ def _deliveries() -> None:
         sa.Column("key", sa.String(64), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("at_ms", sa.BigInteger(), nullable=False),
         sa.Column("next_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("done_at_ms", sa.BigInteger(), nullable=True),
