@@ -25,6 +25,7 @@ HEADLINES: Final = {
     "approval.failed": "Approved, but the target refused it",
     "approval.outcome-unknown": "Approved; the outcome is not known",
     "approval.window": "Approved for a window, which is open",
+    "approval.regrouped": "The number of identical requests has changed",
     "approval.ended": "Over: used up, or its time has passed",
     "approval.break-glass": "Glass broken: approved without the reviewers",
     "approval.undeliverable": "No channel could tell anybody of a request",
