@@ -179,6 +179,7 @@ class ControlPlane:
             units=self.units,
             clock=self.clock,
             review=self.approvals.review,
+            cards=self.approvals.cards,
             identities=self.identities,
         )
         if self.slack.channel is not None:

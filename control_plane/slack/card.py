@@ -13,15 +13,15 @@ import msgspec
 
 from control_plane.approvals.domain import State
 from control_plane.approvals.repository import chain_of
-from control_plane.approvals.review import View
+from control_plane.approvals.review import Member, View
 from control_plane.approvals.schemas import ApprovalOut
 from control_plane.approvals.shown import duration
 from control_plane.kit.display import fitted
 from control_plane.slack import blocks as kit
 from control_plane.slack.blocks import Block, Element, bold, link, plain
 from control_plane.slack.contents import Part, parts
-from control_plane.slack.sentences import ending, facts, progress
-from control_plane.slack.value import ButtonValue
+from control_plane.slack.sentences import alike, ending, facts, progress
+from control_plane.slack.value import ButtonValue, with_alike
 
 APPROVE: Final = "assentry_approve"
 DENY: Final = "assentry_deny"
@@ -75,7 +75,10 @@ def announcement(view: View, url: str) -> Card:
 
 
 def _whole(view: View, out: ApprovalOut, url: str, boxes: Sequence[Block], hidden: int, *, asked_here: bool) -> Card:
-    blocks = [kit.header(f"{_TITLES[State(out.state)]}: {_about(out)}"), kit.lines(*facts(out))]
+    blocks = [
+        kit.header(f"{_TITLES[State(out.state)]}: {_about(out)}"),
+        kit.lines(*facts(out), *alike(out, len(meant(view).also))),
+    ]
     blocks += boxes
     blocks.append(kit.lines(*progress(out), *ending(out)))
     pending = view.row.state == State.PENDING
@@ -83,10 +86,17 @@ def _whole(view: View, out: ApprovalOut, url: str, boxes: Sequence[Block], hidde
     blocks.append(kit.lines(*_footer(out, url, without)))
     live = pending and not without
     if live:
-        value = ButtonValue(out.id, view.row.shown_digest).text
-        approve = kit.button("Approve exactly this", APPROVE, value, "primary")
-        blocks.append(kit.buttons(approve, kit.button("Deny…", DENY, value, "danger")))
+        value = meant(view)
+        times = f", {len(value.also) + 1} times" if value.also else ""
+        approve = kit.button(f"Approve exactly this{times}", APPROVE, value.text, "primary")
+        blocks.append(kit.buttons(approve, kit.button("Deny…", DENY, value.text, "danger")))
     return Card(_notification(out), blocks, live, hidden)
+
+
+def meant(view: View) -> ButtonValue:
+    """What a press is for: this request, and the identical ones that stand on its card."""
+    others = [Member(one.id, one.shown_digest) for one in view.alike]
+    return with_alike(view.row.id, view.row.shown_digest, others)
 
 
 def _boxes(found: Sequence[Part], limit: int) -> tuple[list[Block], int]:

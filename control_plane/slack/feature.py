@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from control_plane.approvals.cards import Cards
 from control_plane.approvals.review import ReviewService
 from control_plane.identities.service import IdentityService
 from control_plane.kit.clock import Clock
@@ -28,6 +29,7 @@ class SlackFeature:
         units: Units,
         clock: Clock,
         review: ReviewService,
+        cards: Cards,
         identities: IdentityService,
     ) -> None:
         self.channel: SlackChannel | None = None
@@ -40,7 +42,7 @@ class SlackFeature:
         self._api = WebApi(configuration.bot_token, configuration.api_url)
         self.channel = SlackChannel(configuration, self._api, units)
         people = People(configuration.identity, identities, self._api)
-        self.answering = Answering(Inbox(units, clock, review, people), self._api)
+        self.answering = Answering(Inbox(units, clock, review, cards, people), self._api)
         self.loops = (("slack-inbox", self.answering.run),)
         if configuration.mode == "http":
             self.verifier = Verifier(configuration.signing_secret, clock)

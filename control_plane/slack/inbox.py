@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from sqlalchemy.exc import IntegrityError
 
+from control_plane.approvals.cards import Cards
 from control_plane.approvals.domain import Refused
 from control_plane.approvals.review import ReviewService, Word
 from control_plane.kit.access import Principal
@@ -50,10 +51,11 @@ class Left(msgspec.Struct, frozen=True):
 
 
 class Inbox:
-    def __init__(self, units: Units, clock: Clock, review: ReviewService, people: People) -> None:
+    def __init__(self, units: Units, clock: Clock, review: ReviewService, cards: Cards, people: People) -> None:
         self._units = units
         self._clock = clock
         self._review = review
+        self._cards = cards
         self._people = people
 
     async def take(self, interaction_id: str, signature_hash: str | None, decision: Decision | None) -> Receipt:
@@ -103,8 +105,8 @@ class Inbox:
         if isinstance(who, Nobody):
             uow.audit(refused(decision, who))
             return who.why
-        word = Word(decision.verb, decision.shown, CHANNEL, decision.reason)
-        return _sentence(await self._review.decide(uow, who, decision.approval_id, word))
+        word = Word(decision.verb, decision.shown, CHANNEL, decision.reason, also=decision.also)
+        return _sentence(await self._cards.decide(uow, who, decision.approval_id, word))
 
     async def may_decide(self, decision: Decision) -> tuple[str, str]:
         """Before a reason is asked for: the request's short code, and why this person may not decide (empty: may)."""

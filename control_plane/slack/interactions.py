@@ -12,9 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from control_plane.approvals.domain import Verb
+from control_plane.approvals.review import Member
 from control_plane.slack.blocks import MOST_OF_METADATA, Block, lines, modal, plain, question
 from control_plane.slack.card import APPROVE, DENY
-from control_plane.slack.value import read_value
+from control_plane.slack.value import ButtonValue, read_value
 
 DENIAL: Final = "assentry_denial"  # the modal's callback
 REASON: Final = "assentry_reason"  # its only input
@@ -45,6 +46,7 @@ class Decision(msgspec.Struct, frozen=True):
     person: Person
     place: Place
     reason: str = ""
+    also: tuple[Member, ...] = ()  # identical requests that stood on the card
 
 
 class Approving(msgspec.Struct, frozen=True):
@@ -145,7 +147,7 @@ def _pressed(found: _Payload, once: str) -> Interaction:
     if pressed.action_id not in {APPROVE, DENY} or value is None:
         return Unknown(once, "not a button of ours")
     verb = Verb.APPROVE if pressed.action_id == APPROVE else Verb.DENY
-    decision = Decision(verb, value.approval_id, value.digest, _person(found), place)
+    decision = Decision(verb, value.approval_id, value.digest, _person(found), place, also=value.also)
     if verb is Verb.APPROVE:
         return Approving(once, decision)
     return Denying(once, found.trigger_id, decision)
@@ -166,7 +168,9 @@ def _submitted(found: _Payload, once: str) -> Interaction:
     if value is None or not isinstance(typed, str) or len(typed) > MOST_OF_A_REASON:
         return Unknown(once, "the modal came back otherwise than it was opened")
     place = Place(about.channel, about.ts)
-    return Submitted(once, Decision(Verb.DENY, value.approval_id, value.digest, _person(found), place, typed))
+    return Submitted(
+        once, Decision(Verb.DENY, value.approval_id, value.digest, _person(found), place, typed, value.also)
+    )
 
 
 def _person(found: _Payload) -> Person:
@@ -185,9 +189,10 @@ class Metadata(msgspec.Struct, frozen=True):
 
 
 def denial_modal(decision: Decision, short_code: str) -> Block:
-    value = f"{decision.approval_id}:{decision.shown.hex()}"
+    value = ButtonValue(decision.approval_id, decision.shown, decision.also).text
     metadata = msgspec.json.encode(Metadata(value, decision.place.channel, decision.place.ts)).decode()
     if len(metadata) > MOST_OF_METADATA:
         raise ValueError("a modal's metadata is too long")
-    about = lines([plain(f"The request {short_code} is refused for good, and its client is told why.")])
+    others = f" and {len(decision.also)} identical ones are" if decision.also else " is"
+    about = lines([plain(f"The request {short_code}{others} refused for good, and the client is told why.")])
     return modal("Deny", "Deny", DENIAL, metadata, [about, question(REASON, "Reason", MOST_OF_A_REASON)])

@@ -36,17 +36,23 @@ def facts(out: ApprovalOut) -> Iterator[Line]:
 
 def _kind(out: ApprovalOut) -> Iterator[Line]:
     if out.operation is not None:
-        kind = f"{out.undo.kind}: {out.undo.how}" if out.undo else ""
-        verbs = ", ".join(out.operation.verbs)
-        yield labelled(
-            "Does", plain(_short(f"{out.action} ({verbs}); it {kind}" if kind else f"{out.action} ({verbs})"))
-        )
+        told = [out.undo.kind, out.undo.how] if out.undo else []
+        yield labelled("Does", plain(_short("; ".join([", ".join(out.operation.verbs) or out.action, *told]))))
         if out.operation.in_transaction:
             yield [bold("The client holds a transaction open, and perhaps locks, while it waits.")]
     if out.access is not None:
         yield labelled("Gives", plain(f"the group {out.access.group} for {out.access.duration}"))
     if out.row_guard is not None:
         yield labelled("Row guard", plain(_short(out.row_guard.says)))
+
+
+def alike(out: ApprovalOut, meant: int) -> Iterator[Line]:
+    """The identical requests that a press is for too, each by its code; and how many wait besides."""
+    if not out.alike:
+        return
+    yield [bold(f"{out.count} identical requests of this requester wait; a press is for {meant + 1} of them.")]
+    for one in out.alike[:meant]:
+        yield [plain(f"also {one.short_code} from {_short(one.client_address) or 'the same place'}")]
 
 
 def progress(out: ApprovalOut) -> Iterator[Line]:

@@ -76,7 +76,7 @@ async def test_a_chain_of_two_stages_is_walked_in_two_channels(scene: Scene):
     assert scene.double.workspace.in_channel(SECURITY) == []
     await scene.double.press("UADA", message, APPROVE)
     await scene.thread_tells(message, "ada agreed. It waits for 1 more of group dba")
-    await scene.shows(message, "1. 2 of group dba: 1 missing")
+    await scene.shows(message, "1. 2 of group dba, 1 missing")
     await scene.double.press("UBOB", message, APPROVE)
     other = await scene.message(approval, SECURITY)
     await scene.shows(message, "Those who can decide now are asked in another channel.")
