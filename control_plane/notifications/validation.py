@@ -22,6 +22,7 @@ from control_plane.notifications.kinds import EVERY, is_pattern
 from control_plane.notifications.secrets import source_problem
 from data_plane.policy.documents import Problem
 
+RESERVED: Final = ("slack",)  # those that settings bring
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,79}", re.ASCII)
 _EMAIL: Final = re.compile(r"[^@\s:]+@[^@\s:]+")
 Found = Iterator[tuple[str, str]]
@@ -29,10 +30,15 @@ Found = Iterator[tuple[str, str]]
 
 def check(world: World) -> Sequence[Problem]:
     channels: list[NotificationChannel] = list(world.of(KIND))
-    return [
+    found = [
         Problem(KIND, channel.metadata.name, f"$.spec{path}", message)
         for channel in channels
         for path, message in [*_selection(channel.spec, world), *_secrets(channel.spec), *_of_type(channel.spec)]
+    ]
+    taken = [channel.metadata.name for channel in channels if channel.metadata.name in RESERVED]
+    return [
+        *found,
+        *(Problem(KIND, name, "$.metadata.name", "settings bring a channel of this name") for name in taken),
     ]
 
 

@@ -50,6 +50,12 @@ async def test_the_example_documents_apply_and_applying_them_again_changes_nothi
         assert {change["change"] for change in answer.json()["changes"]} == {expected}
 
 
+async def test_the_example_channels_apply(admin: httpx.AsyncClient) -> None:
+    documents = [document.content for document in load_documents(DEPLOY / "examples" / "channels.yaml")]
+    answer = await admin.post("/v1/documents/apply", json={"documents": documents})
+    assert answer.status_code == 200, answer.text
+
+
 def test_every_setting_of_the_control_plane_and_the_agent_is_in_the_readme() -> None:
     readme = (DEPLOY / "README.md").read_text()
     for name in Settings.model_fields:

@@ -112,6 +112,12 @@ async def test_only_admins_change_where_the_deployment_speaks_to(
 
 
 @on_sqlite
+async def test_a_name_that_settings_use_is_taken(admin: httpx.AsyncClient) -> None:
+    answer = await apply(admin, channel("slack", HOOK))
+    assert (answer.status_code, answer.json()["errors"][0]["path"]) == (422, "$.documents[0].metadata.name")
+
+
+@on_sqlite
 async def test_a_chain_that_a_channel_names_stays(admin: httpx.AsyncClient) -> None:
     chain = {
         "apiVersion": API,
