@@ -106,6 +106,9 @@ class ChainMachine(RuleBasedStateMachine):
         self.request = msgspec.structs.replace(self.request, stand_ins=tuple(others), votes=votes)
 
     @rule(name=names, verb=st.sampled_from([Verb.APPROVE, Verb.APPROVE, Verb.APPROVE, Verb.DENY]))
+    def speaks(self, name: str, verb: Verb) -> None:
+        self.says(name, verb)
+
     def says(self, name: str, verb: Verb) -> None:
         person = self.people[name]
         why = entitlement(self.request, person, self.known)
@@ -116,6 +119,11 @@ class ChainMachine(RuleBasedStateMachine):
         if isinstance(ruling, Counted | Agreed):
             self.request = msgspec.structs.replace(self.request, votes=(*self.request.votes, ruling.vote))
             assert self.agreed() is isinstance(ruling, Agreed)
+
+    @rule(order=st.permutations(NAMES), some=st.integers(1, 6))
+    def several_agree(self, order: list[str], some: int) -> None:
+        for name in order[:some]:
+            self.says(name, Verb.APPROVE)
 
     # ------------------------------------------------------------------ what must hold
 
@@ -145,5 +153,5 @@ class ChainMachine(RuleBasedStateMachine):
             assert all(crowds.may_count(self.known[one]) for one in counted)
 
 
-ChainMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+ChainMachine.TestCase.settings = settings(max_examples=400, stateful_step_count=25, deadline=None)
 TestChains = ChainMachine.TestCase
