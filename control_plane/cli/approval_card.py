@@ -85,6 +85,11 @@ def _how(approval: Json) -> dict[str, Any]:
     return {
         "window": f"at most {offer['most']} like: {offer['shape']}" if offer else "",
         "covers": f"each once{', in this order' if plan['ordered'] else ''}, and only exactly so" if plan else "",
+        "where": [f"{name} = {value}" for name, value in plan["session_state"].items()] if plan else "",
+        "identical": f"{len(approval['alike'])} more wait, and are decided with it: sessions "
+        + ", ".join(f"{one['session_id']} from {one['client_address']}" for one in approval["alike"])
+        if approval["alike"]
+        else "",
         "rule": f"{approval['rule']}, chain {approval['chain']}",
         "decided by": how["channels"],
         "fresh sign-in": f"not older than {how['reauthenticate_seconds']:.0f} s"

@@ -143,4 +143,6 @@ def _send(api: Api, approval: Json, verb: str, **words: Any) -> Json:
     if not approval["you"]["may_decide"]:
         raise CommandError(f"{approval['short_code']} is not yours to decide: {approval['you']['why']}")
     body: Json = {"digest": approval["digest"], "channel": "cli", **words}
+    if approval["alike"] and "window" not in words:
+        body["also"] = [{"id": one["id"], "digest": one["digest"]} for one in approval["alike"]]
     return freshly(api, f"/v1/approvals/{approval['id']}/{verb}", body)

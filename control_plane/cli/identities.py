@@ -115,6 +115,19 @@ def credentials(limit: Annotated[int, typer.Option(min=1)] = 100, output: Output
 
 
 @app.command()
+def locks(output: OutputOption = Format.TABLE) -> None:
+    """List requesters who asked too much in a minute and may not ask for a time."""
+    print_list(Api(load_profile()).get("/v1/request-locks"), ("identity", "until"), output)
+
+
+@app.command()
+def unlock(name: Annotated[str, typer.Argument(help="name of a locked requester")]) -> None:
+    """Let a requester ask again who is locked for asking too much."""
+    Api(load_profile()).delete(f"/v1/request-locks/{part(name)}")
+    say(f"{cell(name)} may ask again")
+
+
+@app.command()
 def revoke(
     credential: Annotated[str, typer.Argument(help="id of a token or certificate (crd_…) or of a key (key_…)")],
 ) -> None:

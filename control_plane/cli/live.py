@@ -104,7 +104,8 @@ def _cells(one: Json, now: datetime) -> tuple[str, ...]:
     age = max(0, int((now - datetime.fromisoformat(one["requested_at"])).total_seconds()))
     since = f"{age // 60}:{age % 60:02}"
     target = f"{cell(one['target'])} [dim]{cell(one['environment'])}[/dim]"
-    return cell(one["short_code"]), since, cell(one["requester"]), target, cell(one["headline"]) + hidden
+    count = f"[bold]{one['count']} of[/bold] " if one["count"] > 1 else ""
+    return cell(one["short_code"]), since, cell(one["requester"]), target, count + cell(one["headline"]) + hidden
 
 
 class LiveInbox:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from control_plane.cli import (
+    access,
     agents,
     approval_acts,
     approvals,
@@ -18,6 +19,7 @@ from control_plane.cli import (
     doctor,
     documents,
     identities,
+    plans,
     processes,
     sessions,
 )
@@ -45,6 +47,8 @@ app.command()(documents.export)
 for act in approval_acts.COMMANDS:
     approvals.app.command()(act)
 app.add_typer(approvals.app, name="approvals")
+app.add_typer(plans.app, name="plans")
+app.add_typer(access.app, name="access")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")

@@ -24,6 +24,7 @@ def approval(number: int, state: str = "pending", **more: Any) -> dict[str, Any]
         "environment": "production",
         "headline": f"DELETE {number}",
         "hidden_bytes": 0,
+        "count": 1,
         "waits_for": "1 more of group dba",
         "you": {"may_decide": False, "why": ""},
         **more,
