@@ -35,7 +35,7 @@ ROLES = {"pv_app": "app-password", "pv_looker": "looker-password", "pv_runner": 
 STATE = {"search_path": '"$user", public', "role": "none", "user": "pv_app", "DateStyle": "ISO, MDY"}
 SCHEMA = """
 create table orders (id int primary key, region int, tariff int, note text);
-insert into orders select i, i % 10, i % 10, 'n' from generate_series(1, 500000) i;
+insert into orders select i, i % 10, i % 10, 'n' from generate_series(1, {rows}) i;
 create table customers (id int primary key, email text unique, name text);
 insert into customers select i, 'c' || i || '@canary.example', 'n' from generate_series(1, 20) i;
 create table invoices (id int primary key, customer int references customers on delete cascade);
@@ -147,7 +147,7 @@ class Shop:
             await connection.close()
 
 
-async def a_shop(server: PostgresServer) -> Shop:
+async def a_shop(server: PostgresServer, rows: int) -> Shop:
     """Makes roles and database; called once."""
     database = server.fresh_database()
     classifier = StatementClassifier()
@@ -159,15 +159,15 @@ async def a_shop(server: PostgresServer) -> Shop:
     await server._execute(
         tuple(f"create role {name} login password '{word}'" for name, word in ROLES.items()), "postgres"
     )
-    await server._execute((SCHEMA,), database)
+    await server._execute((SCHEMA.replace("{rows}", str(rows)),), database)
     source = AsyncpgCatalogSource(f"{server.host}:{server.port}", database, credential, TargetTls("disable"))
     catalogue.loaded(await source.load(""), 0)
     return Shop(server, database, catalogue, classifier, source)
 
 
 @contextlib.contextmanager
-def shop_of(server: PostgresServer) -> Iterator[Shop]:
-    made = asyncio.run(a_shop(server))
+def shop_of(server: PostgresServer, rows: int = 500_000) -> Iterator[Shop]:
+    made = asyncio.run(a_shop(server, rows))
     yield made
     drops = [f"drop owned by {name} cascade" for name in ROLES]
     server.execute(*drops, database=made.database)
