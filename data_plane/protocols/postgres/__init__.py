@@ -31,8 +31,15 @@ target, and nothing else is sent until it has been delivered (`cancellation`). A
 sets (SET, set_config, at the start) bounds a hold as it bounds a statement; after an approval the target counts anew.
 One that only the target has set for the agent's account does not bound holds.
 
+**Windows and reasons.** One statement that reads or writes data has a shape (`core.asking`, `statements.form`), which
+those share that differ only in numbers and strings that columns are compared with or given, in the same state of the
+session. A reviewer may approve a window of one shape. `SET assentry.reason = '…'`, or `-c assentry.reason=…` at the
+start, is shown to reviewers as what the client says; the target gets it as a parameter that means nothing, and it is
+in no digest.
+
 **What this does not protect against.** What functions, triggers, views and rules do behind an approved statement; what
 predicates, timing and errors tell about masked columns: only the rights of the agent's account can. A token that is
 stolen is good until it expires. An unencrypted connection on this machine can be read by whoever may trace the client.
-A target whose definition says `require` is encrypted but not known to be the right one.
+A target whose definition says `require` is encrypted but not known to be the right one. In a window, that other values
+touch other rows and more of them, and that a change of the schema meanwhile gives its names another meaning.
 """
