@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-# What a person would say of it. `{by}` is who did it.
+# What a person would say of it.
 HEADLINES: Final = {
     "approval.refused": "Could not be asked for",
     "approval.pending": "Approval wanted",

@@ -17,7 +17,7 @@ from control_plane.notifications.ports import Facts, Notice, Told
 from control_plane.notifications.rendering import Message, message
 
 _OPENING: Final = "approval.pending"
-_QUIET: Final = frozenset({"approval.executing"})  # over in a moment; what follows says how it ended
+_QUIET: Final = frozenset({"approval.executing", "approval.regrouped"})  # what follows says more
 
 
 class Ticket(msgspec.Struct, frozen=True):
