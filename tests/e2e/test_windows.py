@@ -24,6 +24,12 @@ WRITES = {
     "name": "writes", "match": {"action": "write"}, "effect": "hold", "approval": "often",
     "hold": {"wait": "60s", "in_transaction": "60s"},
 }  # fmt: skip
+BOUND = document(
+    "ApprovalChain", "bound", stages=[{"groups": ["dba"]}], window={"longest": "30m", "most": 5},
+    row_guard={"margin_percent": 0, "required": True},
+)  # fmt: skip
+COUNTED = {**WRITES, "approval": "bound", "hold": {"wait": "60s", "preview": ["count"]}}
+APP, LOOKER = ("often_app", "app-password"), ("often_looker", "looker-password")
 OFTEN = document("ApprovalChain", "often", stages=[{"groups": ["dba"]}], window={"longest": "30m", "most": 5})
 
 
@@ -31,18 +37,29 @@ OFTEN = document("ApprovalChain", "often", stages=[{"groups": ["dba"]}], window=
 def often(postgres: PostgresServer) -> Iterator[Stack]:
     postgres.execute("CREATE DATABASE often")
     postgres.execute("CREATE TABLE rows AS SELECT generate_series(1, 100) AS id", database="often")
-    documents = [OFTEN, target("often", postgres, "often"), policy("often", "often", READS, WRITES)]
-    with running_stack(postgres, documents, {"often": (postgres.superuser, postgres.password)}) as running:
+    postgres.execute(
+        *(f"CREATE ROLE {name} LOGIN PASSWORD '{word}'" for name, word in (APP, LOOKER)),
+        "GRANT ALL ON rows TO often_app",
+        "GRANT SELECT ON rows TO often_looker",
+        database="often",
+    )
+    documents = [
+        OFTEN, BOUND,
+        target("often", postgres, "often"), policy("often", "often", READS, WRITES),
+        target("bound", postgres, "often"), policy("bound", "bound", READS, COUNTED),
+    ]  # fmt: skip
+    accounts = {"often": (postgres.superuser, postgres.password), "bound": (*APP, *LOOKER)}
+    with running_stack(postgres, documents, accounts) as running:
         yield running
 
 
 class Shell:
     """A psql that is fed line by line."""
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, name: str) -> None:
         command = [*stack.psql_command(), "-v", "ON_ERROR_STOP=0"]
         self._psql = subprocess.Popen(
-            command, env=stack.environment("often"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            command, env=stack.environment(name, "often"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, bufsize=0,
         )  # fmt: skip
         self._said = b""
@@ -73,8 +90,8 @@ class Shell:
 
 
 @contextmanager
-def shell(stack: Stack) -> Iterator[Shell]:
-    opened = Shell(stack)
+def shell(stack: Stack, name: str = "often") -> Iterator[Shell]:
+    opened = Shell(stack, name)
     try:
         yield opened
     finally:
@@ -232,6 +249,21 @@ def test_the_replay_says_by_which_approval_each_ran(often: Stack) -> None:
         psql.until("DELETE 1")
     window = eventually(lambda: (one := state(often, found["id"]))["state"] == "ended" and one["window"], "its end")
     assert len({use["operation_digest"] for use in window["each"]}) == 2
+
+
+def test_a_row_guard_binds_every_operation_of_a_window(often: Stack) -> None:
+    """So a value with which the statement would touch more than people were told of does no harm."""
+    with shell(often, "bound") as psql:
+        psql.feed("UPDATE rows SET id = id + 1000 WHERE id > 99")
+        approve(often, "UPDATE rows SET id = id + 1000 WHERE id > 99", uses=5, minutes=5)
+        psql.until("UPDATE 1")
+        psql.feed("UPDATE rows SET id = id + 1000 WHERE id > 0")
+        psql.until("undone")
+        psql.feed(
+            "UPDATE rows SET id = id + 1000 WHERE id > 5000", "SELECT 'moved', count(*) FROM rows WHERE id > 1000"
+        )
+        psql.until("UPDATE 0")
+        psql.until("moved|1")
 
 
 # ------------------------------------------------------------------ what it is for
