@@ -19,6 +19,9 @@ from data_plane.policy import durations
 Reference = Annotated[str, typer.Argument(help="short code or id")]
 REVIEWS = ("short_code", "target", "by", "reason", "verdict", "review_by", "closed_by")
 DELEGATIONS = ("id", "delegate", "delegator", "until", "chains", "environments", "note")
+STATISTICS = (
+    "name", "decisions", "share_approved", "median_seconds", "p90_seconds", "fastest_seconds", "rubber_stamping",
+)  # fmt: skip
 DECIDED = ("short_code", "state", "waits_for")
 
 
@@ -97,6 +100,16 @@ def review(
     print_fields(api.post(path, {"verdict": verdict, "comment": comment}), REVIEWS, output)
 
 
+def statistics(
+    last: Annotated[str, typer.Option(help="of the time until now, such as 7d")] = "30d",
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Show how reviewers decide: how fast, and how often they agree."""
+    since = SystemClock().now() - timedelta(seconds=_seconds(last, "--last"))
+    found = Api(load_profile()).get("/v1/approvals/statistics", **{"from": since.isoformat()})
+    print_list(found["reviewers"], STATISTICS, output)
+
+
 def delegate(
     to: Annotated[str, typer.Argument(help="a person who is a reviewer")],
     lasting: Annotated[str, typer.Option("--for", help="how long, such as 8h or 5d")],
@@ -108,10 +121,7 @@ def delegate(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Hand your place as a reviewer to another reviewer until an end; they cannot hand it on."""
-    try:
-        until = SystemClock().now() + timedelta(seconds=durations.seconds(lasting))
-    except durations.DurationError as error:
-        raise typer.BadParameter(str(error), param_hint="--for") from error
+    until = SystemClock().now() + timedelta(seconds=_seconds(lasting, "--for"))
     body = {
         "delegate": to,
         "until": until.isoformat(),
@@ -138,9 +148,16 @@ def take_back(delegation: Annotated[str, typer.Argument(help="its id")]) -> None
     say("taken back")
 
 
+def _seconds(text: str, option: str) -> float:
+    try:
+        return durations.seconds(text)
+    except durations.DurationError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
 def _found(api: Api, reference: str) -> Json:
     found: Json = api.get(f"/v1/approvals/{part(reference)}")
     return found
 
 
-COMMANDS = (comment, withdraw, break_glass, end_window, reviews, review, delegate, delegations, take_back)
+COMMANDS = (comment, withdraw, break_glass, end_window, reviews, review, statistics, delegate, delegations, take_back)
