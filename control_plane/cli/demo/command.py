@@ -85,8 +85,8 @@ def _running() -> Iterator[Demo]:
         stack.callback(control.stop)
         control.apply(shop.demo_documents(target.port))
         _say("starting the agent")
-        account = (shop.ACCOUNT, target.account_password)
-        agent = LocalAgent(control, folder / "agent", {shop.TARGET: account})
+        accounts = (shop.ACCOUNT, target.account_password, shop.PREVIEW_ACCOUNT, target.preview_password)
+        agent = LocalAgent(control, folder / "agent", {shop.TARGET: accounts})
         stack.callback(agent.stop)
         yield Demo(folder, control, agent, target)
 

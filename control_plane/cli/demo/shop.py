@@ -13,6 +13,7 @@ from control_plane.cli.demo import postgres
 from control_plane.cli.yaml_documents import load_documents
 
 ACCOUNT = "shop_app"
+PREVIEW_ACCOUNT = "shop_preview"
 DATABASE = "shop"
 TARGET = "shop"
 BOT = "helpful-bot"
@@ -39,11 +40,12 @@ class Shop:
             raise
 
     def _fill(self) -> None:
-        self.account_password = secrets.token_urlsafe(18)
+        self.account_password, self.preview_password = secrets.token_urlsafe(18), secrets.token_urlsafe(18)
         self.psql("postgres", self.password, "-c", f"CREATE DATABASE {DATABASE}", user=postgres.SUPERUSER)
         with resources.as_file(_FILES / "shop.sql") as script:
-            account = ("-v", f"password={self.account_password}")
-            self.psql(DATABASE, self.password, *account, "-f", str(script), user=postgres.SUPERUSER)
+            passwords = (f"password={self.account_password}", f"preview_password={self.preview_password}")
+            given = [word for password in passwords for word in ("-v", password)]
+            self.psql(DATABASE, self.password, *given, "-f", str(script), user=postgres.SUPERUSER)
 
     def psql(self, database: str, password: str, *arguments: str, user: str) -> str:
         """Runs psql straight at the server. Raises PostgresError."""

@@ -79,6 +79,9 @@ class Story:
         expect(client.poll() is None, "the client waits")
         expect(self._target.count_orders() == 4, "nothing ran before the approval")
         approval = self._api.get(f"/v1/approvals/{pending['id']}")
+        impact, guard = approval["impact"], approval["row_guard"]
+        expect(bool(impact) and impact["count"]["rows"] == 1, "the card counts the rows", impact)
+        expect(bool(guard) and guard["most_rows"] == 2, "more rows than that would be undone", guard)
         approved_at = time.monotonic()
         self._api.post(f"/v1/approvals/{approval['id']}/approve", {"digest": approval["digest"], "channel": "cli"})
         out, notices = client.communicate(timeout=PATIENCE_SECONDS)
@@ -86,7 +89,8 @@ class Story:
         expect(client.returncode == 0 and "DELETE 1" in out, "the approved DELETE ran", out + notices)
         expect(pending["short_code"] in notices, "the client was told the code", notices)
         expect(self._target.count_orders() == 3, "exactly one row is gone")
-        self._tell(f"a DELETE waited, was approved and ran, {waited:.0f} ms after the click", notices.splitlines()[0])
+        told = f"a DELETE waited, its card counted 1 row, it was approved and ran, {waited:.0f} ms after the click"
+        self._tell(told, notices.splitlines()[0])
 
     def _held_and_denied_update(self) -> None:
         client = self._start_psql("UPDATE orders SET total = 0 WHERE id = 1")

@@ -83,6 +83,21 @@ def test_the_example_account_reads_and_changes_rows_and_does_no_more(postgres: P
                 connection.execute(refused)
 
 
+def test_the_example_account_of_previews_reads_and_changes_nothing(postgres: PostgresServer) -> None:
+    given = (DEPLOY / "README.md").read_text().split("```sql")[2].split("```")[0]
+    database = postgres.fresh_database()
+    statement = given.replace("DATABASE orders", f"DATABASE {database}")
+    postgres.execute("CREATE TABLE old (id int)", statement, "CREATE TABLE new (id int)", database=database)
+    account = f"dbname={database} user=assentry_preview password='another long random one'"
+    with psycopg.connect(f"host={postgres.host} port={postgres.port} {account}", autocommit=True) as connection:
+        for table in ("old", "new"):
+            assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+        connection.execute("SET default_transaction_read_only = off")
+        for refused in ("DELETE FROM old", "INSERT INTO new VALUES (1)", "TRUNCATE old", "CREATE ROLE another"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                connection.execute(refused)
+
+
 def test_the_example_environment_is_one_that_the_control_plane_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     for line in (DEPLOY / "examples" / "control-plane.env").read_text().splitlines():
         name, separator, value = line.removeprefix("# ").partition("=")

@@ -1,4 +1,5 @@
 CREATE ROLE shop_app LOGIN PASSWORD :'password' NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 50;
+CREATE ROLE shop_preview LOGIN PASSWORD :'preview_password' NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 8;
 CREATE TABLE customers (
     id integer PRIMARY KEY,
     name text NOT NULL,
@@ -17,3 +18,4 @@ INSERT INTO customers VALUES
     (3, 'Edsger', 'edsger@example.com', '3400 0000 0000 009');
 INSERT INTO orders VALUES (1, 1, 19.90), (2, 2, 5.00), (3, 3, 42.00), (4, 1, 7.50);
 GRANT SELECT, INSERT, UPDATE, DELETE ON customers, orders TO shop_app;
+GRANT SELECT ON customers, orders TO shop_preview;
