@@ -132,12 +132,20 @@ async def test_taking_it_back_voids_the_grant_that_rests_on_it(world: World) -> 
     assert (answer.outcome, answer.grant) == (Outcome.CANCELLED, None)
 
 
-async def test_upkeep_hears_of_it_by_itself(world: World) -> None:
+async def test_upkeep_hears_of_it_by_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     approval = await world.held()
     delegation = await give(world, "ada", "eve")
     await world.approve("eve", approval)
+    looked, look = asyncio.Event(), world.upkeep.void_what_fell
+
+    async def look_and_tell() -> None:
+        await look()
+        looked.set()
+
+    monkeypatch.setattr(world.upkeep, "void_what_fell", look_and_tell)
     running = asyncio.create_task(world.upkeep.run())
     try:
+        await asyncio.wait_for(looked.wait(), 10)  # it has nothing more to do until it hears something
         async with world.events.subscribe("approval") as news:
             await take_back(world, "ada", delegation)
             async with asyncio.timeout(5):

@@ -60,6 +60,12 @@ def test_a_later_stage_begins_when_the_one_before_agreed():
     assert (ada.median_seconds, eve.median_seconds) == (500.0, 30.0)
 
 
+def test_the_second_of_one_stage_does_not_wait_for_the_first():
+    second = decision(1, 530, identity_id="idn_eve", name="eve")
+    ada, eve = summarized([decision(1, 500), second], 0, 10**12)
+    assert (ada.median_seconds, eve.median_seconds) == (500.0, 530.0)
+
+
 def test_one_click_on_identical_requests_is_one_decision():
     at = 5_000_000
     same = [
