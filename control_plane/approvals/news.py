@@ -12,12 +12,14 @@ from typing import Final
 import msgspec
 
 from control_plane.approvals import repository
+from control_plane.approvals.domain import State
+from control_plane.approvals.grouping import members
 from control_plane.approvals.ports import People
 from control_plane.approvals.tables import ApprovalRow
 from control_plane.approvals.transitions import TOPIC
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.events import RESYNC, Events, News
-from control_plane.kit.unit_of_work import Units
+from control_plane.kit.unit_of_work import UnitOfWork, Units
 
 _ALIVE_EVERY: Final = 15.0  # seconds; proxies close what is silent
 _ALIVE: Final = ": alive\n\n"
@@ -59,7 +61,13 @@ class NewsFeed:
             sees_all = found[0].may_review or found[0].may_break_glass or principal.may(Permission.AUDIT)
             if row is None or not (sees_all or principal.identity in {row.requester_id, row.owner_id}):
                 return ""
-            return _event(row)
+            return _event(await _told_of(uow, row))
+
+
+async def _told_of(uow: UnitOfWork, row: ApprovalRow) -> ApprovalRow:
+    """Of identical requests that wait, the one that lists show."""
+    waiting = await members(uow.session, [row.card_id]) if row.state == State.PENDING else {}
+    return next(iter(waiting.get(row.card_id, ())), row)
 
 
 def _event(row: ApprovalRow) -> str:

@@ -115,6 +115,8 @@ class PetitionService:
         target = await self._rulebook.target(uow, petition.target)
         if subject is None or not subject.enabled:
             raise NotAskableError("the requester is disabled or gone")
+        if chain is not None and petition.kind is Kind.PLAN:
+            chain = of_a_plan(chain)
         if chain is None or target is None:
             missing = f"target {petition.target!r}" if target is None else f"approval chain {petition.chain!r}"
             raise NotAskableError(f"there is no {missing}")
@@ -129,6 +131,11 @@ class PetitionService:
             earlier=await repository.earlier(uow.session, subject.id, target.name, petition.shape),
             at_ms=milliseconds(uow.now),
         )
+
+
+def of_a_plan(chain: Chain) -> Chain:
+    """Glass is broken for the one operation that is held, never for all that somebody may send later."""
+    return msgspec.structs.replace(chain, break_glass=False)
 
 
 async def fingerprint(uow: UnitOfWork, rulebook: Rulebook, petition: Petition, subject: Subject) -> str:

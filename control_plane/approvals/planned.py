@@ -16,6 +16,7 @@ from control_plane.approvals import plan_rows, repository, shown
 from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.coverage import item_of
 from control_plane.approvals.domain import Event, Progress, State, progress
+from control_plane.approvals.petitions import of_a_plan
 from control_plane.approvals.reports import RequestedReport
 from control_plane.approvals.standing import Judged, Standing
 from control_plane.approvals.tables import ApprovalRow, PlanUseRow, VoteRow
@@ -55,7 +56,7 @@ class Planned:
         if plan.state != State.APPROVED or (plan.execute_by_ms or 0) <= milliseconds(uow.now):
             return "the plan is over"
         chain = repository.chain_of(plan)
-        if chain != repository.chain_of(row):
+        if chain != of_a_plan(repository.chain_of(row)):
             return f"the plan was approved by the chain {chain.name!r}, and this is held for another"
         used = await plan_rows.used(uow.session, plan.id)
         number = item_of(_statements(plan), used, report.operation)

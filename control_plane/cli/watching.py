@@ -24,7 +24,7 @@ class Watch:
     def __init__(self, api: Api, tell: Callable[[Json], None]) -> None:
         self._api = api
         self._tell = tell
-        self._told: dict[str, tuple[str, str]] = {}  # what was said of each: state and whom it waits for
+        self._told: dict[str, tuple[str, str, int]] = {}  # what was said of each: state, whom it waits for, how many
         self._failures = 0
         self._connected = False
 
@@ -49,7 +49,7 @@ class Watch:
             self._look(msgspec.json.decode(data)["id"])
         elif kind == "resync":
             waiting = list(self._api.pages("/v1/approvals", sys.maxsize, show="all"))
-            open_still = {one for one, (state, _) in self._told.items() if state in STILL_MOVING}
+            open_still = {one for one, (state, _, _) in self._told.items() if state in STILL_MOVING}
             for missed in open_still - {approval["id"] for approval in waiting}:
                 self._look(missed)
             for approval in reversed(waiting):
@@ -59,7 +59,7 @@ class Watch:
         self._see(self._api.get(f"/v1/approvals/{approval_id}"))
 
     def _see(self, approval: Json) -> None:
-        now = (approval["state"], approval["waits_for"])
+        now = (approval["state"], approval["waits_for"], approval["count"])
         if self._told.get(approval["id"]) == now:
             return
         self._told[approval["id"]] = now

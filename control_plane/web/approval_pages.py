@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Form, Query, Request, Response
 from fastapi.responses import RedirectResponse
+from pydantic import StringConstraints
 
 from control_plane.approvals import windows
+from control_plane.approvals.cards import Cards
 from control_plane.approvals.decided import PROBLEMS, shown_to
 from control_plane.approvals.domain import Refused, Verb
 from control_plane.approvals.errors import ApprovalNotFoundError
-from control_plane.approvals.review import Mode, ReviewService, Word
+from control_plane.approvals.review import Member, Mode, ReviewService, Word
 from control_plane.approvals.schemas import ApprovalSummaryOut
 from control_plane.approvals.window_schemas import WindowIn
 from control_plane.kit.access import Permission, Principal, SignedIn, requires
@@ -23,9 +26,12 @@ from control_plane.web.routes import SEE_OTHER, PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[ReviewService, provided(ReviewService)]
+Card = Annotated[Cards, provided(Cards)]
 Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
 Show = Annotated[Mode | None, Query(description="mine or all; what is decided has its own page")]
 Digest = Annotated[str, Form(pattern="^[0-9a-f]{64}$")]
+# Identical requests that stand on the same page: each its id and the digest of what was shown of it.
+Also = Annotated[Sequence[Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_-]{1,64}:[0-9a-f]{64}$")]], Form()]
 
 
 @router.get("/")
@@ -73,29 +79,31 @@ async def approval_body(
 async def approve(
     approval_id: str,
     reviewer: Reviewer,
-    service: Service,
+    cards: Card,
     units: UnitsOfWork,
     digest: Digest,
+    also: Also = (),
     minutes: Annotated[int | None, Form(ge=1, le=525_600)] = None,
     uses: Annotated[int | None, Form(ge=1, le=1_000_000)] = None,
 ) -> Response:
     """With minutes and uses: not this operation alone, but a window of its shape."""
     window = WindowIn(uses=uses, minutes=minutes).wish() if uses and minutes else None
-    word = Word(Verb.APPROVE, bytes.fromhex(digest), "console", window=window)
-    return await _decide(service, units, reviewer, approval_id, word)
+    word = Word(Verb.APPROVE, bytes.fromhex(digest), "console", also=_others(also), window=window)
+    return await _decide(cards, units, reviewer, approval_id, word)
 
 
 @router.post("/approvals/{approval_id}/deny")
 async def deny(
     approval_id: str,
     reviewer: Reviewer,
-    service: Service,
+    cards: Card,
     units: UnitsOfWork,
     digest: Digest,
     reason: Annotated[str, Form(min_length=1, max_length=2000)],
+    also: Also = (),
 ) -> Response:
-    word = Word(Verb.DENY, bytes.fromhex(digest), "console", reason)
-    return await _decide(service, units, reviewer, approval_id, word)
+    word = Word(Verb.DENY, bytes.fromhex(digest), "console", reason, also=_others(also))
+    return await _decide(cards, units, reviewer, approval_id, word)
 
 
 @router.post("/approvals/{approval_id}/end-window")
@@ -110,9 +118,14 @@ async def end_window(
     return RedirectResponse(f"/approvals/{approval_id}", SEE_OTHER)
 
 
-async def _decide(service: ReviewService, units: Units, reviewer: Principal, approval_id: str, word: Word) -> Response:
+def _others(also: Sequence[str]) -> tuple[Member, ...]:
+    split = [one.partition(":") for one in also]
+    return tuple(Member(approval_id, bytes.fromhex(digest)) for approval_id, _, digest in split)
+
+
+async def _decide(cards: Cards, units: Units, reviewer: Principal, approval_id: str, word: Word) -> Response:
     async with units() as uow:
-        ruling = await service.decide(uow, reviewer, approval_id, word)
+        ruling = await cards.decide(uow, reviewer, approval_id, word)
     if ruling is None:
         raise ApprovalNotFoundError(approval_id)
     if isinstance(ruling, Refused):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from tests.control_plane.world import World
+from tests.control_plane.world import World, operation_of
 
 
 async def next_of(stream: AsyncIterator[str]) -> str:
@@ -30,6 +30,18 @@ async def test_it_begins_with_a_resync_and_tells_of_each_change(world: World) ->
     assert '"state":"pending"' in told
     await world.approve("ada", answer.approval_id)
     assert '"state":"approved"' in await next_event(stream)
+    await stream.aclose()  # type: ignore[attr-defined]
+
+
+async def test_of_identical_requests_one_hears_of_the_one_that_is_listed(world: World) -> None:
+    for number in (1, 2):
+        await world.open_session(f"ses_{number}")
+    first = await world.ask(world.request(operation=operation_of("ses_1")))
+    world.clock.advance(1)
+    stream = world.feed.stream(world.principal("ada"))
+    await next_of(stream)
+    await world.ask(world.request(session_id="ses_2", operation=operation_of("ses_2")))
+    assert first.approval_id in await next_event(stream)
     await stream.aclose()  # type: ignore[attr-defined]
 
 

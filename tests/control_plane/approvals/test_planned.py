@@ -205,6 +205,13 @@ async def test_an_operation_that_is_held_for_another_chain_is_not_covered(sessio
     assert isinstance(await session.ask(report), PendingAnswer)
 
 
+async def test_glass_is_not_broken_for_a_plan_and_its_chain_covers_operations_all_the_same(session: World) -> None:
+    session.neighbours.chains["dba"] = msgspec.structs.replace(chain("dba"), break_glass=True)
+    plan = await approved_plan(session, FIRST)
+    assert not (await session.view(plan)).shown.chain.break_glass
+    assert granted(await hold(session, FIRST))
+
+
 async def test_two_sessions_that_ask_at_once_get_one_use(session: World) -> None:
     await approved_plan(session, FIRST)
     await session.open_session("ses_2")

@@ -40,7 +40,7 @@ class Script:
 
     def get(self, path: str) -> dict[str, str]:
         approval_id = path.rpartition("/")[2]
-        return {"id": approval_id, "state": self.approvals[approval_id], "waits_for": ""}
+        return {"id": approval_id, "state": self.approvals[approval_id], "waits_for": "", "count": 1}
 
 
 @pytest.fixture(autouse=True)
