@@ -44,7 +44,7 @@ class WindowOfferOut(BaseModel):
     most: int = Field(description="operations", examples=[20])
     shape: str = Field(
         description="the operation with marks where values may differ; everything else must be the same",
-        examples=["DELETE FROM orders WHERE id = ‹value›"],
+        examples=["DELETE FROM orders WHERE id = \u2039value\u203a"],
     )
     risk: str = Field(examples=[RISK])
 

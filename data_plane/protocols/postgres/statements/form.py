@@ -29,7 +29,7 @@ from data_plane.protocols.postgres.interface import Form
 from data_plane.protocols.postgres.statements import lexing
 from data_plane.protocols.postgres.statements.tree import Fields, Node, strings
 
-VALUE: Final = "‹value›"  # in place of what may differ, for people
+VALUE: Final = "\u2039value\u203a"  # in place of what may differ, for people
 LONGEST: Final = 16 * 1024  # bytes of a text; longer ones are data, and a window is not for them
 COMMANDS: Final = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt"})
 COMPARING: Final = frozenset({"=", "<>", "<", ">", "<=", ">=", "~~", "!~~", "~~*", "!~~*"})
