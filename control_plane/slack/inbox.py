@@ -143,8 +143,12 @@ class Inbox:
         return finished
 
     async def forget(self) -> None:
-        async with self._units() as uow:
-            await repository.forget_done_before(uow.session, milliseconds(uow.now) - KEPT_FOR_MS)
+        before = milliseconds(self._clock.now()) - KEPT_FOR_MS
+        async with self._units.reading() as uow:
+            some = await repository.some_done_before(uow.session, before)
+        if some:
+            async with self._units() as uow:
+                await repository.forget_done_before(uow.session, before)
 
     @staticmethod
     async def pause() -> None:

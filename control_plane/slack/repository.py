@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import ColumnElement
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -45,8 +46,15 @@ async def undone_before(session: AsyncSession, received_before_ms: int) -> Seque
     return (await session.exec(statement.order_by(col(SlackInteractionRow.received_at_ms)).limit(100))).all()
 
 
+async def some_done_before(session: AsyncSession, received_before_ms: int) -> bool:
+    statement = select(SlackInteractionRow.id).where(_done_before(received_before_ms)).limit(1)
+    return (await session.exec(statement)).first() is not None
+
+
 async def forget_done_before(session: AsyncSession, received_before_ms: int) -> None:
+    await session.exec(delete(SlackInteractionRow).where(_done_before(received_before_ms)))
+
+
+def _done_before(received_before_ms: int) -> ColumnElement[bool]:
     done = col(SlackInteractionRow.done_at_ms).is_not(None)
-    await session.exec(
-        delete(SlackInteractionRow).where(done, col(SlackInteractionRow.received_at_ms) < received_before_ms)
-    )
+    return done & (col(SlackInteractionRow.received_at_ms) < received_before_ms)

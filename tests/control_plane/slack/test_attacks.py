@@ -7,6 +7,7 @@ import json
 from urllib.parse import urlencode
 
 import pytest
+from sqlmodel import select
 
 from control_plane.approvals import repository as approvals
 from control_plane.assembly import ControlPlane
@@ -16,6 +17,7 @@ from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.slack.card import APPROVE, DENY
 from control_plane.slack.endpoints import LARGEST_BODY
 from control_plane.slack.interactions import REASON, Approving, read
+from control_plane.slack.tables import SlackInteractionRow
 from tests.control_plane.conftest import ManualClock
 from tests.control_plane.slack.conftest import Scene, running
 from tests.support.slack.double import BOT_TOKEN, SIGNING_SECRET
@@ -247,3 +249,23 @@ async def test_a_decision_that_was_left_for_too_long_does_not_count_and_its_pers
     async with running(scene.control_plane):
         await scene.told("UADA", "could not be carried out in time and does not count")
     assert await still_pending(scene)
+
+
+async def test_what_was_pressed_is_remembered_for_longer_than_its_signature_is_good_and_then_forgotten(
+    scene: Scene, message: Message
+):
+    answering = scene.control_plane.slack.answering
+    assert answering is not None
+    await scene.double.press("UEVE", message, APPROVE)
+    await scene.told("UEVE", "This does not count")
+
+    async def kept() -> int:
+        async with scene.control_plane.units.reading() as uow:
+            return len((await uow.session.exec(select(SlackInteractionRow))).all())
+
+    scene.clock.advance(seconds=10 * 60)
+    await answering._inbox.forget()
+    assert await kept() == 1
+    scene.clock.advance(seconds=5 * 60 + 1)
+    await answering._inbox.forget()
+    assert await kept() == 0

@@ -48,7 +48,7 @@ async def test_what_cannot_be_taken_in_time_is_not_acknowledged_and_taken_when_i
 
     monkeypatch.setattr(Inbox, "take", once_too_slow)
     monkeypatch.setattr(answering, "_TAKES", 0.2)
-    scene.double.patience = 0.5
+    scene.double.patience = 3
     pressed = await scene.double.press("UADA", message, APPROVE)
     assert (pressed.acknowledged, pressed.attempts) == (True, 2)
     await scene.shows(message, "Approved: write")
