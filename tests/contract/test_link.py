@@ -12,7 +12,7 @@ import pytest
 
 from control_plane.agents import repository
 from control_plane.agents.stream import Timing
-from control_plane.approvals.domain import Ruling
+from control_plane.approvals.domain import Chain, Ruling, Stage
 from control_plane.kit.unit_of_work import SYSTEM
 from data_plane.gate.interface import Code
 from data_plane.gate.ports import Answer
@@ -136,6 +136,22 @@ async def test_a_hold_is_asked_and_the_decision_comes_at_once(control: ControlSi
     contents = wire.grant_contents(grant.payload)
     assert (contents.approval_id, contents.agent_instance) == (approval, agent.journal.instance_id)
     assert [one.name for one in contents.approvals] == ["ada"]
+
+
+async def test_the_client_is_told_whenever_others_are_asked_and_only_then(
+    control: ControlSide, agent: RunningAgent
+) -> None:
+    stages = (Stage(("dba",), 2), Stage(("security",)))
+    control.world.neighbours.chains["dba"] = Chain("dba", stages, 300)
+    approval = agent.ask(agent.open_session())
+    assert (await asyncio.wait_for(agent.pendings.get(), 5)).reviewers == "2 of group dba (stage 1 of 2)"
+    await agent.acknowledged()
+    await control.world.approve("ada", approval)  # one of two: nobody else is asked
+    await control.world.approve("bob", approval)
+    assert (await asyncio.wait_for(agent.pendings.get(), 5)).reviewers == "1 of group security (stage 2 of 2)"
+    await control.world.approve("eve", approval)
+    assert (await asyncio.wait_for(agent.answers.get(), 5)).answer is Answer.APPROVED
+    assert agent.pendings.empty()
 
 
 async def test_a_denial_carries_the_reason_of_the_person(control: ControlSide, agent: RunningAgent) -> None:
