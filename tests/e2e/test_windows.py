@@ -56,10 +56,10 @@ def often(postgres: PostgresServer) -> Iterator[Stack]:
 class Shell:
     """A psql that is fed line by line."""
 
-    def __init__(self, stack: Stack, name: str) -> None:
+    def __init__(self, stack: Stack, name: str, **environment: str) -> None:
         command = [*stack.psql_command(), "-v", "ON_ERROR_STOP=0"]
         self._psql = subprocess.Popen(
-            command, env=stack.environment(name, "often"), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            command, env=stack.environment(name, "often", **environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, bufsize=0,
         )  # fmt: skip
         self._said = b""
@@ -90,8 +90,8 @@ class Shell:
 
 
 @contextmanager
-def shell(stack: Stack, name: str = "often") -> Iterator[Shell]:
-    opened = Shell(stack, name)
+def shell(stack: Stack, name: str = "often", **environment: str) -> Iterator[Shell]:
+    opened = Shell(stack, name, **environment)
     try:
         yield opened
     finally:
@@ -241,14 +241,17 @@ def test_what_is_given_without_a_window_is_for_once(often: Stack) -> None:
 
 
 def test_the_replay_says_by_which_approval_each_ran(often: Stack) -> None:
-    with shell(often) as psql:
-        psql.feed("SET application_name = 'in a window'", "DELETE FROM rows WHERE id = 80")
+    with shell(often, PGAPPNAME="replayed-window") as psql:
+        psql.feed("DELETE FROM rows WHERE id = 80")
         found = approve(often, "DELETE FROM rows WHERE id = 80", uses=2, minutes=5)
         psql.until("DELETE 1")
         psql.feed("DELETE FROM rows WHERE id = 81")
         psql.until("DELETE 1")
-    window = eventually(lambda: (one := state(often, found["id"]))["state"] == "ended" and one["window"], "its end")
-    assert len({use["operation_digest"] for use in window["each"]}) == 2
+    events = [one for one in often.recorded("replayed-window") if one["kind"] == "approval"]
+    assert [(one["approval_id"], one["outcome"], one["reason"], one["approvers"]) for one in events] == [
+        (found["id"], "approved", "", ["rosa"]),
+        (found["id"], "approved", "use 2 of 2 of a window", ["rosa"]),
+    ]
 
 
 def test_a_row_guard_binds_every_operation_of_a_window(often: Stack) -> None:
