@@ -202,8 +202,8 @@ class HeldOperation:
         self._spent = True
         self._services.approvals.consumed(self._id, verified.nonce, use, self._digest if use else b"")
         if verified.window is not None:
-            begun = (self._id, self._short_code, verified, verified.window, self._decision, self._gate.snapshot)
-            self._window = Window(*begun)
+            asked, clock = (self._id, self._short_code), self._services.clock
+            self._window = Window(*asked, verified, verified.window, self._decision, self._gate.snapshot, clock)
             self._gate.windows.open(self._window)
         if self._state is State.CLAIMING:
             self._note_end("approved", "", verified.approvers)
@@ -217,7 +217,7 @@ class HeldOperation:
             return stale
         if not in_time(verified, self._services.clock.now()):
             return Denied(Code.EXPIRED, "the approval came too late to be used")
-        over = self._window.over(self._services.clock.now(), self._gate) if self._window else ""
+        over = self._window.over(self._gate) if self._window else ""
         if over:
             return Denied(Code.WITHDRAWN, f"the approval stands no more: {over}", hint="send it again")
         masks = {*self._decision.masks, *self._gate.decide(self._operation.subjects).masks}

@@ -19,6 +19,7 @@ import structlog
 from data_plane.gate.grants import Approver, Verified, disqualified
 from data_plane.gate.grants import Window as Granted
 from data_plane.gate.interface import Allowed, Code, Decision, Denied, Effect, HoldListener, Operation
+from data_plane.gate.ports import Clock
 from data_plane.identifiers import ApprovalId
 from data_plane.policy.snapshot import Snapshot
 from data_plane.recording.interface import RecordingError
@@ -41,7 +42,7 @@ class Window:
 
     def __init__(
         self, approval: ApprovalId, short_code: str, verified: Verified, granted: Granted, decision: Decision,
-        snapshot: Snapshot,
+        snapshot: Snapshot, clock: Clock,
     ) -> None:  # fmt: skip
         self.approval = approval
         self.short_code = short_code
@@ -52,6 +53,7 @@ class Window:
         self.busy = True
         self.ended = ""  # why
         self._snapshot = snapshot
+        self._until = clock.monotonic() + granted.until_ms / 1000 - clock.now()
 
     @property
     def approvers(self) -> tuple[Approver, ...]:
@@ -64,11 +66,12 @@ class Window:
         by_the_same = (decision.rules, decision.chain, decision.ticket) == (held.rules, held.chain, held.ticket)
         return same and by_the_same and (self.verified.most_rows is None or operation.guardable)
 
-    def over(self, now: float, gate: PolicyGate) -> str:
-        """Why it may not be used any more; empty: it may. `now` is Unix time, by a clock that gets no leave."""
+    def over(self, gate: PolicyGate) -> str:
+        """Why it may not be used any more; empty: it may. No clock gets leave, and setting one back brings nothing."""
+        clock = gate.services.clock
         if self.ended:
             return self.ended
-        if now > self.granted.until_ms / 1000:
+        if clock.now() > self.granted.until_ms / 1000 or clock.monotonic() > self._until:
             return TIME_OVER
         snapshot = gate.snapshot
         if snapshot is self._snapshot:
@@ -108,7 +111,7 @@ class Windows:
         for window in tuple(self._open.values()):
             if window.busy or not window.fits(operation, decision):
                 continue
-            over = window.over(self._gate.services.clock.now(), self._gate)
+            over = window.over(self._gate)
             if not over:
                 return window
             self._end(window, over)
@@ -117,7 +120,7 @@ class Windows:
     def renewed(self) -> None:
         """Another snapshot is in force."""
         for window in tuple(self._open.values()):
-            over = window.over(self._gate.services.clock.now(), self._gate)
+            over = window.over(self._gate)
             if over:
                 self._end(window, over)
 
@@ -231,7 +234,7 @@ class WindowUse:
         objection = self._gate.objection()
         if objection is not None:
             return objection
-        over = self._window.over(self._gate.services.clock.now(), self._gate)
+        over = self._window.over(self._gate)
         now = self._gate.decide(operation.subjects)
         if over or now.effect is not Effect.HOLD or not self._window.fits(operation, now):
             reason = over or CHANGED

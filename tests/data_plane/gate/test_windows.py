@@ -142,6 +142,13 @@ async def test_after_its_time_people_are_asked_again() -> None:
     assert ("cancelled", "apr_1", TIME_OVER) in world.log
 
 
+async def test_a_clock_that_is_set_back_brings_no_time() -> None:
+    world = await opened(seconds=60)
+    world.clock.at -= 3600
+    world.clock.ticks += 60.001
+    assert await run(world) is None
+
+
 CHANGES: list[dict[str, Any]] = [
     {"rules": [*RULES, allow("more", match={"action": "ddl"})]},
     {"identities": IDENTITIES[:1]},
