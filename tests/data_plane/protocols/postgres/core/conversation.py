@@ -218,7 +218,7 @@ class Conversation:
         self.masking = masking or FakeMasking()
         self.pieces = pieces or (lambda data: iter((data,)))
         self.to_client_bytes, self.to_target_bytes = bytearray(), bytearray()
-        self.permitted, self.controls = bytearray(), []
+        self.permitted, self.controls, self.told = bytearray(), [], 0
         self.operations: list[Operation] = []
         self.ended, self.paused, self.hold_end = "", False, None
         numbers = itertools.count(1)

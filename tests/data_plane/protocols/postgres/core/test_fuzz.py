@@ -17,7 +17,8 @@ from data_plane.protocols.postgres.answers import (
     encode_parameter_status,
 )
 from data_plane.protocols.postgres.core import Limits
-from data_plane.protocols.postgres.core.states import Expected
+from data_plane.protocols.postgres.core.guarding import Stage
+from data_plane.protocols.postgres.core.states import Expected, Phase
 from data_plane.protocols.postgres.framing import encode
 from tests.data_plane.protocols.postgres.core import conversation as c
 
@@ -50,13 +51,16 @@ steps = st.lists(
         st.tuples(st.just("answer"), st.just(b"")),
         st.tuples(st.just("answer"), st.just(b"")),
         st.tuples(st.just("target"), target_messages),
-        st.tuples(st.sampled_from(["approve", "deny", "cancel"]), st.just(b"")),
+        st.tuples(st.sampled_from(["approve", "guard", "deny", "cancel"]), st.just(b"")),
     ),
     max_size=25,
 )
 WITHOUT_A_PERMIT = frozenset((m.Sync, m.Flush, m.Terminate, m.CopyData, m.CopyDone, m.CopyFail, m.Describe, m.Close))
 POISON = (c.QUERY("assentry refused the statement that stood here"),
           c.PARSE("assentry_refused", "assentry refused the statement that stood here"))  # fmt: skip
+OWN = {c.PARSE("assentry_guard", text) for text in ("BEGIN", "COMMIT", "ROLLBACK")} | {
+    c.BIND("", "assentry_guard"), c.EXECUTE(""),
+}  # fmt: skip
 FITTING = {m.ParseComplete: c.PARSED, m.BindComplete: c.BOUND, m.CloseComplete: c.CLOSED, m.RowDescription: c.DESCRIPTION,
            m.NoData: c.NO_DATA, m.DataRow: c.ROW([b"1"]), m.CommandComplete: c.COMPLETE("X 1"), m.CopyInResponse: c.COPY_IN,
            m.CopyOutResponse: c.COPY_OUT, m.ErrorResponse: c.error("42601"), m.ReadyForQuery: c.ready(),
@@ -79,9 +83,12 @@ def check(session: c.Conversation) -> None:
         assert all(unit.steps for unit in pipeline)
     for control in session.controls:
         for frame in c.frames(control):
-            assert frame[0] in WITHOUT_A_PERMIT or frame in POISON, frame
+            assert frame[0] in WITHOUT_A_PERMIT or frame in POISON or frame in OWN, frame
     session.controls.clear()
     assert b"drop table" not in session.to_target_bytes
+    if session.core._phase is Phase.GUARDED and session.core._guard.stage is not Stage.OPENING:
+        assert len(session.to_client_bytes) == session.told, "all is kept back until the guard has held"
+    session.told = len(session.to_client_bytes)
 
 
 @settings(max_examples=300, deadline=None)
@@ -107,6 +114,8 @@ def test_nothing_reaches_the_target_without_a_permit_whatever_both_sides_say(
         elif session.core.held:
             if kind == "approve":
                 session.approve()
+            elif kind == "guard":
+                session.approve(most_rows=choice % 3)
             elif kind == "deny":
                 session.core.hold_decided(Denied(Code.DENIED, "no"))
             else:
