@@ -57,7 +57,7 @@ class Standing:
         self._rulebook = rulebook
 
     async def judged(self, uow: UnitOfWork, row: ApprovalRow, *others: str) -> Judged:
-        broken = await uow.session.get(BreakGlassRow, row.id)
+        broken = None if row.state == State.PENDING else await uow.session.get(BreakGlassRow, row.id)
         broken_by = broken.broken_by_id if broken else ""
         (seen,) = await self.seen(uow, [row], *others, broken_by)
         fault = await self._fault(uow, row, await self._people.subject(uow, row.requester_id))
