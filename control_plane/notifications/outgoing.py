@@ -27,6 +27,8 @@ _CONNECT_SECONDS: Final = 5.0
 _ALL_SECONDS: Final = 15.0
 _TOO_EARLY: Final = frozenset({408, 425, 429, 502, 503, 504})
 
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
@@ -62,9 +64,7 @@ class Guard(AbstractResolver):
 
     def check(self, address: str) -> None:
         """Raises NotAllowedError."""
-        found = ipaddress.ip_address(address.partition("%")[0])
-        mapped = getattr(found, "ipv4_mapped", None)
-        found = mapped or found
+        found = _reached(ipaddress.ip_address(address.partition("%")[0]))
         if any(found.version == network.version and found in network for network in self._allowed):
             return
         if not self._public or not found.is_global or found.is_multicast:
@@ -85,6 +85,16 @@ class Guard(AbstractResolver):
 
     async def close(self) -> None:
         """Nothing is kept open."""
+
+
+def _reached(address: Address) -> Address:
+    """Where packets to it end: some addresses of IPv6 carry one of IPv4 inside."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    teredo = address.teredo[1] if address.teredo else None
+    return address.ipv4_mapped or address.sixtofour or teredo or address
 
 
 class Outgoing:
