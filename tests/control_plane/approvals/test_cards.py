@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -161,6 +162,16 @@ async def test_a_vote_on_one_alone_leaves_the_others_together(world: World) -> N
     assert await world.ids("bob", Mode.MINE) == [ids[1], ids[0]]
     assert [row.id for row in (await world.view(ids[1])).alike] == [ids[2]]
     assert (await world.view(ids[0])).alike == []
+
+
+async def test_of_two_people_at_one_card_the_second_finds_it_decided(world: World) -> None:
+    ids = await identical(world, 3)
+    other = world.on_another_replica()
+    rulings = await asyncio.gather(say(world, "ada", ids[0]), say(other, "bob", ids[2]))
+    assert sorted(type(ruling).__name__ for ruling in rulings) == ["Agreed", "Refused"]
+    assert await states(world, ids) == [State.APPROVED] * 3
+    assert len({(await world.view(one)).votes[0].name for one in ids}) == 1
+    await other.database.close()
 
 
 async def test_people_are_told_of_one_and_of_how_many_there_are(world: World) -> None:

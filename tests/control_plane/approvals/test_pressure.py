@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import httpx
@@ -98,6 +99,15 @@ async def test_a_flood_locks_the_requester_and_takes_back_what_waits(limited: Wo
     assert (notice.data["requester"], notice.data["asked"]) == ("bot", 6)
     with pytest.raises(LockedError):
         await submit(limited, FIRST)
+
+
+async def test_two_replicas_count_one_after_the_other(limited: World) -> None:
+    other = limited.on_another_replica()
+    answers = await asyncio.gather(*(one.ask() for one in (limited, other) * 4))
+    assert sum(isinstance(answer, PendingAnswer) for answer in answers) == 3
+    assert len(await limited.audited("fatigue.locked")) == 1
+    assert {await limited.state(answer.approval_id) for answer in answers} == {State.VOIDED, State.REFUSED}
+    await other.database.close()
 
 
 async def test_a_lock_ends_by_itself_and_begins_anew(limited: World) -> None:
