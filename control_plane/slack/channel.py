@@ -77,8 +77,9 @@ class SlackChannel:
         """The channels of those who can decide now. None when nobody has to any more."""
         if view.row.state != State.PENDING:
             return frozenset()
-        stages = chain_of(view.row).stages
-        groups = asked(stages[view.progress.stage]).groups if stages else frozenset()
+        stages, waiting = chain_of(view.row).stages, view.progress.stage
+        besides = waiting in view.seen.request.escalated
+        groups = asked(stages[waiting], added=besides).groups if stages else frozenset()
         return self._configuration.channels_of(groups)
 
     async def _show(self, notice: Notice, url: str, view: View, channel: str, shown: Shown, *, here: bool) -> None:

@@ -126,10 +126,10 @@ def alternatives(needs: Requirement, path: tuple[int, ...] = ()) -> list[tuple[L
     return [tuple(itertools.chain.from_iterable(choice)) for choice in itertools.product(*parts)]
 
 
-def asked(*stages: Stage) -> Asked:
-    """With those whom an escalation adds."""
+def asked(*stages: Stage, added: bool = True) -> Asked:
+    """`added`: with those whom escalations add."""
     every = [leaf.needs for stage in stages for leaf in leaves(stage.needs)]
-    every += [stage.escalation.needs for stage in stages if stage.escalation]
+    every += [stage.escalation.needs for stage in stages if stage.escalation and added]
     return Asked(
         frozenset(name for one in every for name in one.groups),
         frozenset(name for one in every for name in one.people),

@@ -81,6 +81,11 @@ async def revoke(world: World, _approval_id: str) -> None:
     await world.upkeep.void_what_fell()
 
 
+async def lose_the_role(world: World, _approval_id: str) -> None:
+    world.neighbours.change("ada", may_review=False)
+    await world.upkeep.void_what_fell()
+
+
 @pytest.mark.parametrize("second", [approve_too, deny, cancel, disconnect, revoke])
 async def test_an_approval_and_anything_else_at_once_have_one_outcome(
     world: World, replica: World, second: Act
@@ -99,6 +104,15 @@ async def test_an_approval_and_anything_else_at_once_have_one_outcome(
         if answer.outcome is Outcome.APPROVED:
             assert ending == "approval.approved"
         assert (answer.grant is not None) == (answer.outcome is Outcome.APPROVED)
+
+
+async def test_an_approval_and_the_loss_of_the_role_at_once_leave_no_grant(world: World, replica: World) -> None:
+    await world.open_session()
+    for _ in range(ROUNDS):
+        world.neighbours.change("ada", may_review=True)
+        approval = (await world.ask(world.request())).approval_id
+        ruling, _ = await asyncio.gather(world.approve("ada", approval), lose_the_role(replica, approval))
+        assert await world.state(approval) == (State.LAPSED if isinstance(ruling, Agreed) else State.PENDING)
 
 
 async def test_of_two_reviewers_who_disagree_one_is_told_that_it_is_over(world: World, replica: World) -> None:
