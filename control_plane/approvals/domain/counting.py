@@ -290,7 +290,7 @@ def unanswerable(chain: Chain, parties: Parties, people: Sequence[Person]) -> st
     be what it can be in the chain's time; those whom an escalation adds are reckoned with."""
     if not chain.stages:
         return f"approval chain {chain.name!r} has no stage"
-    able = [Candidate(one, one.on_call) for one in people if ineligible(parties, one) is None]
+    able = _enough(chain, [Candidate(one, one.on_call) for one in people if ineligible(parties, one) is None])
     way = _best(chain, frozenset(range(len(chain.stages))), able)
     if way.stage == len(chain.stages):
         return None
@@ -299,3 +299,15 @@ def unanswerable(chain: Chain, parties: Parties, people: Sequence[Person]) -> st
     if stage.needs.parts:
         return f"{needed}, and {way.missing} of these places nobody could take for this request"
     return f"{needed}, and {stage.required - way.missing} could approve this request"
+
+
+def _enough(chain: Chain, able: Sequence[Candidate]) -> list[Candidate]:
+    """Of every set as many as the chain has places: more of them change nothing, as others take at most the rest."""
+    sets = [leaf.needs for stage in chain.stages for leaf in leaves(stage.needs)]
+    places = sum(needs.required for needs in sets)
+    sets += [stage.escalation.needs for stage in chain.stages if stage.escalation]
+    kept: dict[str, Candidate] = {}
+    for needs in sets:
+        fitting = (one for one in able if one.person and fits(needs, one))
+        kept.update((one.person.id, one) for one in itertools.islice(fitting, places) if one.person)
+    return list(kept.values())
