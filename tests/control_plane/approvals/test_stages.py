@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import pytest
 from sqlmodel import col, select
 
+from control_plane.approvals import repository
 from control_plane.approvals.domain import Agreed, Chain, Counted, Escalation, Refused, Requirement, Stage, State
 from control_plane.approvals.reports import DecidedAnswer, PendingAnswer
 from control_plane.kit.outbox import NoticeRow
@@ -265,3 +266,18 @@ async def test_two_stages_decided_at_once_come_in_order(world: World, replica: W
         assert isinstance(first, Counted)
         assert isinstance(second, Agreed | Refused)
         assert await world.state(approval) == (State.APPROVED if isinstance(second, Agreed) else State.PENDING)
+
+
+async def test_a_request_from_before_stages_were_kept_goes_on(world: World) -> None:
+    """As the migration leaves it: its chain in the words of that time, the next deadline that of the whole."""
+    approval = await world.held()
+    async with world.units() as uow:
+        row = await repository.locked(uow.session, approval)
+        assert row is not None
+        stage = {"groups": ["dba"], "required": 1, "timeout_seconds": 900.0}
+        row.chain = json.dumps({"name": "dba", "stages": [stage], "execute_within_seconds": 300.0})
+        row.stage_by_ms, row.due_at_ms = None, row.approve_by_ms
+        uow.session.add(row)
+    assert await asks(world, approval) == "1 of group dba"
+    assert await due_in(world, approval) == 600
+    assert isinstance(await world.approve("ada", approval), Agreed)
