@@ -55,6 +55,7 @@ def sent(shop: Shop, text: str) -> bool:
         ("delete from orders where query_to_xml('select mark()', true, true, '') is null", ""),
         ("delete from orders where id = (select count(*) from dblink('', 'select 1') as t(a int))", ""),
         ("delete from secured where id = 1", "row security"),
+        ("delete from ruled where id = 1", "public.ruled has rules"),
         ("delete from orders where exists (select from secured)", "row security"),
         ("delete from orders where current_catalog = 'x' and id in (select id from pg_temp.orders)", ""),
         ("with gone as (delete from orders returning id) delete from customers where id in (select id from gone)", ""),
@@ -123,6 +124,16 @@ async def test_the_preview_role_may_not_write_and_one_that_may_is_not_used(shop:
             await connection.execute("delete from orders where id = 1")
     finally:
         await connection.close()
+
+
+async def test_a_role_that_may_write_to_one_column_is_one_that_may_write(shop: Shop) -> None:
+    await shop.value("grant update (note) on orders to pv_looker")
+    try:
+        impact = await shop.looks("delete from orders where id = 1", "count")
+        assert impact.count is not None
+        assert "the preview role may write to public.orders" in impact.count.missing
+    finally:
+        await shop.value("revoke update (note) on orders from pv_looker")
 
 
 async def test_even_a_role_that_may_write_counts_in_a_read_only_transaction(shop: Shop) -> None:

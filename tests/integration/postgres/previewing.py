@@ -66,6 +66,8 @@ create function positive(int) returns boolean language plpgsql immutable as
 create domain amount as int check (positive(value));
 create table amounts (id int primary key, a amount);
 create table checked (id int primary key, n int check (positive(n)));
+create table ruled (id int primary key, n int);
+create rule nothing as on delete to ruled do instead insert into guarded select 100 + id from ruled;
 create table parts (id int, n int) partition by range (id);
 create table parts_1 partition of parts for values from (0) to (100);
 insert into parts select i, i from generate_series(1, 50) i;

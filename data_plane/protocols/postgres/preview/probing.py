@@ -24,7 +24,9 @@ reached(place, root, oid) as (
   select r.place, r.root, i.inhrelid from reached r join pg_inherits i on i.inhparent = r.oid)
 select n.name, r.root, max(c.reltuples::bigint) filter (where c.oid = r.root),
   bool_or(c.relrowsecurity), string_agg(distinct c.relkind::text, ''),
-  bool_or(has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')),
+  bool_or(has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
+    or has_any_column_privilege(c.oid, 'INSERT, UPDATE')),
+  bool_or(exists (select from pg_rewrite w where w.ev_class = c.oid and w.ev_type <> '1')),
   bool_or(exists (
     select from pg_index x join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = x.indexrelid
     where x.indrelid = c.oid and d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384))
@@ -45,13 +47,15 @@ async def tables(target: Conversation, names: Sequence[str], *, may_write: bool)
     written = "{" + ",".join(_array_element(quoted(name.split(".", 1))) for name in names) + "}"
     rows = await target.call(_TABLES, written) if names else []
     found = []
-    for name, (_, oid, tuples, secured, kinds, writes, indexed) in zip(names, rows, strict=True):
+    for name, (_, oid, tuples, secured, kinds, writes, ruled, indexed) in zip(names, rows, strict=True):
         if oid is None or not kinds:
             raise MissingError(f"the preview role does not see {name}")
         if not set(kinds) <= TABLES:
             raise MissingError(f"{name} has parts that are no ordinary tables")
         if secured == "t":
             raise MissingError(f"{name} is under row security: the preview role may see other rows than the session")
+        if ruled == "t":
+            raise MissingError(f"{name} has rules: what runs, and what is counted of it, may be something else")
         if indexed == "t":
             raise MissingError(f"{name} has an index that calls a function of this database")
         if writes == "t" and not may_write:
