@@ -31,6 +31,7 @@ class IdentitySpec(model.Document, frozen=True):
     owner: str = ""  # of a machine: the name of a person
     disabled: bool = False
     slack_user_id: str = ""  # of a person: who this is in Slack
+    external_id: str = ""  # of a person: who this is in another system that speaks for people
 
 
 class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Identity"):
@@ -83,12 +84,12 @@ class IdentityKind:
         wanted = cast("IdentityDocument", document)
         name, spec = wanted.metadata.name, wanted.spec
         if await repository.row_by_name(uow.session, name) is None:
-            fields = {"email": spec.email, "owner": spec.owner, "slack_user_id": spec.slack_user_id}
+            fields = _fields(spec)
             await self._service.create(uow, by, name=name, kind=spec.kind, **fields)
             if spec.disabled:
                 await self._service.change(uow, by, name, disabled=True)
         else:
-            fields = {"email": spec.email, "owner": spec.owner, "slack_user_id": spec.slack_user_id}
+            fields = _fields(spec)
             await self._service.change(uow, by, name, disabled=spec.disabled, **fields)
         if managed:
             await self.manage(uow, name)
@@ -146,8 +147,14 @@ def _decode(shape: type[T], kind: str, value: object) -> T | Problem:
     return document
 
 
+def _fields(spec: IdentitySpec) -> dict[str, str]:
+    return {name: getattr(spec, name) for name in ("email", "owner", "slack_user_id", "external_id")}
+
+
 def _identity_document(identity: Identity) -> IdentityDocument:
-    spec = IdentitySpec(identity.kind, identity.email, identity.owner, identity.disabled, identity.slack_user_id)
+    spec = IdentitySpec(
+        identity.kind, identity.email, identity.owner, identity.disabled, identity.slack_user_id, identity.external_id
+    )
     return IdentityDocument(_API_VERSION, NameOnly(identity.name), spec)
 
 

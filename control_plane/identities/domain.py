@@ -14,6 +14,7 @@ from control_plane.kit.unit_of_work import Actor
 from data_plane.identifiers import CredentialId, IdentityId
 
 Kind = Literal["person", "machine"]
+_LONGEST_EXTERNAL_ID: Final = 255
 _SLACK_USER: Final = re.compile(r"[UW][A-Z0-9]{2,20}", re.ASCII)
 
 
@@ -48,6 +49,7 @@ class Identity(msgspec.Struct, frozen=True):
     version: int = 1
     reviews: tuple[ReviewScope, ...] = ()  # where this identity reviews; empty: nowhere
     slack_user_id: str = ""  # who this person is in Slack; empty: not told
+    external_id: str = ""  # what another system calls this person; empty: not told
 
     @property
     def actor(self) -> Actor:
@@ -81,6 +83,17 @@ def slack_problem(kind: Kind, slack_user_id: str) -> str:
         return "only a person has a Slack user; a machine decides nothing"
     if _SLACK_USER.fullmatch(slack_user_id) is None:
         return f"{slack_user_id!r} is no Slack user id: it looks like U012AB3CD, see the profile's menu in Slack"
+    return ""
+
+
+def external_problem(kind: Kind, external_id: str) -> str:
+    """Empty: it may stand."""
+    if not external_id:
+        return ""
+    if kind != "person":
+        return "only a person has an external id; a machine decides nothing"
+    if len(external_id) > _LONGEST_EXTERNAL_ID or not (external_id.isascii() and external_id.isprintable()):
+        return f"an external id has at most {_LONGEST_EXTERNAL_ID} printable characters of ASCII"
     return ""
 
 

@@ -34,6 +34,11 @@ class SlackUserTakenError(ConflictError):
         super().__init__(f"the Slack user {slack_user_id} is {name!r} already; a Slack user is one person")
 
 
+class ExternalIdTakenError(ConflictError):
+    def __init__(self, external_id: str, name: str) -> None:
+        super().__init__(f"the external id {external_id} is {name!r} already; it is one person")
+
+
 class StillOwnsError(ConflictError):
     def __init__(self, name: str, machines: list[str]) -> None:
         super().__init__(f"{name!r} owns {', '.join(sorted(machines))}; give those another owner first")

@@ -54,6 +54,11 @@ async def identity_by_slack_user(session: AsyncSession, slack_user_id: str) -> I
     return next(iter(await _complete(session, (await session.exec(statement)).all())), None)
 
 
+async def identity_by_external_id(session: AsyncSession, external_id: str) -> Identity | None:
+    statement = select(IdentityRow).where(col(IdentityRow.external_id) == external_id)
+    return next(iter(await _complete(session, (await session.exec(statement)).all())), None)
+
+
 async def identities_by_email(session: AsyncSession, email: str) -> list[Identity]:
     """Whatever the case of their letters."""
     statement = select(IdentityRow).where(func.lower(col(IdentityRow.email)) == email.lower())
@@ -110,6 +115,7 @@ def _identity(row: IdentityRow, owner: IdentityRow | None, groups: Sequence[Grou
         kind=cast("Kind", row.kind),
         email=row.email,
         slack_user_id=row.slack_user_id or "",
+        external_id=row.external_id or "",
         owner_id=IdentityId(row.owner_id) if row.owner_id else None,
         owner=owner.name if owner else "",
         disabled=row.disabled,

@@ -25,6 +25,7 @@ class IdentityOut(BaseModel):
     email: str = Field(examples=["ada@example.org"])
     owner: str = Field(description="of a machine: the person who answers for it; else empty", examples=[""])
     slack_user_id: str = Field(description="who this person is in Slack; empty: not told", examples=["U012AB3CD"])
+    external_id: str = Field(description="what another system calls this person; empty: not told", examples=["e1042"])
     disabled: bool
     able: bool = Field(description="false: disabled, or a machine whose owner is")
     groups: list[str] = Field(examples=[["dba"]])
@@ -39,6 +40,7 @@ class IdentityOut(BaseModel):
             email=identity.email,
             owner=identity.owner,
             slack_user_id=identity.slack_user_id,
+            external_id=identity.external_id,
             disabled=identity.disabled,
             able=identity.able,
             groups=list(identity.groups),
@@ -52,6 +54,7 @@ class IdentityIn(BaseModel):
     email: PlainText = Field(default="", examples=["ada@example.org"])
     owner: Name | Literal[""] = Field(default="", examples=["ada"])
     slack_user_id: SlackUser = ""
+    external_id: PlainText = Field(default="", examples=["e1042"])
 
 
 class IdentityChange(BaseModel):
@@ -61,6 +64,7 @@ class IdentityChange(BaseModel):
     owner: Name | None = Field(default=None, examples=["ada"])
     disabled: bool | None = None
     slack_user_id: SlackUser | None = None
+    external_id: PlainText | None = Field(default=None, examples=["e1042"])
 
 
 class PasswordIn(BaseModel):

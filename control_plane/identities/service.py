@@ -18,11 +18,13 @@ from control_plane.identities.domain import (
     Ownership,
     ReviewScope,
     SnapshotIdentities,
+    external_problem,
     scope_problem,
     slack_problem,
     unknown_roles,
 )
 from control_plane.identities.errors import (
+    ExternalIdTakenError,
     GroupNotFoundError,
     IdentityNotFoundError,
     LastAdminError,
@@ -36,6 +38,12 @@ from control_plane.kit.errors import InvalidError
 from control_plane.kit.ids import new_id
 from control_plane.kit.pagination import Paging, single_key
 from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
+
+
+def _told(identity: Identity) -> dict[str, Json]:
+    """What the audit log says of an identity that was changed."""
+    names = ("email", "owner", "disabled", "slack_user_id", "external_id")
+    return {name: getattr(identity, name) for name in names}
 
 
 class IdentityService:
@@ -63,6 +71,9 @@ class IdentityService:
 
     async def of_slack_user(self, uow: UnitOfWork, slack_user_id: str) -> Identity | None:
         return await repository.identity_by_slack_user(uow.session, slack_user_id)
+
+    async def with_external_id(self, uow: UnitOfWork, external_id: str) -> Identity | None:
+        return await repository.identity_by_external_id(uow.session, external_id)
 
     async def with_email(self, uow: UnitOfWork, email: str) -> list[Identity]:
         """All of them: who asks decides what several mean."""
@@ -105,11 +116,13 @@ class IdentityService:
         email: str = "",
         owner: str = "",
         slack_user_id: str = "",
+        external_id: str = "",
     ) -> Identity:
         if await repository.row_by_name(uow.session, name) is not None:
             raise NameTakenError("identity", name)
         owner_id = await self._owner_id(uow, Ownership(name, kind, owner))
         await self._check_slack(uow, name, kind, slack_user_id)
+        await self._check_external(uow, name, kind, external_id)
         row = IdentityRow(
             id=new_id("idn"),
             name=name,
@@ -117,12 +130,14 @@ class IdentityService:
             email=email,
             owner_id=owner_id,
             slack_user_id=slack_user_id or None,
+            external_id=external_id or None,
             created_at=uow.now,
             updated_at=uow.now,
         )
         uow.session.add(row)
         await uow.session.flush()
         told = {"kind": kind, "email": email, "owner": owner, "slack_user_id": slack_user_id}
+        told["external_id"] = external_id
         await self._changed(uow, by, "identity.created", name, told)
         return await self.named(uow, name)
 
@@ -136,6 +151,7 @@ class IdentityService:
         owner: str | None = None,
         disabled: bool | None = None,
         slack_user_id: str | None = None,
+        external_id: str | None = None,
     ) -> Identity:
         """None leaves a field as it is."""
         before = await self.named(uow, name)
@@ -149,6 +165,9 @@ class IdentityService:
         if slack_user_id is not None:
             await self._check_slack(uow, name, before.kind, slack_user_id)
             row.slack_user_id = slack_user_id or None
+        if external_id is not None:
+            await self._check_external(uow, name, before.kind, external_id)
+            row.external_id = external_id or None
         row.version += 1
         row.updated_at = uow.now
         await uow.session.flush()
@@ -156,13 +175,7 @@ class IdentityService:
             await credential_rows.end_sign_ins(uow.session, row.id)
             _keep_an_admin(uow, before.roles)
         after = await self.named(uow, name)
-        changes: dict[str, Json] = {
-            "email": after.email,
-            "owner": after.owner,
-            "disabled": after.disabled,
-            "slack_user_id": after.slack_user_id,
-        }
-        await self._changed(uow, by, "identity.updated", name, changes)
+        await self._changed(uow, by, "identity.updated", name, _told(after))
         return after
 
     async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
@@ -232,6 +245,13 @@ class IdentityService:
         other = await self.of_slack_user(uow, slack_user_id) if slack_user_id else None
         if other is not None and other.name != name:
             raise SlackUserTakenError(slack_user_id, other.name)
+
+    async def _check_external(self, uow: UnitOfWork, name: str, kind: Kind, external_id: str) -> None:
+        if problem := external_problem(kind, external_id):
+            raise InvalidError(problem)
+        other = await self.with_external_id(uow, external_id) if external_id else None
+        if other is not None and other.name != name:
+            raise ExternalIdTakenError(external_id, other.name)
 
     async def _check_group(self, uow: UnitOfWork, roles: tuple[str, ...], members: Sequence[str]) -> None:
         if wrong := unknown_roles(roles):

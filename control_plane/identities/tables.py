@@ -30,6 +30,7 @@ class IdentityRow(Table, table=True):
     kind: str = Field(max_length=16)
     email: str = Field(default="", max_length=255)
     slack_user_id: str | None = Field(default=None, max_length=32, unique=True, index=True)
+    external_id: str | None = Field(default=None, max_length=255, unique=True, index=True)
     owner_id: str | None = Field(
         default=None, sa_type=String(64), sa_column_args=[ForeignKey("identities.id", ondelete="RESTRICT")]
     )

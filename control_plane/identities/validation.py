@@ -7,7 +7,7 @@ from typing import cast
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import GroupDocument, IdentityDocument
-from control_plane.identities.domain import Ownership, scope_problem, slack_problem
+from control_plane.identities.domain import Ownership, external_problem, scope_problem, slack_problem
 from data_plane.policy.documents import Problem
 
 
@@ -19,6 +19,7 @@ def _identities(world: World) -> Iterator[Problem]:
     everybody: list[IdentityDocument] = list(world.of("Identity"))
     people = {one.metadata.name: not one.spec.disabled for one in everybody if one.spec.kind == "person"}
     named = {one.spec.slack_user_id: one.metadata.name for one in reversed(everybody)}
+    called = {one.spec.external_id: one.metadata.name for one in reversed(everybody)}
     for one in everybody:
         name, spec = one.metadata.name, one.spec
         if problem := Ownership(name, spec.kind, spec.owner).problem(people):
@@ -28,6 +29,11 @@ def _identities(world: World) -> Iterator[Problem]:
         elif spec.slack_user_id and named[spec.slack_user_id] != name:
             message = f"{spec.slack_user_id} is {named[spec.slack_user_id]!r} already; a Slack user is one person"
             yield Problem("Identity", name, "$.spec.slack_user_id", message)
+        if problem := external_problem(spec.kind, spec.external_id):
+            yield Problem("Identity", name, "$.spec.external_id", problem)
+        elif spec.external_id and called[spec.external_id] != name:
+            message = f"{spec.external_id!r} is {called[spec.external_id]!r} already; an external id is one person"
+            yield Problem("Identity", name, "$.spec.external_id", message)
         before = cast("IdentityDocument | None", world.before.get("Identity", {}).get(name))
         if before is not None and before.spec.kind != spec.kind:
             message = f"{name!r} is a {before.spec.kind} and stays one; give the other another name"

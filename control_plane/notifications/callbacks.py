@@ -53,6 +53,8 @@ class People(Addresses, Protocol):
 
     async def with_email(self, uow: UnitOfWork, email: str) -> list[Identity]: ...
 
+    async def with_external_id(self, uow: UnitOfWork, external_id: str) -> Identity | None: ...
+
     async def find_named(self, uow: UnitOfWork, names: Iterable[str]) -> list[Identity]: ...
 
 
@@ -124,8 +126,16 @@ class Callbacks:
 
     async def _person(self, uow: UnitOfWork, spec: WebhookSpec, said: str) -> Identity | None:
         """Exactly one, and a person. There is one mapping, and no other is tried."""
-        by_email = spec.decisions is not None and spec.decisions.map == "email"
-        found = await (self._people.with_email(uow, said) if by_email else self._people.find_named(uow, [said]))
+        match spec.decisions.map if spec.decisions else None:
+            case "email":
+                found = await self._people.with_email(uow, said)
+            case "external-id":
+                one = await self._people.with_external_id(uow, said)
+                found = [one] if one is not None else []
+            case "name":
+                found = await self._people.find_named(uow, [said])
+            case None:
+                return None
         return found[0] if len(found) == 1 and found[0].kind == "person" else None
 
 

@@ -42,7 +42,7 @@ class AppriseSpec(Selection, frozen=True, kw_only=True, tag_field="type", tag="a
 class DecisionsSpec(model.Document, frozen=True):
     """How a system that knows the channel's secret may speak for a person."""
 
-    map: Literal["email", "name"]
+    map: Literal["email", "external-id", "name"]
 
 
 class WebhookSpec(Selection, frozen=True, kw_only=True, tag_field="type", tag="webhook"):

@@ -265,6 +265,19 @@ async def test_only_the_configured_mapping_counts(caller: Caller, admin: httpx.A
     assert (await caller.call(person="reviewer")).status_code == 200
 
 
+async def test_an_external_id_is_one_person(caller: Caller, admin: httpx.AsyncClient) -> None:
+    await apply(admin, channel(decisions={"map": "external-id"}))
+    assert (await caller.call(person="")).status_code == 422
+    assert (await caller.call(person="e1042")).status_code == 422
+    path = "/v1/identities/{}"
+    given = {"external_id": "e1042"}
+    assert (await admin.patch(path.format("reviewer"), json=given, headers=WHATEVER)).is_success
+    assert (await admin.patch(path.format("admin"), json=given, headers=WHATEVER)).status_code == 409
+    assert (await admin.patch(path.format("bot"), json={"external_id": "x"}, headers=WHATEVER)).status_code == 422
+    assert (await admin.get(path.format("reviewer"))).json()["external_id"] == "e1042"
+    assert (await caller.call(person="e1042")).json()["person"] == "reviewer"
+
+
 async def test_an_address_of_two_people_is_nobody_s(
     caller: Caller, control_plane: ControlPlane, person: Callable[..., Awaitable[Identity]], auditor: httpx.AsyncClient
 ) -> None:

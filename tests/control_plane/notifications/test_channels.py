@@ -84,7 +84,7 @@ async def test_channels_are_planned_applied_exported_and_pruned_like_other_docum
         ({**HOOK, "url": "https://user:pw@example.org"}, "$.spec.url", "holds a user or password"),
         ({**HOOK, "url": "https://example.org:port"}, "$.spec.url", "no address"),
         ({**HOOK, "url_from": {"file": "a"}}, "$.spec.url", "either url, or url_from"),
-        ({**HOOK, "decisions": {"map": "anything"}}, "$.spec.decisions.map", "email, name"),
+        ({**HOOK, "decisions": {"map": "anything"}}, "$.spec.decisions.map", "email, external-id, name"),
         ({**JIRA, "project": 'OPS" OR project = "X'}, "$.spec.project", "the key of a project"),
         ({**JIRA, "user": "bot"}, "$.spec.user", "e-mail address"),
         ({**NOW, "table": "incident?x=1"}, "$.spec.table", "the name of a table"),
