@@ -84,6 +84,13 @@ def read(text: str) -> Impact | None:
         return Impact(notes=("the agent's preview cannot be read",), unguarded="its preview cannot be read")
 
 
+def alike(impact: Impact | None) -> Impact | None:
+    """Without what differs from one look to the next though nothing has changed: the time, and which keys came up."""
+    if impact is None or impact.dry_run is None:
+        return impact
+    return msgspec.structs.replace(impact, dry_run=msgspec.structs.replace(impact.dry_run, keys=None, milliseconds=0))
+
+
 def guarded(guard: RowGuard | None, impact: Impact | None) -> Guarded | None:
     """None: the chain has no row guard."""
     if guard is None:

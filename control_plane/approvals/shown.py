@@ -15,7 +15,7 @@ import msgspec
 from control_plane.approvals import words
 from control_plane.approvals.domain import Chain, Window
 from control_plane.approvals.domain.choice import offered
-from control_plane.approvals.impact import Guarded, Impact
+from control_plane.approvals.impact import Guarded, Impact, alike
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.reports import Parameter, ReportedOperation, RequestedReport, Resource
 from control_plane.approvals.undo import Undo, undo_of
@@ -202,6 +202,7 @@ def likeness(text: str) -> bytes:
         requested_at_ms=0,
         approve_by_ms=0,
         earlier=Earlier(),
+        impact=alike(shown.impact),
     )
     return digest(encode(one))
 

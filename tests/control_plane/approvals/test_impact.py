@@ -18,7 +18,7 @@ from control_plane.approvals.ports import GrantContents
 from control_plane.approvals.reports import DecidedAnswer, PendingAnswer
 from data_plane.gate import impact as agents
 from tests.control_plane.approvals.grants import grant_of
-from tests.control_plane.world import World, chain
+from tests.control_plane.world import World, chain, operation_of
 
 COUNTED = agents.encode(agents.Impact(count=agents.Figure(50_000)))
 
@@ -151,3 +151,15 @@ def test_every_figure_is_shown_with_its_label_and_text_of_the_target_is_made_saf
     assert RowGuardOut.of(Guarded(55_000)) == RowGuardOut(
         most_rows=55_000, says="Undone if it touches more than 55,000 rows."
     )
+
+
+async def test_requests_that_differ_in_the_time_of_a_dry_run_alone_are_alike_and_others_are_not(world: World) -> None:
+    def ran(rows: int, milliseconds: int) -> str:
+        return agents.encode(agents.Impact(dry_run=agents.DryRun(rows, milliseconds=milliseconds)))
+
+    await world.open_session()
+    cards = []
+    for told in (ran(3, 10), ran(3, 25), ran(4, 10)):
+        answer = await world.ask(world.request(operation=operation_of(), impact_json=told))
+        cards.append(shown.likeness((await world.view(answer.approval_id)).row.shown))
+    assert cards[0] == cards[1] != cards[2]
