@@ -96,6 +96,19 @@ async def test_the_same_press_sent_again_counts_once_and_is_acknowledged(scene: 
     assert len(await scene.audited("approval.agreed")) == 1
 
 
+async def test_a_press_of_deny_that_is_sent_again_opens_no_second_modal(scene: Scene, message: Message):
+    payload = scene.double.pressed("UADA", message, DENY)
+    await scene.double.send(payload)
+    await scene.double.until(lambda: scene.double.workspace.modals)
+    scene.clock.advance(seconds=2)
+    assert (await scene.double.send(payload)).acknowledged
+    answering = scene.control_plane.slack.answering
+    assert answering is not None
+    await answering.close()  # what is beside the acknowledgement has ended
+    assert len(scene.double.workspace.modals) == 1
+    assert scene.double.workspace.told("UADA") == []
+
+
 @pytest.mark.parametrize(
     "value",
     [
@@ -182,7 +195,7 @@ JUNK = [
     (b"", 422),
     (b"payload=", 422),
     (b"payload=%7B", 422),
-    (b"payload=%7B%7D&payload=%7B%7D", 422),
+    (b'payload={"type":"shortcut","user":{"id":"UADA"}}&payload={"type":"shortcut","user":{"id":"UADA"}}', 422),
     (b"payload=[]", 422),
     (b'payload={"type":"block_actions"}', 422),
     (b'payload={"type":"block_actions","user":{"id":7}}', 422),
