@@ -136,7 +136,18 @@ class Standing:
             agreed = request.progress(judged.people).satisfied
             return "" if agreed else "somebody who approved it may no longer approve it"
         people = await self._people.named_in(uow, asked(*request.chain.stages), request.approve_by_ms)
-        return unanswerable(request.chain, request.parties, people) or ""
+        able = _with_turns(judged, {one.id: one for one in people})
+        return unanswerable(request.chain, request.parties, able) or ""
+
+
+def _with_turns(seen: Seen, people: dict[str, Person]) -> list[Person]:
+    """Whoever agreed on call has that place, although it is another's turn by now."""
+    for vote in seen.request.votes:
+        holder = vote.for_id or vote.identity_id
+        known = people.get(holder) or seen.people.get(holder)
+        if known is not None and vote.on_call and not vote.void:
+            people[holder] = msgspec.structs.replace(known, on_call=known.on_call.union(vote.on_call))
+    return list(people.values())
 
 
 class _World(msgspec.Struct, frozen=True):

@@ -125,6 +125,17 @@ async def test_but_whoever_agreed_on_call_must_still_be_a_reviewer_here(duty: Wo
     assert await duty.state(approval) == State.LAPSED
 
 
+async def test_an_agreement_given_on_call_is_reckoned_with_after_the_hand_over(duty: World) -> None:
+    """Only ben is on call from then on, and he is wanted in the next stage."""
+    duty.neighbours.chains["dba"] = Chain("dba", (*ON_CALL.stages, Stage(people=("ben",))), 300)
+    approval = await duty.held()
+    await duty.approve("ann", approval)
+    hand_over(duty)
+    await duty.upkeep.void_what_fell()
+    assert await duty.state(approval) == State.PENDING
+    assert isinstance(await duty.approve("ben", approval), Agreed)
+
+
 async def test_two_turns_are_two_people(duty: World) -> None:
     duty.neighbours.chains["dba"] = Chain("dba", (Stage(("dba",), 2, 900, on_call=("web",)),), 300)
     approval = await duty.held()
