@@ -19,7 +19,7 @@ _OLDEST_FIRST = (col(ApprovalRow.requested_at_ms), col(ApprovalRow.id))
 
 
 async def join(uow: UnitOfWork, row: ApprovalRow) -> None:
-    """A new request goes on the card of those that are shown alike, unless somebody has decided there already."""
+    """A new request goes on the card of those that are shown alike. Where somebody has voted, `Regroup` parts it."""
     mine = select(ApprovalRow).where(
         col(ApprovalRow.requester_id) == row.requester_id,
         col(ApprovalRow.state) == State.PENDING,
@@ -28,9 +28,8 @@ async def join(uow: UnitOfWork, row: ApprovalRow) -> None:
     )
     waiting = (await uow.session.exec(mine.order_by(*_OLDEST_FIRST))).all()
     alike = shown.likeness(row.shown)
-    voted = await repository.votes_of(uow.session, [one.id for one in waiting])
     for one in waiting:
-        if one.id not in voted and one.barred == row.barred and shown.likeness(one.shown) == alike:
+        if one.barred == row.barred and shown.likeness(one.shown) == alike:
             row.card_id = one.card_id
             return
 

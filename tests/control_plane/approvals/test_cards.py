@@ -11,6 +11,7 @@ from sqlmodel import select
 
 from control_plane.approvals.cards import Cards
 from control_plane.approvals.domain import Agreed, Counted, Denied, Refusal, Refused, Ruling, State, Verb
+from control_plane.approvals.domain.chain import Window
 from control_plane.approvals.domain.choice import Wish
 from control_plane.approvals.ports import CredentialFacts
 from control_plane.approvals.reports import CancelledReport
@@ -119,10 +120,14 @@ async def test_a_word_for_something_that_is_not_on_the_card_changes_nothing(worl
 
 
 async def test_a_window_is_never_chosen_for_a_whole_card(world: World) -> None:
-    ids = await identical(world, 2)
-    ruling = await say(world, "ada", ids[0], window=Wish(60, 5))
+    offering = msgspec.structs.replace(chain("dba"), window=Window(1800, 5))
+    world.neighbours.chains["dba"] = offering
+    ids = await identical(world, 2, shape=bytes(32), shape_text="DELETE FROM orders WHERE id = ?")
+    ruling = await say(world, "ada", ids[0], window=Wish(5, 60))
     assert isinstance(ruling, Refused)
     assert ruling.why is Refusal.WINDOW
+    assert await states(world, ids) == [State.PENDING] * 2
+    assert isinstance(await say(world, "ada", ids[0], window=Wish(5, 60), also=()), Agreed)
 
 
 @pytest.mark.parametrize("difference", ["text", "transaction", "requester", "owners"])
