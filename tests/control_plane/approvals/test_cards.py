@@ -123,11 +123,11 @@ async def test_a_window_is_never_chosen_for_a_whole_card(world: World) -> None:
     offering = msgspec.structs.replace(chain("dba"), window=Window(1800, 5))
     world.neighbours.chains["dba"] = offering
     ids = await identical(world, 2, shape=bytes(32), shape_text="DELETE FROM orders WHERE id = ?")
-    ruling = await say(world, "ada", ids[0], window=Wish(5, 60))
+    ruling = await say(world, "ada", ids[0], window=Wish(5, 10))
     assert isinstance(ruling, Refused)
     assert ruling.why is Refusal.WINDOW
     assert await states(world, ids) == [State.PENDING] * 2
-    assert isinstance(await say(world, "ada", ids[0], window=Wish(5, 60), also=()), Agreed)
+    assert isinstance(await say(world, "ada", ids[0], window=Wish(5, 10), also=()), Agreed)
 
 
 @pytest.mark.parametrize("difference", ["text", "transaction", "requester", "owners"])
