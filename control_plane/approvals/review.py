@@ -116,7 +116,10 @@ class ReviewService:
             row = await repository.by_code(uow.session, reference.upper())
         if row is None or not may_see(principal, row):
             return None
-        return await self._with_acts(uow, principal, (await self._views(uow, principal, [row]))[0])
+        (view,) = await self._views(uow, principal, [row])
+        if not sees_all(principal):
+            view = msgspec.structs.replace(view, shown=view.shown.without_findings())
+        return await self._with_acts(uow, principal, view)
 
     async def listed(
         self, uow: UnitOfWork, principal: Principal, mode: Mode, paging: Paging

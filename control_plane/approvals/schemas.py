@@ -242,8 +242,8 @@ class ApprovalOut(ApprovalSummaryOut):
     window_offered: WindowOfferOut | None = Field(description="what you may choose; null: this operation alone")
     window: WindowOut | None = Field(description="what was granted; null: one operation, or nothing yet")
     earlier: EarlierOut
-    impact: ImpactOut | None = Field(description="null: policy asks for no preview")
-    row_guard: RowGuardOut | None = Field(description="null: the chain has none")
+    impact: ImpactOut | None = Field(description="null: policy asks for no preview, or you only see what you asked for")
+    row_guard: RowGuardOut | None = Field(description="null: the chain has none, or you only see what you asked for")
     nobody_told: bool = Field(description="channels were to tell of it outside, and none could")
     links: list[LinkOut] = Field(description="what belongs to it elsewhere: tickets")
 

@@ -154,6 +154,11 @@ class Shown(msgspec.Struct, frozen=True):
         one = self.operation
         return undo_of(one.action, one.verbs, in_transaction=one.in_transaction) if one else None
 
+    def without_findings(self) -> Shown:
+        """For whoever asked: what the target was asked about it would answer questions that nobody has approved, such
+        as how many rows have a value that the requester may not read."""
+        return msgspec.structs.replace(self, impact=None, row_guard=None)
+
     @property
     def silence(self) -> str:
         """What it means when nobody decides."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -16,6 +17,7 @@ from control_plane.approvals.impact import DryRun, Figure, Guarded, Impact
 from control_plane.approvals.impact_schemas import ImpactOut, RowGuardOut
 from control_plane.approvals.ports import GrantContents
 from control_plane.approvals.reports import DecidedAnswer, PendingAnswer
+from control_plane.approvals.schemas import ApprovalOut
 from data_plane.gate import impact as agents
 from tests.control_plane.approvals.grants import grant_of
 from tests.control_plane.world import World, chain, operation_of
@@ -92,6 +94,25 @@ async def test_the_preview_and_the_guard_are_part_of_what_is_shown_and_signed_fo
     assert shown.digest(other) != row.shown_digest
     await world.approve("ada", approval)
     assert (await grant_of(world, approval))["most_rows"] == 55_000
+
+
+@pytest.mark.parametrize("role", ["requester", "policy-editor"])
+async def test_whoever_asked_learns_nothing_of_the_target_from_the_preview(world: World, role: str) -> None:
+    """DELETE … WHERE email LIKE 'a%' is held, and its count would say what a mask hides, without any approval."""
+    guard(world, margin_percent=10)
+    approval = await world.held(impact_json=COUNTED)
+    owner = world.principal("owner", role)
+    asked = msgspec.structs.replace(owner, identity="idn_bot", name="bot", kind="machine")
+    async with world.units.reading() as uow:
+        for who in (owner, asked):
+            view = await world.review.view(uow, who, approval)
+            assert view is not None
+            out = ApprovalOut.full(view)
+            assert (out.impact, out.row_guard) == (None, None)
+            assert not {"50000", "55000", "55,000"} & set(re.findall(r"[0-9][0-9,]*", out.model_dump_json()))
+    seen = ApprovalOut.full(await world.view(approval))
+    assert seen.impact is not None
+    assert seen.row_guard is not None
 
 
 async def test_a_chain_without_a_guard_puts_none_into_the_grant(world: World) -> None:
