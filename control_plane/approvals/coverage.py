@@ -28,6 +28,7 @@ EXPECTED: Final[Mapping[str, Mapping[str, str]]] = {
 }
 # By protocol: whether the bytes run the text once and nothing besides.
 _RUNS_ONCE: Final[Mapping[str, Callable[[bytes, str], bool]]] = {"postgres": postgres_unit.runs_once}
+_BLANKS: Final = " \t\r\n\f\v"
 _ACCOUNT: Final = "user"  # at the target: the agent's own, which no client chooses
 _UTC: Final = frozenset({"UTC", "Etc/UTC", "GMT", "Etc/GMT", "Etc/UCT", "UCT", "Zulu", "Etc/Zulu", "Etc/Universal"})
 
@@ -59,8 +60,9 @@ def same_text(planned: str, asked: str) -> bool:
 
 
 def ends_trimmed(text: str) -> str:
-    """Without blanks at both ends and semicolons at the end: they mean nothing, and clients differ in sending them."""
-    return text.strip().rstrip("; \t\r\n\f\v")
+    """Without blanks at both ends and semicolons at the end: they mean nothing, and clients differ in sending them.
+    Only what is a blank to a server: a no-break space is part of a name there."""
+    return text.strip(_BLANKS).rstrip(f";{_BLANKS}")
 
 
 def _other_state(planned: Sequence[tuple[str, str]], told: Sequence[tuple[str, str]]) -> str:

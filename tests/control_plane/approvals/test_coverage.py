@@ -50,6 +50,15 @@ def test_blanks_and_semicolons_at_the_ends_mean_nothing(text: str) -> None:
     assert item_of(PLAN, (), asked(text)) == 1
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u3000", "\u0085", "\x1c", "\u2028"])
+def test_what_only_looks_like_a_blank_is_part_of_a_name(blank: str) -> None:
+    """DELETE FROM orders, with a no-break space behind it, is for another table to a server."""
+    plan = msgspec.structs.replace(PLAN, statements=("DELETE FROM orders",))
+    assert item_of(plan, (), asked("DELETE FROM orders ")) == 1
+    for text in (f"DELETE FROM orders{blank}", f"DELETE FROM orders{blank};", f"{blank}DELETE FROM orders"):
+        assert "text" in str(item_of(plan, (), asked(text)))
+
+
 @pytest.mark.parametrize("text", [f"{FIRST} OR true", FIRST.lower(), f"{FIRST} -- x", f"{FIRST}; {SECOND}", ""])
 def test_any_other_text_is_not_covered(text: str) -> None:
     assert "text" in str(item_of(PLAN, (), asked(text)))
