@@ -16,7 +16,7 @@ from control_plane.approvals.tables import ApprovalRow
 from control_plane.approvals.transitions import TOPIC, audited, move
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.events import Events
-from control_plane.kit.unit_of_work import SNAPSHOT, SYSTEM, UnitOfWork, Units
+from control_plane.kit.unit_of_work import SNAPSHOT, SYSTEM, Json, UnitOfWork, Units
 
 _log = structlog.get_logger(__name__)
 _AFTER_FAILURE: Final = 1.0
@@ -65,5 +65,7 @@ def _keep_step(uow: UnitOfWork, row: ApprovalRow, judged: Judged) -> None:
     waiting = judged.request.progress(judged.people).stage
     if stages.keep_step(row, waiting, milliseconds(uow.now)):
         uow.session.add(row)
-        uow.audit(audited(row, "stage-changed", SYSTEM, {"stage": waiting, "stage_by_ms": stages.stage_by_ms(row)}))
+        data: dict[str, Json] = {"stage": waiting, "stage_by_ms": stages.stage_by_ms(row)}
+        uow.audit(audited(row, "stage-changed", SYSTEM, data))
+        uow.notice("approval.stage-changed", row.id, data)
         uow.notify(TOPIC, row.id)

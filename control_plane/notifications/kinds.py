@@ -13,6 +13,7 @@ HEADLINES: Final = {
     "approval.commented": "Comment",
     "approval.delegated": "Delegated",
     "approval.escalated": "Escalated: nobody decided in time",
+    "approval.stage-changed": "Who agreed may no longer: asked again",
     "approval.reminded": "Still waiting for approval",
     "approval.approved": "Approved",
     "approval.denied": "Denied",

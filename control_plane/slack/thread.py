@@ -40,6 +40,7 @@ def _text(kind: str, data: Mapping[str, Json], now: ApprovalOut) -> str:
         "approval.agreed": f"{data.get('by')} agreed{place}. {_waits(now)}",
         "approval.commented": f"{data.get('by')} comments:\n{_quoted(data.get('text'))}",
         "approval.escalated": f"Nobody decided in time, so more people are asked. {_waits(now)}",
+        "approval.stage-changed": f"Somebody who agreed may no longer approve it. {_waits(now)}",
         "approval.reminded": f"A decision is still missing. {_waits(now)}",
         "approval.break-glass": broken,
         "review.closed": "The review of the broken glass is closed.",

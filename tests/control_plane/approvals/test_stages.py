@@ -109,6 +109,7 @@ async def test_who_may_no_longer_approve_leaves_a_place_that_is_filled_before_th
     await world.upkeep.void_what_fell()
     assert await asks(world, approval) == "1 of group dba (database, stage 1 of 2)"
     assert [json.loads(row.data)["stage"] for row in await world.audited("approval.stage-changed")] == [0]
+    assert [one["stage"] for one in await notices(world, approval, "approval.stage-changed")] == [0]
     assert isinstance(await world.approve("eve", approval), Refused)
     assert isinstance(await world.approve("bob", approval), Counted)
     assert isinstance(await world.approve("eve", approval), Agreed)
