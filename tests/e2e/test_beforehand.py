@@ -127,6 +127,18 @@ def test_submit_waits_for_people_when_it_is_told_to(stack: Stack, bot: Cli, tmp_
     assert waiting.returncode == 1
 
 
+def test_plans_are_listed_and_a_requester_that_is_not_locked_is_not_unlocked(
+    stack: Stack, bot: Cli, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    code = submitted(bot, tmp_path, FIRST)
+    assert code in bot.said("plans", "list")
+    assert "is not NAME=VALUE" in bot.refused("plans", "submit", str(tmp_path / "plan.sql"), "--target", "planned",
+                                              "--reason", "r", "--state", "search_path")  # fmt: skip
+    admin = Cli(tmp_path_factory.mktemp("admin"), stack.control.sign_in())
+    assert admin.json("identities", "locks") == []
+    assert "'bot' is not locked" in admin.refused("identities", "unlock", REQUESTER)
+
+
 # -------------------------------------------------------------- access
 
 
@@ -140,12 +152,13 @@ def connects(stack: Stack) -> bool:
     return stack.psql("lent", "SELECT 'in'").stdout.strip() == "in"
 
 
-def sleeping(stack: Stack) -> subprocess.Popen[str]:
+def sleeping(stack: Stack, mark: str) -> subprocess.Popen[str]:
     """A session that would stay for a minute, once it is in the middle of that."""
-    psql = stack.start_psql("lent", "SELECT pg_sleep(60)")
-    running = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(60)' AND state = 'active'"
+    psql = stack.start_psql("lent", f"SELECT pg_sleep(60) -- {mark}")
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query = %s AND state = 'active'"
     with psycopg.connect(stack.server.url("lent"), autocommit=True) as watching:
-        eventually(lambda: watching.execute(running).fetchone() == (1,), "the session sleeps")
+        asked = lambda: watching.execute(running, [f"SELECT pg_sleep(60) -- {mark}"]).fetchone() == (1,)  # noqa: E731
+        eventually(asked, "the session sleeps")
     return psql
 
 
@@ -155,7 +168,7 @@ def test_access_is_there_from_its_approval_until_its_time_is_over(stack: Stack, 
     assert not connects(stack)
     window(bot, rosa, "4s")
     eventually(lambda: connects(stack), "the window opens")
-    psql = sleeping(stack)
+    psql = sleeping(stack, "until its end")
     _, problem = psql.communicate(timeout=20)
     assert psql.returncode != 0
     assert "access to this target has ended" in problem
@@ -166,7 +179,7 @@ def test_access_is_there_from_its_approval_until_its_time_is_over(stack: Stack, 
 def test_access_that_is_given_back_ends_what_rests_on_it(stack: Stack, bot: Cli, rosa: Cli) -> None:
     code = window(bot, rosa, "10m")
     eventually(lambda: connects(stack), "the window opens")
-    psql = sleeping(stack)
+    psql = sleeping(stack, "given back")
     assert rosa.json("access", "end", code, "--reason", "done")["outcome"] == f"ended by {REVIEWER}: done"
     _, problem = psql.communicate(timeout=20)
     assert "access to this target has ended" in problem
