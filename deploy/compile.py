@@ -20,14 +20,15 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "data_plane_compiled"  # of the library that all of them share
 CORE = "data_plane/protocols/postgres/core"
 SOURCES = (
-    *(f"{CORE}/{name}.py" for name in ("accounts", "context", "judging", "lane", "names", "outcomes", "relay")),
-    f"{CORE}/session.py",
-    f"{CORE}/units.py",
+    *(f"{CORE}/{name}.py" for name in ("accounts", "batch", "context", "judging", "lane", "names", "outcomes")),
+    *(f"{CORE}/{name}.py" for name in ("ports", "relay", "session", "settings", "units")),
+    "data_plane/gate/permit.py",
     "data_plane/gate/policy_gate.py",
     "data_plane/link/lease.py",
     "data_plane/masking/marks.py",
     "data_plane/protocols/postgres/catalog.py",
     "data_plane/protocols/postgres/framing.py",
+    "data_plane/protocols/postgres/statement.py",
     "data_plane/protocols/postgres/statements/cache.py",
     "data_plane/protocols/postgres/statements/classifier.py",
     "data_plane/protocols/postgres/statements/shape.py",

@@ -13,10 +13,12 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol, final
+from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
+from data_plane.gate.permit import Allowed as Allowed  # noqa: PLC0414  # this module tells everybody of it
+from data_plane.gate.permit import Permit as Permit  # noqa: PLC0414
 from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, OperationId, SessionId, TargetName
 
 if TYPE_CHECKING:
@@ -129,24 +131,6 @@ class Code(enum.StrEnum):
     INVALID_GRANT = "invalid-grant"
     LIMIT = "limit"
     ENDED = "session-ended"
-
-
-@final
-class Permit:
-    """The right to send exactly `raw` to the session's target, once. Made by `gate/` only."""
-
-    __slots__ = ("decision", "most_rows", "raw")
-
-    def __init__(self, raw: bytes, decision: Decision, most_rows: int | None = None) -> None:
-        """`most_rows`: a row guard. The protocol undoes the operation when it touches more; None: there is none."""
-        self.raw = raw
-        self.decision = decision
-        self.most_rows = most_rows
-
-
-class Allowed(msgspec.Struct, frozen=True):
-    permit: Permit
-    masks: tuple[str, ...] = ()
 
 
 class Denied(msgspec.Struct, frozen=True):

@@ -25,11 +25,12 @@ class Lease:
     def __init__(self, file: Path, clock: Clock) -> None:
         self._file = file
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._until = clock.monotonic() + self._left_on_disk()
 
     @property
     def valid(self) -> bool:
-        return self._clock.monotonic() < self._until
+        return self._monotonic() < self._until
 
     @property
     def seconds_left(self) -> float:

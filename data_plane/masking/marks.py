@@ -27,6 +27,8 @@ _CLOSE: Final = "›".encode()
 _ELLIPSIS: Final = "…"
 UUID_MARK: Final = b"masked\x40\x00\x80\x00\x00\x00\x00\x00\x00\x00"
 
+_K: Final = ord("k")
+_SEVEN: Final = ord("7")
 _SHORTEST_PARTIAL: Final = 8
 _KEPT: Final = 4
 _PLAIN: Final = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789@._-")
@@ -88,6 +90,7 @@ _FORMS: Final = re2.compile(
 
 def carries_mark(data: bytes) -> bool:
     """Whether `data` holds a mark: as UTF-8, escaped as JSON or SQL would, in hexadecimal, or as a marked UUID."""
-    if data.find(b"masked") < 0 and data.find(b"61736") < 0:  # the word, or what its hexadecimal has in either case
-        return False
-    return _FORMS.search(data) is not None
+    # The word, or what its hexadecimal has in either case; one byte is found several times as quickly as a word.
+    if (_K in data and data.find(b"masked") >= 0) or (_SEVEN in data and data.find(b"61736") >= 0):
+        return _FORMS.search(data) is not None
+    return False

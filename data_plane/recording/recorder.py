@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, final
+from typing import Any, Final, Protocol, final
 
 import msgspec
 
@@ -19,9 +19,9 @@ from data_plane.recording.interface import RecordingError
 from data_plane.recording.model import Opened
 from data_plane.recording.writer import RecordingWriter
 
-_MOST_BYTES_WAITING = 64 << 20
-_EVENT_BYTES = 200  # about what an event takes beside its text or data
-_HURRY_BYTES = 2 << 20
+_MOST_BYTES_WAITING: Final = 64 << 20
+_EVENT_BYTES: Final = 200  # about what an event takes beside its text or data
+_HURRY_BYTES: Final = 2 << 20
 
 
 class Thread(Protocol):
@@ -42,8 +42,10 @@ class SessionRecorder:
     """Implements `interface.Recorder`. Used from one event loop; `taken` and below belong to the recording thread."""
 
     __slots__ = (
-        "_append",
         "_asked",
+        "_asked_bind",
+        "_asked_text",
+        "_asked_types",
         "_given_bytes",
         "_loop",
         "_monotonic",
@@ -80,8 +82,10 @@ class SessionRecorder:
         self.taken_bytes = 0  # written by the thread only
         self.touched_at = self.segment_began_at = 0.0
         self._given_bytes = 0  # written by the session only
-        self._append = self.events.append
-        self._asked: tuple[int, str, bytes, Sequence[int]] | None = None  # what waits for its decision
+        self._asked = 0  # the operation that waits for its decision; 0: none
+        self._asked_text = ""
+        self._asked_bind = b""
+        self._asked_types: Sequence[int] = ()
         self._spool = thread
         self._monotonic = monotonic
         self._zero = monotonic()
@@ -91,7 +95,7 @@ class SessionRecorder:
 
     async def begin(self) -> None:
         """Returns when the recording has begun on disk. Raises RecordingError."""
-        self._append(("opened", *msgspec.structs.astuple(self.opened)))
+        self.events.append(("opened", *msgspec.structs.astuple(self.opened)))
         await self._written(sync=False)
 
     # ------------------------------------------------------------ events
@@ -102,31 +106,35 @@ class SessionRecorder:
     ) -> None:  # fmt: skip
         if self.failure:
             raise RecordingError(self.failure)
-        if self._asked is not None:
+        if self._asked:
             self._tell_asked()
         self.operations = number
         at = int((self._monotonic() - self._zero) * 1000)
         if bind:
-            self._append(("input", at, number, text, (), bind, types))
+            self.events.append(("input", at, number, text, (), bind, types))
         else:
-            self._append(("input", at, number, text, tuple(parameters) if parameters else ()))
+            self.events.append(("input", at, number, text, tuple(parameters) if parameters else ()))
         self._given(len(text) + len(bind) + _EVENT_BYTES)
 
     def asked(self, number: int, text: str, bind: bytes, types: Sequence[int]) -> None:
         if self.failure:
             raise RecordingError(self.failure)
-        if self._asked is not None:
+        if self._asked:
             self._tell_asked()
         self.operations = number
-        self._asked = (number, text, bind, types)
+        self._asked, self._asked_text, self._asked_bind, self._asked_types = number, text, bind, types
 
     def _tell_asked(self) -> None:
         """It was not decided after all, or something else happened before."""
-        if self._asked is not None:
-            number, text, bind, types = self._asked
-            self._asked = None
-            self._append(("input", self._at(), number, text, (), bind, tuple(types)))
+        if number := self._asked:
+            text, bind, types = self._take_asked()
+            self.events.append(("input", self._at(), number, text, (), bind, tuple(types)))
             self._given(len(text) + len(bind) + _EVENT_BYTES)
+
+    def _take_asked(self) -> tuple[str, bytes, Sequence[int]]:
+        asked = self._asked_text, self._asked_bind, self._asked_types
+        self._asked, self._asked_text, self._asked_bind = 0, "", b""
+        return asked
 
     def decided(
         self, number: int, effect: str, action: str, rules: Sequence[str], code: str = "", message: str = ""
@@ -134,16 +142,14 @@ class SessionRecorder:
         if self.failure:
             raise RecordingError(self.failure)
         at = int((self._monotonic() - self._zero) * 1000)
-        asked = self._asked
-        if asked is not None and asked[0] == number:
-            self._asked = None
-            text, bind = asked[1], asked[2]
-            self._append(("judged", at, number, effect, action, rules, code, message, text, bind, asked[3]))
+        if self._asked == number:
+            text, bind, types = self._take_asked()
+            self.events.append(("judged", at, number, effect, action, rules, code, message, text, bind, types))
             self._given(len(text) + len(bind) + _EVENT_BYTES)
             return
-        if asked is not None:
+        if self._asked:
             self._tell_asked()
-        self._append(("decided", at, number, effect, action, rules, code, message))
+        self.events.append(("decided", at, number, effect, action, rules, code, message))
         if not self.awake:
             self._wake()
 
@@ -172,7 +178,7 @@ class SessionRecorder:
         if self.closing is None:
             with contextlib.suppress(RecordingError):
                 self._tell_asked()
-            self._append(("closed", self._at(), reason, self.operations))
+            self.events.append(("closed", self._at(), reason, self.operations))
             self.closing = reason
             self._spool.hurry(self)
 
@@ -194,9 +200,9 @@ class SessionRecorder:
     def _add(self, event: tuple[Any, ...]) -> None:
         if self.failure:
             raise RecordingError(self.failure)
-        if self._asked is not None:
+        if self._asked:
             self._tell_asked()
-        self._append(event)
+        self.events.append(event)
         if not self.awake:
             self._wake()
 

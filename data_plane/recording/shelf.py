@@ -22,6 +22,7 @@ from typing import final
 import msgspec
 
 from data_plane.recording import reader
+from data_plane.recording.descriptors import Descriptors
 from data_plane.recording.format import NO_HASH, Header, RecordingEnd
 from data_plane.recording.model import AGENT_CRASHED, AnyEvent, Closed
 from data_plane.recording.writer import RECOVERED, Compressor, RecordingWriter
@@ -49,6 +50,7 @@ class Shelf:
         self._lock = threading.Lock()
         self._spooled: dict[str, Spooled] = {}
         self._bytes = 0
+        self._open = Descriptors()
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     @property
@@ -94,6 +96,7 @@ class Shelf:
         with self._lock:
             self._spooled.pop(writer.session_id, None)
         with contextlib.suppress(OSError):
+            self._open.close(self._file(writer.session_id, 0, _OPEN))
             self._file(writer.session_id, 0, _OPEN).unlink(missing_ok=True)
             with self._lock:
                 self._bytes -= writer.size
@@ -103,12 +106,8 @@ class Shelf:
         """Adds to the open segment. Raises OSError; then the file is as before."""
         if self._bytes + len(data) > self._limit:
             raise OSError(errno.ENOSPC, "the spool is full: recordings wait for the control plane to take them")
-        file = self._file(writer.session_id, writer.index, _OPEN)
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        try:
-            _write_whole(descriptor, data, writer.size)
-        finally:
-            os.close(descriptor)
+        path = self._path(writer.session_id, writer.index, _OPEN)
+        _write_whole(self._open.open(path, new=not writer.size), data, writer.size)
         with self._lock:
             self._bytes += len(data)
 
@@ -124,12 +123,12 @@ class Shelf:
             return
         footer = writer.footer(how)
         file = self._file(writer.session_id, writer.index, _OPEN)
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        descriptor = self._open.open(str(file), new=False)
         try:
             _write_whole(descriptor, footer, writer.size)
             os.fdatasync(descriptor)
         finally:
-            os.close(descriptor)
+            self._open.close(file)
         file.rename(self._file(writer.session_id, writer.index, _SEALED))
         writer.sealed(footer)
         with self._lock:
@@ -220,7 +219,10 @@ class Shelf:
             writer.written(data)
 
     def _file(self, session_id: str, index: int, suffix: str) -> Path:
-        return self._folder / session_id / f"{index:08d}{suffix}"
+        return Path(self._path(session_id, index, suffix))
+
+    def _path(self, session_id: str, index: int, suffix: str) -> str:
+        return f"{self._folder}/{session_id}/{index:08d}{suffix}"
 
 
 def _write_whole(descriptor: int, data: bytes, size_before: int) -> None:

@@ -70,7 +70,10 @@ class Driver:
         self._loop = asyncio.get_running_loop()
         self.client, self.target = Leg(self, client), Leg(self, target)
         self.client.other, self.target.other = self.target, self.client
-        self.to_client: Callable[[bytes], None] = self.client.write  # of `Output`
+        # Of `Output`: as they are, for they are called for every statement.
+        self.to_client: Callable[[bytes], None] = self.client.write
+        self.to_target: Callable[[Permit], None] = self.target.write_permitted
+        self.control_to_target: Callable[[bytes], None] = self.target.write
         self._gate = gate
         self._farewell = farewell
         self._remind_seconds = remind_seconds
@@ -80,8 +83,7 @@ class Driver:
         self._hold: Hold | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
-        self._delayed: list[bytes] | None = None  # what waits until a cancel request has been delivered
-        self._cancels = 0
+        self._cancels = 0  # requests to cancel that are not delivered yet
         self.reason = ""  # why the session ended; empty while it runs
         self.finished: asyncio.Future[str] = self._loop.create_future()
         self._core: Core
@@ -99,18 +101,6 @@ class Driver:
         self.client.open()
 
     # -------------------------------------------------------------- Output: called by the core
-
-    def to_target(self, permit: Permit) -> None:
-        if self._delayed is None:
-            self.target.write(permit.raw)
-        else:
-            self._delayed.append(permit.raw)
-
-    def control_to_target(self, data: bytes) -> None:
-        if self._delayed is None:
-            self.target.write(data)
-        else:
-            self._delayed.append(data)
 
     def pause_client(self) -> None:
         self.client.pause(BY_CORE)
@@ -142,7 +132,7 @@ class Driver:
             return
         self.reason = reason or "ended"
         self.hold_ended("the session has ended")
-        self._flush_delayed()
+        self.target.undelay()
         self.client.close()
         self.target.close()
         if self._linger is not None:
@@ -197,21 +187,16 @@ class Driver:
     async def nothing_to_target(self) -> AsyncIterator[None]:
         """While a cancel request is on its way, so that it cannot hit what the client sends next."""
         self._cancels += 1
-        if self._delayed is None:
-            self._delayed = []
+        if self._cancels == 1:
+            self.target.delay()
             self.client.pause(BY_CANCEL)
         try:
             yield
         finally:
             self._cancels -= 1
             if not self._cancels:
-                self._flush_delayed()
+                self.target.undelay()
                 self.client.resume(BY_CANCEL)
-
-    def _flush_delayed(self) -> None:
-        delayed, self._delayed = self._delayed, None
-        for data in delayed or ():
-            self.target.write(data)
 
     # -------------------------------------------------------------- supervision
 

@@ -10,6 +10,7 @@ import select
 from collections.abc import Callable
 from typing import Final, Protocol, cast
 
+from data_plane.gate.interface import Permit
 from data_plane.runtime.connection import Connection
 
 WRITE_HIGH: Final = 256 * 1024  # bytes that may wait for a slow peer before the other is not read any more
@@ -46,6 +47,8 @@ class Leg:
         self.ended = False  # nothing more comes from this peer
         self.lost = False  # nor can anything be sent to it
         self._paused = 0
+        self._delayed: list[bytes] | None = None  # what waits until something else has been delivered
+        self._send = self.transport.write
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Never called: the transport comes from the handshake."""
@@ -111,8 +114,23 @@ class Leg:
         return bool(self._paused)
 
     def write(self, data: bytes) -> None:
-        if not self.lost:
-            self.transport.write(data)
+        if self._delayed is not None:
+            self._delayed.append(data)
+        elif not self.lost:
+            self._send(data)
+
+    def write_permitted(self, permit: Permit) -> None:
+        self.write(permit.raw)
+
+    def delay(self) -> None:
+        """From now on what is written waits for `undelay`."""
+        if self._delayed is None:
+            self._delayed = []
+
+    def undelay(self) -> None:
+        delayed, self._delayed = self._delayed, None
+        for data in delayed or ():
+            self.write(data)
 
     def close(self) -> None:
         """Sends what is written; what still comes in is of no interest."""

@@ -12,6 +12,8 @@ from typing import Final, Protocol
 import msgspec
 
 from data_plane.gate.interface import Subject
+from data_plane.protocols.postgres.statement import ParsedQuery as ParsedQuery  # noqa: PLC0414  # told of from here
+from data_plane.protocols.postgres.statement import Statement as Statement  # noqa: PLC0414
 
 REASON: Final = "assentry.reason"
 """The parameter by which a client says what its operations are for. It is shown to people and is in no digest; whatever
@@ -151,23 +153,6 @@ class CopyStatement(msgspec.Struct, frozen=True):
     relation: str
     columns: tuple[str, ...]
     options: tuple[tuple[str, str], ...]  # lower-case names: format, delimiter, null, header, quote, escape, encoding
-
-
-class Statement(msgspec.Struct, frozen=True, eq=False):
-    subject: Subject  # relation names as written: "schema.name" or "?.name"; functions alike
-    effects: tuple[SessionEffect, ...] = ()
-    references: tuple[Reference, ...] = ()
-    lineage: Lineage | None = None
-    stores: Lineage | None = None  # the values that it writes into relations; None: none that it has read
-    copy: CopyStatement | None = None
-    counted: bool = False  # one INSERT, UPDATE, DELETE or MERGE: its command tag counts all rows that it changes itself
-    transaction: str = ""  # BEGIN, COMMIT, ROLLBACK, SAVEPOINT, …: the verb, for transaction control only
-
-
-class ParsedQuery(msgspec.Struct, frozen=True, eq=False):
-    """One query string. Empty `statements`: an empty query. A parse failure is one statement, not understood."""
-
-    statements: tuple[Statement, ...]
 
 
 class Form(msgspec.Struct, frozen=True):

@@ -16,8 +16,8 @@ class Context:
     """What planning reads of the session."""
 
     __slots__ = (
-        "catalogue", "classifier", "describes", "failed", "ground", "limits", "masking", "masks", "settings", "status",
-        "tables",
+        "carries_mark", "catalogue", "classifier", "describes", "failed", "ground", "limits", "masking", "masks",
+        "settings", "status", "tables",
     )  # fmt: skip
 
     def __init__(
@@ -28,6 +28,7 @@ class Context:
         self.classifier = classifier
         self.catalogue = catalogue
         self.masking = masking
+        self.carries_mark = masking.carries_mark
         self.masks = masks
         self.limits = limits
         self.settings = settings

@@ -19,28 +19,31 @@ import struct
 from collections.abc import Sequence
 from typing import Final
 
-from data_plane.gate.interface import Action
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import encode_ready_for_query
 from data_plane.protocols.postgres.core.context import Context
-from data_plane.protocols.postgres.core.names import Meaning, Portal
+from data_plane.protocols.postgres.core.names import LONGEST_NAME, Meaning, Portal, Prepared
 from data_plane.protocols.postgres.core.states import Expected
 from data_plane.protocols.postgres.core.units import Ending, Unit
 from data_plane.protocols.postgres.framing import HEADER, encode, uint32_at
 from data_plane.protocols.postgres.interface import Statement
 
-_WITHOUT_CONSEQUENCE: Final = (Action.READ, Action.WRITE, Action.SESSION)
-_QUERY, _BIND, _EXECUTE = m.Query, m.Bind, m.Execute
-_BY_QUERY, _BY_SYNC = Ending.QUERY, Ending.SYNC
+_QUERY: Final = m.Query
+_BIND: Final = m.Bind
+_BY_QUERY: Final = Ending.QUERY
+_BY_SYNC: Final = Ending.SYNC
 _QUERY_STEP: Final = (Expected.QUERY, None, "")
-_BIND_STEP, _DESCRIBE_STEP, _EXECUTE_STEP = Expected.BIND, Expected.DESCRIBE_PORTAL, Expected.EXECUTE
+_BIND_STEP: Final = Expected.BIND
+_DESCRIBE_STEP: Final = Expected.DESCRIBE_PORTAL
+_EXECUTE_STEP: Final = Expected.EXECUTE
 _READY_STEP: Final = (Expected.READY, None, "")
 _UNNAMED: Final = (("P", ""),)
-_DESCRIBE: Final = m.encode_describe(b"P", "")
 _RUN: Final = m.encode_execute("") + m.SYNC
-_TAILS: Final = {_RUN: False, _DESCRIBE + _RUN: True}  # what may follow Bind: whether it describes the portal
+_DESCRIBE_AND_RUN: Final = m.encode_describe(b"P", "") + _RUN
 
-_ROWS, _ROW, _COMPLETE = m.RowDescription, m.DataRow, m.CommandComplete
+_ROWS: Final = m.RowDescription
+_ROW: Final = m.DataRow
+_COMPLETE: Final = m.CommandComplete
 _BOUND: Final = encode(m.BindComplete)
 _NO_DATA: Final = encode(m.NoData)
 _READY_LENGTH: Final = 6
@@ -59,7 +62,7 @@ class PlainUnit(Unit):
 
 def plan_plain(data: bytes, context: Context) -> Unit | None:
     """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
-    if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.masking.carries_mark(data):
+    if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.carries_mark(data):
         return None
     type_ = data[0]
     if type_ == _QUERY:
@@ -81,22 +84,24 @@ def _plan_query(data: bytes, context: Context) -> Unit | None:
     unit.texts = (text,)
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
     unit.meanings = (Meaning(statement),)
-    unit.steps.append(_QUERY_STEP)
+    unit.steps = [_QUERY_STEP]
     return unit
 
 
 def _plan_execution(data: bytes, context: Context) -> Unit | None:
     """Bind begins with the empty name of the unnamed portal."""
     stop = uint32_at(data, 1) + 1
-    describes = _TAILS.get(data[stop:])
-    end = data.find(0, HEADER + 1, stop)
-    if describes is None or data[HEADER] or end < 0 or (results := _result_formats(data, end + 1, stop)) is None:
+    if not (describes := data.endswith(_DESCRIBE_AND_RUN)) and not data.endswith(_RUN):
         return None
-    tables, most = context.tables, context.limits.names
-    prepared = tables.statements.get(data[HEADER + 1 : end].decode("utf-8", "surrogateescape"))
+    tail = len(_DESCRIBE_AND_RUN) if describes else len(_RUN)
+    if len(data) - stop != tail or data[HEADER] or not (end := _end_of_name(data, HEADER + 1)):
+        return None
+    if (results := _result_formats(data, end + 1, stop)) is None:
+        return None
+    prepared = _prepared(data[HEADER + 1 : end], context)
     if prepared is None or (statement := prepared.statement) is None or not _plain(statement, context):
         return None
-    if len(tables.statements) > most or len(tables.portals) >= most or (context.describes and not describes):
+    if context.describes and not describes:
         return None
     unit = PlainUnit(data, _BY_SYNC)
     unit.texts = (prepared.text,)
@@ -107,19 +112,33 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
     meaning = Meaning(statement, portal)
     unit.meanings = (meaning,)
     bound, runs = (_BIND_STEP, portal, ""), (_EXECUTE_STEP, meaning, "")
-    unit.steps += (bound, (_DESCRIBE_STEP, portal, ""), runs, _READY_STEP) if describes else (bound, runs, _READY_STEP)
+    unit.steps = [bound, (_DESCRIBE_STEP, portal, ""), runs, _READY_STEP] if describes else [bound, runs, _READY_STEP]
     return unit
+
+
+def _prepared(name: bytes, context: Context) -> Prepared | None:
+    tables, most = context.tables, context.limits.names
+    if len(tables.statements) > most or len(tables.portals) >= most:
+        return None
+    try:
+        return tables.statements.get(name.decode())
+    except UnicodeDecodeError:
+        return None
+
+
+def _end_of_name(data: bytes, at: int) -> int:
+    """0 when the name that begins there is too long for one. `data` does not end in it."""
+    end = at
+    while data[end]:
+        end += 1
+        if end - at > LONGEST_NAME:
+            return 0
+    return end
 
 
 def _plain(statement: Statement, context: Context) -> bool:
     """Whether running it changes nothing that anything is judged by, and moves nothing that may be masked."""
-    return (
-        not statement.effects
-        and not statement.references
-        and statement.copy is None
-        and statement.subject.action in _WITHOUT_CONSEQUENCE
-        and (statement.stores is None or not context.describes)
-    )
+    return statement.plain and (statement.stores is None or not context.describes)
 
 
 def _result_formats(data: bytes, at: int, stop: int) -> Sequence[int] | None:

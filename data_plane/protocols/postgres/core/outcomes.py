@@ -40,6 +40,8 @@ from data_plane.protocols.postgres.interface import (
 Kind = TypeVar("Kind")
 
 PASS: Final = None  # the message goes on as it is
+_IDLE: Final = m.IDLE
+_FAILED: Final = m.FAILED_TRANSACTION
 _HARMLESS: Final = (Action.READ, Action.WRITE, Action.SESSION)
 _QUERY: Final = Expected.QUERY
 _BY_QUERY: Final = Ending.QUERY
@@ -109,25 +111,25 @@ class Outcomes:
     # -------------------------------------------------------------- names
 
     def _parsed(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
-        step = unit.steps[0]
+        step = unit.step
         self._context.tables.statements[step[2]] = _of(Prepared, step[1])
         return PASS
 
     def _bound(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
-        step = unit.steps[0]
+        step = unit.step
         portal = _of(Portal, step[1])
         portal.masks, portal.approved = unit.masks, unit.permit is not None
         self._context.tables.portals[step[2]] = portal
         return PASS
 
     def _closed(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
-        self._context.tables.close(_of(tuple, unit.steps[0][1]))
+        self._context.tables.close(_of(tuple, unit.step[1]))
         return PASS
 
     # -------------------------------------------------------------- descriptions
 
     def _parameters_described(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
-        _of(Prepared, unit.steps[0][1]).parameter_types = decode_parameter_description(payload)
+        _of(Prepared, unit.step[1]).parameter_types = decode_parameter_description(payload)
         return PASS
 
     def _rows_described(self, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
@@ -137,7 +139,7 @@ class Outcomes:
             return PASS
         if expected is Expected.DESCRIBED_PARAMETERS:
             return PASS
-        _of(Portal, unit.steps[0][1]).description = payload
+        _of(Portal, unit.step[1]).description = payload
         return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
 
     def _planned(
@@ -153,19 +155,19 @@ class Outcomes:
 
     def execute_plan(self, unit: Unit) -> ResultPlan | None:
         """For rows that an Execute gives, as the masks are now: not as they were when the portal was described."""
-        meaning = _of(Meaning, unit.steps[0][1])
+        meaning = _of(Meaning, unit.step[1])
         portal = _of(Portal, meaning.portal)
         return self._planned(portal.description, portal.formats, meaning, unit.masks + portal.masks)
 
     def _nothing_described(self, _: bytes, expected: Expected, unit: Unit) -> bytes | None:
         if expected is not Expected.DESCRIBED_PARAMETERS:
-            _of(Portal, unit.steps[0][1]).description = b""
+            _of(Portal, unit.step[1]).description = b""
         return b"" if expected is Expected.INJECTED_DESCRIBE else PASS
 
     # -------------------------------------------------------------- the ends of statements
 
     def _meaning(self, unit: Unit) -> Meaning:
-        concern = unit.steps[0][1]
+        concern = unit.step[1]
         if isinstance(concern, Meaning):
             return concern
         if unit.place >= len(unit.meanings):
@@ -197,8 +199,8 @@ class Outcomes:
         """The whole answer to a unit of the fast lane: what each of its messages would do, and what the client gets."""
         shown = self._plain_masked(data, unit, found) if self._context.describes and found.rows else data
         status = data[-1]
-        if status != m.IDLE and unit.ending is not _BY_QUERY:  # no unnamed portal outlives its transaction
-            portal = _of(Portal, unit.steps[0][1])
+        if status != _IDLE and unit.ending is not _BY_QUERY:  # no unnamed portal outlives its transaction
+            portal = _of(Portal, unit.step[1])
             portal.description, portal.masks = description_in(data, unit), unit.masks
             self._context.tables.portals[""] = portal
         self._at_rest(status, unit)
@@ -213,7 +215,7 @@ class Outcomes:
         return data[: found.begin] + plan.mask_rows(data[found.begin : found.end]) + data[found.end :]
 
     def _emptied(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
-        concern = unit.steps[0][1]
+        concern = unit.step[1]
         if unit.meanings and not (isinstance(concern, Meaning) and concern.statement is None):
             raise RemoteProtocolError("a statement was answered as if it were empty")
         return PASS
@@ -281,10 +283,10 @@ class Outcomes:
     def _at_rest(self, status: int, unit: Unit) -> None:
         context = self._context
         context.status = status
-        context.failed = status == m.FAILED_TRANSACTION
+        context.failed = status == _FAILED
         if unit.ending is _BY_QUERY:
             context.tables.query_answered()
-        if status == m.IDLE:
+        if status == _IDLE:
             context.settings.transaction_ended(keeps=not self._failed)
             if context.tables.portals:
                 context.tables.transaction_ended()

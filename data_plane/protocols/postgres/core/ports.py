@@ -5,9 +5,7 @@ The driver owns the sockets, the timers and the `Hold`; the core owns every deci
 
 from __future__ import annotations
 
-from typing import Protocol
-
-import msgspec
+from typing import Final, Protocol, final
 
 from data_plane.gate.interface import Held, Operation, Permit, Preview
 
@@ -42,15 +40,26 @@ class Output(Protocol):
         """Send what is written, then close both sides."""
 
 
-class Limits(msgspec.Struct, frozen=True):
+@final
+class Limits:
     """Bounds in bytes and messages; beyond one, the unit or the session is refused, never cut."""
 
-    batch_bytes: int = 16 * 1024 * 1024  # of one Query or one extended batch
-    batch_messages: int = 10_000
-    backlog_bytes: int = 1024 * 1024  # behind a waiting unit; more pauses the client
-    names: int = 10_000  # prepared statements and portals, each
-    answer_bytes: int = 64 * 1024 * 1024  # one target message that has to be seen whole
-    relayed_bytes: int = 1024 * 1024 * 1024  # one row or piece of COPY that is passed on in pieces
-    in_flight: int = 1_000  # units that wait for their answers
-    withheld_bytes: int = 8 * 1024 * 1024  # of an answer that is kept back until its row guard holds
-    recorded_bytes: int = 1024 * 1024  # of the results of one operation
+    __slots__ = (
+        "answer_bytes", "backlog_bytes", "batch_bytes", "batch_messages", "in_flight", "names", "recorded_bytes",
+        "relayed_bytes", "withheld_bytes",
+    )  # fmt: skip
+
+    def __init__(
+        self, *, batch_bytes: int = 16 << 20, batch_messages: int = 10_000, backlog_bytes: int = 1 << 20,
+        names: int = 10_000, answer_bytes: int = 64 << 20, relayed_bytes: int = 1 << 30, in_flight: int = 1_000,
+        withheld_bytes: int = 8 << 20, recorded_bytes: int = 1 << 20,
+    ) -> None:  # fmt: skip
+        self.batch_bytes: Final = batch_bytes  # of one Query or one extended batch
+        self.batch_messages: Final = batch_messages
+        self.backlog_bytes: Final = backlog_bytes  # behind a waiting unit; more pauses the client
+        self.names: Final = names  # prepared statements and portals, each
+        self.answer_bytes: Final = answer_bytes  # one target message that has to be seen whole
+        self.relayed_bytes: Final = relayed_bytes  # one row or piece of COPY that is passed on in pieces
+        self.in_flight: Final = in_flight  # units that wait for their answers
+        self.withheld_bytes: Final = withheld_bytes  # of an answer that is kept back until its row guard holds
+        self.recorded_bytes: Final = recorded_bytes  # of the results of one operation

@@ -148,7 +148,7 @@ class Relay:
             pipeline.expected = following
             if type_ == m.CopyInResponse:
                 pipeline.copy_begun()
-        elif len(unit.steps) > 1:
+        elif unit.left > 1:
             pipeline.step_done()
         else:
             self._unit_over(unit, stop)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Final
+from typing import Final, TypeAlias
 
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Pending, Permit, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
@@ -44,8 +44,9 @@ from data_plane.protocols.postgres.interface import Classifier, Masking, Names
 from data_plane.protocols.postgres.preview.question import Previews
 from data_plane.recording.interface import Recorder, RecordingError
 
-_READY, _ENDED = Phase.READY, Phase.ENDED
-_Request = tuple[Batch | None, bytes]  # a batch and what closes it, or None and a Query or FunctionCall
+_READY: Final = Phase.READY
+_ENDED: Final = Phase.ENDED
+_Request: TypeAlias = tuple[Batch | None, bytes]  # a batch and what closes it, or None and a Query or FunctionCall
 
 
 class SessionCore:
@@ -60,7 +61,6 @@ class SessionCore:
         self._recorder = recorder
         self._accounts = Accounts(gate, recorder)
         self._output = output
-        self._limits = limits
         self._context = Context(classifier, names, masking, masks, limits, Settings(parameters), gate.ground)
         self._judge = Judge(facts, gate, recorder, self._context, new_operation_id)
         self._pipeline = Pipeline()
@@ -143,7 +143,7 @@ class SessionCore:
         if pipeline.skipping:
             self._skip(closing)
             return
-        if pipeline.blocks_everything() or len(pipeline) >= self._limits.in_flight:
+        if pipeline.blocks_everything() or len(pipeline) >= self._context.limits.in_flight:
             self._wait(batch, closing)
             return
         unit = plan(batch, closing, self._context)
@@ -387,7 +387,7 @@ class SessionCore:
 _HANDLERS: Final[Mapping[Treatment, Callable[[SessionCore, bytes], None]]] = {
     Treatment.GATED: SessionCore._alone,  # noqa: SLF001  # its own methods, by what the table says
     Treatment.DENIED: SessionCore._alone,  # noqa: SLF001
-    Treatment.COLLECTED: lambda core, frame: core._batch.add(frame, core._limits),  # noqa: SLF001
+    Treatment.COLLECTED: lambda core, frame: core._batch.add(frame, core._context.limits),  # noqa: SLF001
     Treatment.CLOSES_BATCH: SessionCore._close_batch,  # noqa: SLF001
     Treatment.STREAMED: SessionCore._stream,  # noqa: SLF001
     Treatment.IGNORED: SessionCore._ignored,  # noqa: SLF001

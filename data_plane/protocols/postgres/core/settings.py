@@ -86,25 +86,24 @@ def _temporary_after(
 
 
 class Settings:
-    """`parameters`: what the target reported and answered before the session opened."""
+    """`parameters`: what the target reported and answered before the session opened. `path`: as it is read already."""
 
-    def __init__(self, parameters: Mapping[str, str]) -> None:
+    def __init__(self, parameters: Mapping[str, str], path: SearchPath | None = None) -> None:
         self._initial = dict(parameters)
         self._reported = dict(parameters)
         self._committed: dict[str, str | None] = {}
         self._levels: list[_Level] = []
         self._temporary: frozenset[str] = frozenset()
         self._altered: frozenset[str] = frozenset()
-        self.path = self._path()
+        self.path = path or self._path()
 
     def copy(self) -> Settings:
         """To try what a unit would do."""
-        copied = Settings.__new__(Settings)
-        copied._initial, copied._reported = self._initial, self._reported  # noqa: SLF001  # its own kind
-        copied._committed, copied._temporary = dict(self._committed), self._temporary  # noqa: SLF001
-        copied._altered = self._altered  # noqa: SLF001
-        copied._levels = [level.above(level.savepoint) for level in self._levels]  # noqa: SLF001
-        copied.path = self.path
+        copied = Settings(self._initial, self.path)
+        copied._reported = self._reported  # its own kind
+        copied._committed, copied._temporary = dict(self._committed), self._temporary
+        copied._altered = self._altered
+        copied._levels = [level.above(level.savepoint) for level in self._levels]
         return copied
 
     @property

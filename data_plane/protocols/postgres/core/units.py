@@ -55,6 +55,7 @@ class Unit:
     types: Sequence[int] = ()
 
     # how it goes
+    at = 0  # the step that is being answered
     number = 0  # of the operation; 0: it is none
     sequence = 0
     masks: tuple[str, ...] = ()
@@ -71,7 +72,17 @@ class Unit:
     def __init__(self, raw: bytes, ending: Ending) -> None:
         self.raw = raw
         self.ending = ending
-        self.steps: deque[Step] = deque()
+        self.steps: list[Step] = []
+
+    @property
+    def step(self) -> Step:
+        """The one that is being answered."""
+        return self.steps[self.at]
+
+    @property
+    def left(self) -> int:
+        """How many steps are not answered."""
+        return len(self.steps) - self.at
 
     @property
     def text(self) -> str:
@@ -132,9 +143,9 @@ class Pipeline:
     def step_done(self) -> Unit | None:
         """Goes to the next step; returns the unit that is now answered in full."""
         unit = self._units[0]
-        unit.steps.popleft()
-        if unit.steps:
-            self.expected = unit.steps[0][0]
+        unit.at += 1
+        if unit.left:
+            self.expected = unit.step[0]
             return None
         self.settle(unit)
         return unit
@@ -145,8 +156,8 @@ class Pipeline:
         while self._units:
             unit = self._units[0]
             unit.failed = True
-            if unit.ending is Ending.SYNC and unit.steps and unit.steps[-1][0] is Expected.READY:
-                unit.steps = deque((unit.steps[-1],))
+            if unit.ending is Ending.SYNC and unit.left and unit.steps[-1][0] is Expected.READY:
+                unit.at = len(unit.steps) - 1
                 self.expected = Expected.READY
                 return over
             self.settle(unit)
@@ -157,7 +168,7 @@ class Pipeline:
     def copy_begun(self) -> None:
         """The target ignores the Sync that was sent along with an Execute that turned out to begin a COPY."""
         unit = self._units[0]
-        while unit.steps and unit.steps[-1][0] is Expected.READY:
+        while unit.left and unit.steps[-1][0] is Expected.READY:
             unit.steps.pop()
 
     def settle(self, unit: Unit) -> None:
@@ -174,4 +185,4 @@ class Pipeline:
     def _begin(self) -> None:
         """A unit without steps never gets here: what the target does not answer is not queued."""
         self.head = self._units[0]
-        self.expected = self.head.steps[0][0]
+        self.expected = self.head.step[0]

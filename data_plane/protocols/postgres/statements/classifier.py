@@ -1,9 +1,9 @@
 """`StatementClassifier`: SQL text in, `ParsedQuery` out. Pure, cached, and it never raises.
 
-A text that was seen before costs a dictionary look-up; one that differs from it only in literals costs finding
-its shape. Only statements whose judgement cannot depend on a constant are shared by shape: one SELECT, INSERT,
-UPDATE or DELETE that is understood, has no effect on its session, and whose LIMIT constants (the one fact that is
-a constant) are still in the shape.
+A text that was seen before costs a dictionary look-up, and so does one that differs from it only in the digits of a
+few integers; one that differs in other literals costs finding its shape. Only statements whose judgement cannot depend
+on a constant are shared by shape: one SELECT, INSERT, UPDATE or DELETE that is understood, has no effect on its
+session, and whose LIMIT constants (the one fact that is a constant) are still in the shape.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from data_plane.protocols.postgres.statements import form, lexing
 from data_plane.protocols.postgres.statements.cache import Cache
 from data_plane.protocols.postgres.statements.findings import not_understood
 from data_plane.protocols.postgres.statements.reading import Reading, read
-from data_plane.protocols.postgres.statements.shape import kept_limits, shape
+from data_plane.protocols.postgres.statements.shape import DIGITS, differs_in_integers_only, kept_limits, shape
 
 SHARED_COMMANDS = frozenset(("SELECT", "INSERT", "UPDATE", "DELETE"))
 MOST_STATEMENTS = 1000  # in one query string
@@ -32,29 +32,31 @@ _decode = msgspec.json.Decoder().decode
 class StatementClassifier:
     """One for a process: it holds nothing of any session."""
 
-    __slots__ = ("_forms", "_shapes", "_texts")
+    __slots__ = ("_forms", "_numbered", "_shapes", "_texts")
 
     def __init__(self, entries: int = 8192, size: int = 8 * 1024 * 1024) -> None:
         self._forms: Cache[Form] = Cache(_FORMS, _FORMS_SIZE)
+        self._numbered: Cache[ParsedQuery] = Cache(entries, size)  # by texts with every digit made the same
         self._texts: Cache[ParsedQuery] = Cache(entries, size)
         self._shapes: Cache[ParsedQuery] = Cache(entries, size)
 
     def parse(self, text: bytes) -> ParsedQuery:
         """Never raises. `text` is without its NUL."""
-        texts = self._texts
-        found = texts.younger.get(text)
-        if found is not None:
-            return found
-        if text in texts.older and (found := texts.get(text)) is not None:
-            return found
+        numbered = text.translate(DIGITS)
+        found = self._numbered.younger.get(numbered) or self._numbered.get(numbered) or self._texts.get(text)
+        return found or self._parse(text, numbered)
+
+    def _parse(self, text: bytes, numbered: bytes) -> ParsedQuery:
         key = shape(text)
-        if key is not None:
-            found = self._shapes.younger.get(key) or self._shapes.get(key)
-            if found is not None and key != text:
-                return found  # and not by its text too: texts that differ in literals are many, and rarely the same
+        found = self._shapes.get(key) if key is not None else None
+        if found is not None and key is not None and key != text:
+            if differs_in_integers_only(text, key):
+                self._numbered.put(numbered, found)
+            return found  # and not by its text too: texts that differ in literals are many, and rarely the same
         if found is None:
             found = self._read(text, key)
-        texts.put(text, found)
+        cache = self._texts if b"0" in numbered else self._numbered  # without a digit it is the text itself
+        cache.put(text, found)
         return found
 
     def form(self, text: bytes) -> Form | None:

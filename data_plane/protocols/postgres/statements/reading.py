@@ -78,7 +78,7 @@ def _given(statement: Statement, fields: Fields) -> Statement:
     facts = dict(subject.facts)
     for fact, found in (("types", findings.types), ("casts", findings.casts)):
         facts[fact] = tuple(dict.fromkeys((*_names(facts, fact), *found)))
-    return msgspec.structs.replace(statement, subject=msgspec.structs.replace(subject, facts=facts))
+    return statement.judged_as(msgspec.structs.replace(subject, facts=facts))
 
 
 def _names(facts: Mapping[str, FactValue], fact: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import re
 import string
+from typing import Final
 
 _PLAIN = (string.ascii_letters + string.digits + " \t\n\r_'(),.;=<>+-*/%:[]!|?@#~^{}").encode()
 # The first byte stands in front of what is asked about it, so that the engine skips to quotes and digits.
@@ -26,6 +27,8 @@ _LITERALS = re.compile(
     rb")"
 )
 _KEPT_LIMIT = re.compile(rb"(?:limit|LIMIT) [0-9]+(?![A-Za-z0-9_.])")
+DIGITS: Final = bytes.maketrans(b"123456789", b"000000000")
+_MOST_INTEGERS = 4  # more of them have too many lengths between them
 LONGEST = 4096  # bytes; longer texts are rarely repeated and cost more to compare than they save
 
 
@@ -35,6 +38,14 @@ def shape(text: bytes) -> bytes | None:
         return None
     found = _LITERALS.sub(b"\0", text)
     return None if found.find(b"'") >= 0 else found
+
+
+def differs_in_integers_only(text: bytes, found: bytes) -> bool:
+    """Whether all texts that are equal to this one but for what their digits are have the shape that was found for it.
+
+    It is so when the shape has no digit left: whether a digit is left depends on where it stands, never on which it is.
+    Not asked of texts with strings or with many integers, of which there would be too many."""
+    return found.count(0) <= _MOST_INTEGERS and b"'" not in text and b"0" not in found.translate(DIGITS)
 
 
 def _holds(text: bytes, first: bytes, sought: bytes) -> bool:

@@ -80,7 +80,7 @@ def check(session: c.Conversation) -> None:
     assert (len(pipeline) == 0) == (pipeline.head is None)
     if not session.ended:
         assert (len(pipeline) == 0) == (pipeline.expected is Expected.NOTHING)
-        assert all(unit.steps for unit in pipeline)
+        assert all(unit.left for unit in pipeline)
     for control in session.controls:
         for frame in c.frames(control):
             assert frame[0] in WITHOUT_A_PERMIT or frame in POISON or frame in OWN, frame

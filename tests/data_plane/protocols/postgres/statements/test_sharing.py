@@ -13,7 +13,7 @@ from data_plane.protocols.postgres.interface import ParsedQuery
 from data_plane.protocols.postgres.statements import StatementClassifier
 from data_plane.protocols.postgres.statements.cache import Cache
 from data_plane.protocols.postgres.statements.classifier import read_text
-from data_plane.protocols.postgres.statements.shape import kept_limits, shape
+from data_plane.protocols.postgres.statements.shape import DIGITS, differs_in_integers_only, kept_limits, shape
 from tests.data_plane.protocols.postgres.statements.reading import described
 from tests.data_plane.protocols.postgres.statements.test_attacks import AT_LEAST, NOT_UNDERSTOOD
 from tests.data_plane.protocols.postgres.statements.test_judging import SENTENCES
@@ -130,6 +130,39 @@ def test_a_text_with_anything_unusual_has_no_shape(text: bytes) -> None:
 )
 def test_the_shape_leaves_out_integers_and_plain_strings(text: bytes, found: bytes) -> None:
     assert shape(text) == found
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_which_digits_a_text_has_makes_no_difference_to_its_shape(text: str) -> None:
+    found, same = shape(text.encode()), shape(text.encode().translate(DIGITS))
+    assert same == (None if found is None else found.translate(DIGITS))
+
+
+@pytest.mark.parametrize(
+    ("text", "integers_only"),
+    [
+        (b"select 1, 22", True),
+        (b"select a1, 2", False),
+        (b"select 1 limit 5", False),
+        (b"select 1.5", False),
+        (b"select 1, 'x'", False),
+        (b"select 1, 2, 3, 4, 5", False),
+    ],
+)
+def test_texts_are_known_by_their_digits_only_when_all_of_them_are_in_a_few_integers(
+    text: bytes, integers_only: bool
+) -> None:
+    assert differs_in_integers_only(text, shape(text) or b"") is integers_only
+
+
+def test_a_text_that_differs_in_the_digits_of_a_name_is_another_however_often_it_is_asked_for() -> None:
+    classifier = StatementClassifier()
+    for _ in range(3):
+        relations = [
+            classifier.parse(f"select * from t{number} where a = {number}".encode()).statements[0].subject.resources
+            for number in range(10)
+        ]
+        assert len(set(relations)) == 10
 
 
 def test_limits_that_are_kept_are_counted() -> None:
