@@ -84,6 +84,15 @@ def asks_who_asks(text: bytes) -> bool:
     return any(node.get("op") in _OF_WHO_ASKS for node in _nodes(fields, "SQLValueFunction"))
 
 
+def takes_defaults(text: bytes) -> bool:
+    """Whether columns may get their defaults by it: INSERT, MERGE, SET column = DEFAULT. In doubt: they may."""
+    try:
+        kind, fields = _only(text.decode())
+    except Exception:  # noqa: BLE001  # as above
+        return True
+    return kind not in ("UpdateStmt", "DeleteStmt") or any(_nodes(fields, "SetToDefault"))
+
+
 # ------------------------------------------------------------------ cutting
 
 

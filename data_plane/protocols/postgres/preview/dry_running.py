@@ -16,7 +16,7 @@ from data_plane.gate.impact import DryRun, Keys, TableRows
 from data_plane.protocols.postgres.preview.conversation import AskError, Conversation, read_rows
 from data_plane.protocols.postgres.preview.deriving import Rows, rows_of
 from data_plane.protocols.postgres.preview.judging import quoted
-from data_plane.protocols.postgres.preview.probing import Table
+from data_plane.protocols.postgres.preview.probing import CALLS_CODE, Table
 from data_plane.protocols.postgres.preview.question import Question
 from data_plane.protocols.postgres.preview.transaction import Limits, MissingError
 
@@ -28,7 +28,7 @@ _LONGEST_KEY: Final = 200  # characters
 _MOST_TABLES: Final = 50
 _KEPT: Final = ("the locks that it takes were held while it ran; dead rows and WAL remain",)
 
-_RUNS: Final = """
+_RUNS: Final = f"""
 with recursive reached(oid) as (
   select unnest($1::oid[])
   union
@@ -37,8 +37,7 @@ with recursive reached(oid) as (
     union all
     select conrelid from pg_constraint where confrelid = r.oid and contype = 'f'
       and (confdeltype in ('c', 'n', 'd') or confupdtype in ('c', 'n', 'd'))) x(oid)),
-of_users(classid, objid) as (
-  select classid, objid from pg_depend where refclassid = 'pg_proc'::regclass and refobjid >= 16384)
+of_users(classid, objid) as ({CALLS_CODE})
 select format('%s.%s', n.nspname, c.relname), case
   when c.relkind not in ('r', 'p') then 'is no ordinary table'
   when c.relrowsecurity then 'is under row security'
@@ -47,7 +46,10 @@ select format('%s.%s', n.nspname, c.relname), case
   when exists (select from pg_rewrite w where w.ev_class = c.oid) then 'has a rule'
   when exists (
     select from pg_constraint k join of_users u on u.classid = 'pg_constraint'::regclass and u.objid = k.oid
-    where k.conrelid = c.oid) then 'has a constraint that calls a function of this database'
+    where k.conrelid = c.oid and k.contype = 'c') then 'has a constraint that calls a function of this database'
+  when c.relkind = 'p' and exists (
+    select from of_users u where u.classid = 'pg_class'::regclass and u.objid = c.oid)
+    then 'has a partition key that calls a function of this database'
   when exists (
     select from pg_attrdef a join of_users u on u.classid = 'pg_attrdef'::regclass and u.objid = a.oid
     where a.adrelid = c.oid) then 'has a default or generated column that calls a function of this database'
@@ -65,7 +67,7 @@ select format('%s.%s', n.nspname, c.relname), case
     then 'takes a number from a sequence, which cannot be given back'
   end
 from reached join pg_class c using (oid) join pg_namespace n on n.oid = c.relnamespace order by 1
-"""
+"""  # noqa: S608  # nothing but a constant
 _KEY: Final = """
 select a.attname from pg_index i cross join unnest(i.indkey::int2[]) with ordinality as k(attnum, place)
   join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
@@ -90,10 +92,10 @@ def objection(question: Question, *, consents: bool) -> str:
     return ""
 
 
-async def judge(target: Conversation, changed: Sequence[Table], *, inserts: bool) -> None:
+async def judge(target: Conversation, changed: Sequence[Table], *, takes_defaults: bool) -> None:
     """Whether what it changes runs anything besides. Raises MissingError. The search path is pg_catalog."""
     oids = "{" + ",".join(table.oid for table in changed) + "}"
-    for name, problem in await target.call(_RUNS, oids, "true" if inserts else "false"):
+    for name, problem in await target.call(_RUNS, oids, "true" if takes_defaults else "false"):
         if problem is not None:
             raise MissingError(f"{name} {problem}")
 

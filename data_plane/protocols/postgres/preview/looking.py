@@ -18,7 +18,7 @@ from data_plane.policy.model import TargetSpec
 from data_plane.protocols.postgres.framing import RemoteProtocolError
 from data_plane.protocols.postgres.preview import dry_running, judging, probing
 from data_plane.protocols.postgres.preview.conversation import AskError, Conversation
-from data_plane.protocols.postgres.preview.deriving import query_of, rows_of
+from data_plane.protocols.postgres.preview.deriving import query_of, rows_of, takes_defaults
 from data_plane.protocols.postgres.preview.dry_running import MaskRows
 from data_plane.protocols.postgres.preview.facts import facts_of
 from data_plane.protocols.postgres.preview.probing import Table
@@ -150,7 +150,7 @@ class Previewer:
         limits = limits_of(preview)
         try:
             async with transaction(target, limits, read_only=False):
-                await dry_running.judge(target, changed, inserts="INSERT" in question.subjects[0].verbs)
+                await dry_running.judge(target, changed, takes_defaults=takes_defaults(question.text))
                 key = await dry_running.key_of(target, changed)
                 await become(target, question.path, question.state)
                 return await dry_running.run(target, question, key, limits, self._mask)

@@ -14,10 +14,17 @@ from data_plane.protocols.postgres.preview.judging import TABLES, quoted
 from data_plane.protocols.postgres.preview.question import Bound
 from data_plane.protocols.postgres.preview.transaction import Limits, MissingError
 
+# What calls code of the database: a function, also behind an operator or in the checks of a domain.
+CALLS_CODE: Final = """
+select classid, objid from pg_depend where refobjid >= 16384 and (
+  refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+  or refclassid = 'pg_type'::regclass and (select typtype from pg_type where pg_type.oid = refobjid) = 'd')
+"""
 # With the partitions and children that a statement reaches through a table. The server's own names are the only ones
-# that mean anything here: search_path is pg_catalog.
-_TABLES: Final = """
-with recursive named(place, name) as (select ordinality, name from unnest($1::text[]) with ordinality as t(name)),
+# that mean anything here: search_path is pg_catalog. Planning alone may evaluate checks (constraint_exclusion).
+_TABLES: Final = f"""
+with recursive calls(classid, objid) as ({CALLS_CODE}),
+named(place, name) as (select ordinality, name from unnest($1::text[]) with ordinality as t(name)),
 reached(place, root, oid) as (
   select place, to_regclass(name)::oid, to_regclass(name)::oid from named
   union all
@@ -27,12 +34,18 @@ select n.name, r.root, max(c.reltuples::bigint) filter (where c.oid = r.root),
   bool_or(has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')
     or has_any_column_privilege(c.oid, 'INSERT, UPDATE')),
   bool_or(exists (select from pg_rewrite w where w.ev_class = c.oid and w.ev_type <> '1')),
-  bool_or(exists (
-    select from pg_index x join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = x.indexrelid
-    where x.indrelid = c.oid and d.refclassid = 'pg_proc'::regclass and d.refobjid >= 16384))
+  min(case
+    when exists (select from calls u where u.classid = 'pg_class'::regclass and u.objid = c.oid and c.relkind = 'p')
+      then 'a partition key'
+    when exists (
+      select from pg_index x join calls u on u.classid = 'pg_class'::regclass and u.objid = x.indexrelid
+      where x.indrelid = c.oid) then 'an index'
+    when exists (
+      select from pg_constraint k join calls u on u.classid = 'pg_constraint'::regclass and u.objid = k.oid
+      where k.conrelid = c.oid and k.contype = 'c') then 'a constraint' end)
 from named n join reached r using (place) left join pg_class c on c.oid = r.oid
 group by n.place, n.name, r.root order by n.place
-"""
+"""  # noqa: S608  # nothing but the constant above
 _MEANT: Final = "select pg_catalog.to_regclass($1)::pg_catalog.oid"
 
 
@@ -47,7 +60,7 @@ async def tables(target: Conversation, names: Sequence[str], *, may_write: bool)
     written = "{" + ",".join(_array_element(quoted(name.split(".", 1))) for name in names) + "}"
     rows = await target.call(_TABLES, written) if names else []
     found = []
-    for name, (_, oid, tuples, secured, kinds, writes, ruled, indexed) in zip(names, rows, strict=True):
+    for name, (_, oid, tuples, secured, kinds, writes, ruled, code) in zip(names, rows, strict=True):
         if oid is None or not kinds:
             raise MissingError(f"the preview role does not see {name}")
         if not set(kinds) <= TABLES:
@@ -56,8 +69,8 @@ async def tables(target: Conversation, names: Sequence[str], *, may_write: bool)
             raise MissingError(f"{name} is under row security: the preview role may see other rows than the session")
         if ruled == "t":
             raise MissingError(f"{name} has rules: what runs, and what is counted of it, may be something else")
-        if indexed == "t":
-            raise MissingError(f"{name} has an index that calls a function of this database")
+        if code is not None:
+            raise MissingError(f"{name} has {code} that calls a function of this database")
         if writes == "t" and not may_write:
             raise MissingError(f"the preview role may write to {name}: take that away, or let the target have dry runs")
         found.append(Table(name, oid, int(tuples or -1)))
