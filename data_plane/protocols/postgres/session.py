@@ -32,6 +32,7 @@ from data_plane.recording.interface import RecordingError
 from data_plane.runtime.connection import Connection
 from data_plane.runtime.driver import Core, Driver
 from data_plane.runtime.listener import Accepted
+from data_plane.runtime.tasks import spawn
 
 log = structlog.get_logger(__name__)
 
@@ -83,7 +84,11 @@ class PostgresSession:
         return self._core.idle
 
     def end(self, reason: str, message: str) -> None:
+        """What runs at the target is cancelled there: a server does not look whether its client is still connected."""
+        running = not (self._driver.reason or self._core.idle or self._core.held)
         self._driver.terminate(reason, message)
+        if running and self._target_key is not None:
+            spawn(send_cancel(self._admitted.target, self._target_key), name=f"cancel of {self.facts.id}")
 
     async def cancel(self) -> None:
         if self._driver.reason or not self._core.cancel_requested() or self._target_key is None:

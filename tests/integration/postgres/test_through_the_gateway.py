@@ -348,6 +348,17 @@ async def test_the_death_of_the_client_reaches_the_backend(postgres: PostgresSer
         assert "client closed" in relay.cores[0].heard
 
 
+async def test_what_a_session_runs_when_it_is_ended_is_cancelled_at_the_target(postgres: PostgresServer) -> None:
+    """Invariant 7: a server that is busy does not see that its client has gone."""
+    async with through(postgres) as relay:
+        process = await started(relay.port, "select pg_sleep(20)", application_name="ended")
+        await until_running(postgres, "ended")
+        assert relay.sessions.terminate_where(lambda _: True, "terminated", "the identity was disabled") == 1
+        _, err = await process.communicate()
+        assert b"the identity was disabled" in err
+        await until_running(postgres, "ended", 0)
+
+
 async def test_draining_ends_open_sessions_with_57p01(postgres: PostgresServer) -> None:
     async with through(postgres) as relay:
         connection = await psycopg.AsyncConnection.connect(dsn(relay), autocommit=True)
