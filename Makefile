@@ -12,9 +12,10 @@ test: setup system lint compiled ## the whole check: lint, types, contracts, and
 	ASSENTRY_INTERPRETED=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/data_plane
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-bench: setup system compiled ## pgbench through Assentry beside PgBouncer and a direct connection; thousands of sessions
+bench: setup system compiled ## pgbench through Assentry beside PgBouncer and a direct connection; thousands of sessions; decisions
 	$(BIN)/python -m tests.benchmarks.bench
 	$(BIN)/python -m tests.benchmarks.sessions
+	$(BIN)/python -m tests.benchmarks.decisions
 
 lint: setup
 	$(BIN)/ruff format --check --quiet .
