@@ -149,7 +149,7 @@ class HeldOperation:
             return
         self._drop_ticket()
         code, message, hint = _UNANSWERED.get(answered.answer, _UNANSWERED[Answer.REFUSED])
-        text = f"{message}: {answered.reason}" if answered.reason else message
+        text = message if answered.reason in ("", message) else f"{message}: {answered.reason}"
         self._decide(Denied(code, text, hint=hint, rules=self._decision.rules), answered.reason)
 
     def _waited(self) -> None:
