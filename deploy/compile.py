@@ -28,6 +28,7 @@ SOURCES = (
     "data_plane/masking/marks.py",
     "data_plane/protocols/postgres/catalog.py",
     "data_plane/protocols/postgres/framing.py",
+    "data_plane/protocols/postgres/masking.py",
     "data_plane/protocols/postgres/statement.py",
     "data_plane/protocols/postgres/statements/cache.py",
     "data_plane/protocols/postgres/statements/classifier.py",

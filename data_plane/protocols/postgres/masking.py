@@ -90,7 +90,8 @@ class SessionMasking:
             return payload
         return error_text.without_values(payload, self._catalogue.is_name)
 
-    carries_mark = staticmethod(marks.carries_mark)  # as it is: it is asked of all that a client says
+    def carries_mark(self, data: bytes) -> bool:
+        return marks.carries_mark(data)
 
     def _forget_what_changed(self) -> None:
         defined = self._definitions()
