@@ -28,6 +28,7 @@ _ALL_SECONDS: Final = 15.0
 _TOO_EARLY: Final = frozenset({408, 425, 429, 502, 503, 504})
 
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")  # RFC 4291; the rest is local, translated or given to nobody
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -67,7 +68,8 @@ class Guard(AbstractResolver):
         found = _reached(ipaddress.ip_address(address.partition("%")[0]))
         if any(found.version == network.version and found in network for network in self._allowed):
             return
-        if not self._public or not found.is_global or found.is_multicast:
+        of_nobody = found.version == 6 and found not in _GLOBAL_UNICAST
+        if not self._public or of_nobody or not found.is_global or found.is_multicast:
             raise NotAllowedError("its address is not public; ASSENTRY_NOTIFY_NETWORKS allows private networks")
 
     async def resolve(

@@ -198,6 +198,10 @@ async def test_through_the_dispatcher_one_request_arrives_in_order_although_the_
         "https://224.0.0.1/",
         "http://93.184.216.34/",
         "ftp://example.org/",
+        "https://[64:ff9b:1::a00:1]/",  # RFC 8215: translated by the local network
+        "https://[::a00:1]/",
+        "https://[fec0::1]/",
+        "https://[::ffff:0:a00:1]/",
         "file:///etc/passwd",
         "https:///nowhere",
         "https://[broken/",
