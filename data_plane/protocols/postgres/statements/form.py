@@ -9,7 +9,8 @@ window. Only these may: a number or a string (or a parameter in its place) that 
 
 also inside + - * / % ||, casts to plain types, rows, ARRAY[…] and COALESCE. A list keeps its length, a number stays a
 number and a string a string. So these stay as they are: NULL, booleans, LIMIT and OFFSET, positions in ORDER BY, what
-functions are given, names in strings ('t'::regclass), keys of JSON documents, arrays written as one string (= ANY
+functions are given, names in strings ('t'::regclass), strings in + - * / % (document - 'key'), other keys of JSON
+documents (but a parameter in place of one may differ), arrays written as one string (= ANY
 ('{…}')), predicates that name no column (WHERE true, 1 = 1), and tables, columns, operators, functions, structure.
 
 A statement has no form when it is not one SELECT, INSERT, UPDATE or DELETE, or when a parameter stands where its value
@@ -58,6 +59,7 @@ _MADE_OF: Final = {
     "RowExpr": "args",
     "TypeCast": "arg",
 }
+_TEXTS: Final = frozenset({"text", "varchar", "bpchar"})
 _SIGNS: Final = frozenset({"ASCII_45", "ASCII_43"})
 _decode = msgspec.json.Decoder().decode
 
@@ -175,7 +177,7 @@ class _Reader:
             self.places.append(fields.get("location", 0))
             return {"parameter": fields.get("number", 0)}
         if kind == "A_Expr" and fields.get("kind") == "AEXPR_OP" and _operator(fields) in COMPUTING:
-            return self._expression(fields)
+            return self.node(node) if _names_key(fields) else self._expression(fields)
         inner = _MADE_OF.get(kind, "")
         if inner not in fields or (kind == "TypeCast" and not _is_plain(fields.get("typeName", {}))):
             return self.node(node)
@@ -207,6 +209,22 @@ def _operator(expression: Fields) -> str:
     """Empty when its schema is written."""
     name = strings(expression.get("name", ()))
     return name[0] if len(name) == 1 else ""
+
+
+def _names_key(expression: Fields) -> bool:
+    """Whether text stands in arithmetic: of a document it may be the key that is taken away."""
+    return _operator(expression) != "||" and _has_text([expression.get(side) for side in ("lexpr", "rexpr")])
+
+
+def _has_text(value: Any) -> bool:
+    """A string that nothing makes another value of, such as a date."""
+    if isinstance(value, list):
+        return any(map(_has_text, value))
+    if not isinstance(value, dict):
+        return False
+    if "TypeCast" in value and _TEXTS.isdisjoint(strings(value["TypeCast"].get("typeName", {}).get("names", ()))):
+        return False
+    return "sval" in value.get("A_Const", ()) or any(map(_has_text, value.values()))
 
 
 def _is_plain(type_name: Fields) -> bool:

@@ -25,6 +25,11 @@ def same(one: str, other: str) -> bool:
         ("DELETE FROM orders WHERE id = 5", "delete from orders where id =  -77"),
         ("DELETE FROM orders WHERE note = 'a'", "DELETE FROM orders WHERE note = E'b\\n' /* really */"),
         ("DELETE FROM t WHERE id = $1", "DELETE FROM t WHERE id=$1"),
+        ("UPDATE t SET n = n - 5 WHERE id = 5", "UPDATE t SET n = n - 6 WHERE id = 5"),
+        (
+            "UPDATE t SET d = d - '1 day'::interval, s = s || 'a' WHERE id = 5",
+            "UPDATE t SET d = d - '2 days'::interval, s = s || 'b' WHERE id = 5",
+        ),
         ("DELETE FROM t WHERE id IN (1, 2)", "DELETE FROM t WHERE id IN (3, 4)"),
         ("DELETE FROM t WHERE a LIKE 'x%' AND NOT b BETWEEN 1 AND 2", "DELETE FROM t WHERE a LIKE '%' AND NOT b BETWEEN 0 AND 9"),
         ("UPDATE t SET a = 1, (b, c) = ('x', 2.5) WHERE k = 1", "UPDATE t SET a = 2, (b, c) = ('', 0.1) WHERE k = 2"),
@@ -45,6 +50,11 @@ def test_values_that_columns_are_compared_with_or_given_may_differ(one: str, oth
     ("one", "other"),
     [
         ("DELETE FROM t WHERE id = 5", "DELETE FROM t"),
+        ("UPDATE t SET m = m - 'a' WHERE id = 5", "UPDATE t SET m = m - 'ssn' WHERE id = 5"),
+        ("UPDATE t SET m = m - 'a'::text WHERE id = 5", "UPDATE t SET m = m - 'ssn'::text WHERE id = 5"),
+        ("UPDATE t SET m = m - ARRAY['a'] WHERE id = 5", "UPDATE t SET m = m - ARRAY['ssn'] WHERE id = 5"),
+        ("UPDATE t SET m = m - ('a' || 'b') WHERE id = 5", "UPDATE t SET m = m - ('ss' || 'n') WHERE id = 5"),
+        ("DELETE FROM t WHERE m - 'a' = '{}'", "DELETE FROM t WHERE m - 'ssn' = '{}'"),
         ("DELETE FROM t WHERE id = 5", "DELETE FROM u WHERE id = 5"),
         ("DELETE FROM t WHERE id = 5", "DELETE FROM s.t WHERE id = 5"),
         ("DELETE FROM t WHERE id = 5", "DELETE FROM ONLY t WHERE id = 5"),
