@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from control_plane import web
 from tests.support.stack import REVIEWER, Stack
 
 ARGUMENTS = (
@@ -16,6 +18,7 @@ ARGUMENTS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 WAIT = 30
+STYLE = Path(web.__file__).with_name("static") / "console.css"
 
 
 @pytest.fixture(scope="module")
@@ -155,3 +158,20 @@ def test_the_inbox_works_from_the_keyboard_and_no_single_key_decides(console: Pa
     stack.deny(next(one["headline"] for one in requests if one is not newest), "only a test")
     for client in clients:
         client.communicate(timeout=WAIT)
+
+
+@pytest.mark.parametrize("tag", ["pre", "code"])
+def test_letters_from_right_to_left_turn_nothing_of_a_statement_around(browser: Browser, tag: str) -> None:
+    """`א - 5` would be shown as `5 - א`, with no character that could be written out."""
+    page = browser.new_page()
+    page.set_content(f"<style>{STYLE.read_text()}</style><{tag}>א - 5</{tag}>")
+    places = page.evaluate(
+        """tag => [0, 4].map(at => {
+            const range = document.createRange(), text = document.querySelector(tag).firstChild;
+            range.setStart(text, at); range.setEnd(text, at + 1);
+            return range.getBoundingClientRect().x;
+        })""",
+        tag,
+    )
+    page.close()
+    assert places[0] < places[1]
