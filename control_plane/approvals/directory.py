@@ -70,7 +70,16 @@ class KnownPeople:
         if found is None:
             return None
         groups = dict.fromkeys([*found.groups, *await self._windows.lent_to(uow, found.id)])
-        return Subject(found.id, found.name, found.kind, tuple(groups), found.owner_id, found.owner, found.able)
+        return Subject(
+            id=found.id,
+            name=found.name,
+            kind=found.kind,
+            groups=tuple(groups),
+            owner_id=found.owner_id,
+            owner_name=found.owner,
+            enabled=found.able,
+            key_makers=tuple(await self._credentials.makers_of_keys(uow, found.id)),
+        )
 
     async def credential(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None:
         found = await self._credentials.find(uow, credential_id)

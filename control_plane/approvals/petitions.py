@@ -62,8 +62,7 @@ class _Case(msgspec.Struct, frozen=True):
 
     @property
     def parties(self) -> Parties:
-        barred = {self.subject.owner_id, *self.credential.owner_ids} - {None, ""}
-        owners = frozenset(str(one) for one in barred)
+        owners = self.subject.answerable.union(one for one in self.credential.owner_ids if one)
         return Parties(self.subject.id, owners, self.target.environment, dict(self.target.labels))
 
     @property

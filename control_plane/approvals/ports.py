@@ -62,6 +62,12 @@ class Subject(msgspec.Struct, frozen=True):
     owner_id: str | None
     owner_name: str
     enabled: bool
+    key_makers: tuple[str, ...] = ()  # who made keys of it that are still good, and may have kept one
+
+    @property
+    def answerable(self) -> frozenset[str]:
+        """Who answers for it or could act as it: they never decide on what it asks."""
+        return frozenset(one for one in (self.owner_id, *self.key_makers) if one)
 
 
 class CredentialFacts(msgspec.Struct, frozen=True):

@@ -51,10 +51,10 @@ class Case(msgspec.Struct, frozen=True):
 
     @property
     def parties(self) -> Parties:
-        owners = {self.subject.owner_id} if self.subject and self.subject.owner_id else set()
+        owners = self.subject.answerable if self.subject else frozenset[str]()
         more = self.credential.owner_ids if self.credential else ()
         environment, labels = (self.target.environment, self.target.labels) if self.target else ("", {})
-        return Parties(self.report.requester_id, frozenset(owners.union(more)), environment, labels)
+        return Parties(self.report.requester_id, owners.union(more), environment, labels)
 
     @property
     def chain_or_empty(self) -> Chain:

@@ -75,7 +75,7 @@ class Standing:
         owners: dict[str, list[str]] = {}
         for requester_id in {row.requester_id for row in rows}:
             subject = await self._people.subject(uow, requester_id)
-            owners[requester_id] = [subject.owner_id] if subject and subject.owner_id else []
+            owners[requester_id] = sorted(subject.answerable) if subject else []
         world = _World(people, delegations, revoked)
         return [_seen(row, votes.get(row.id, []), world, owners[row.requester_id]) for row in rows]
 

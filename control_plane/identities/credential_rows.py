@@ -30,6 +30,16 @@ async def service_account_key(session: AsyncSession, key: str, now: datetime) ->
     return row if row is not None and row.revoked_at is None and row.expires_at > now else None
 
 
+async def makers_of_keys(session: AsyncSession, identity_id: str, now: datetime) -> list[str]:
+    """Who made keys of this service account that are still good."""
+    statement = select(ServiceAccountKeyRow.created_by).where(
+        col(ServiceAccountKeyRow.identity_id) == identity_id,
+        col(ServiceAccountKeyRow.revoked_at).is_(None),
+        col(ServiceAccountKeyRow.expires_at) > now,
+    )
+    return list((await session.exec(statement.distinct())).all())
+
+
 async def end_sign_ins(session: AsyncSession, identity_id: str, but: str = "") -> None:
     theirs = col(SignInRow.identity_id) == identity_id
     await session.exec(delete(SignInRow).where(theirs, col(SignInRow.id) != but))

@@ -83,6 +83,10 @@ class CredentialService:
         valid = row.revoked_at is None and row.expires_at > uow.now
         return CredentialFacts(row.id, "service-account key", row.identity_id, valid, row.created_by)
 
+    async def makers_of_keys(self, uow: UnitOfWork, identity_id: str) -> list[str]:
+        """Ids of those who could have kept a key of this service account that is still good."""
+        return await credential_rows.makers_of_keys(uow.session, identity_id, uow.now)
+
     # -------------------------------------------------------------- for oneself
 
     async def token(

@@ -74,6 +74,20 @@ async def test_the_card_says_who_gets_what_for_how_long(deployment: Deployment) 
     assert (page.status_code, "membership of orders-window for 1h" in page.text) == (200, True)
 
 
+async def test_whoever_made_a_key_of_the_machine_does_not_approve_what_it_asks_for(deployment: Deployment) -> None:
+    """Invariant 5: the group is lent to every key of the machine, and a maker may have kept one."""
+    await deployment.apply(
+        document("Group", "reviewers", members=["admin", "reviewer"], roles=["reviewer"]),
+    )
+    window = await asked(deployment)
+    assert (await deployment.reviewer.get(f"/v1/approvals/{window['id']}")).json()["you"]["may_decide"]
+    await deployment.apply(document("Group", "keepers", members=["reviewer"], roles=["admin"]))
+    key = await deployment.reviewer.post("/v1/service-account-keys", json={"identity": "bot", "ttl_days": 1})
+    assert key.status_code == 201, key.text
+    you = (await deployment.reviewer.get(f"/v1/approvals/{window['id']}")).json()["you"]
+    assert (you["may_decide"], "owner" in you["why"]) == (False, True)
+
+
 async def test_the_group_is_lent_from_the_approval_until_its_time_is_over(
     deployment: Deployment, clock: ManualClock
 ) -> None:
