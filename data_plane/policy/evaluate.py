@@ -222,7 +222,8 @@ def _held(fired: Sequence[CompiledRule], allowed: Sequence[CompiledRule]) -> Dec
     chains = {rule.decision.chain for rule in fired}
     decision = _merged(fired)
     if len(chains) > 1:
-        return Decision(Effect.DENY, decision.rules, f"rules ask for different approvals: {', '.join(sorted(chains))}")
+        asked = ", ".join(f"{rule.name} asks for {rule.decision.chain}" for rule in fired)
+        return Decision(Effect.DENY, decision.rules, f"rules ask for different approvals, tell an admin: {asked}")
     return msgspec.structs.replace(
         decision,
         wait_seconds=min(rule.decision.wait_seconds for rule in fired),
