@@ -47,7 +47,7 @@ _UNANSWERED: Final[Mapping[Answer, tuple[Code, str, str]]] = {
     Answer.DENIED: (Code.DENIED, "denied by a reviewer", ""),
     Answer.EXPIRED: (Code.EXPIRED, "nobody decided in time", "send it again to ask once more"),
     Answer.CANCELLED: (Code.WITHDRAWN, "the request was withdrawn", "send it again to ask once more"),
-    Answer.REFUSED: (Code.UNAVAILABLE, "nobody could be asked", "try later"),
+    Answer.REFUSED: (Code.UNAVAILABLE, "nobody could be asked", ""),
     Answer.UNAVAILABLE: (Code.UNAVAILABLE, "nobody could be asked: the control plane is out of reach", "try later"),
 }
 
