@@ -99,21 +99,22 @@ def _how(approval: Json) -> dict[str, Any]:
 
 
 def _so_far(approval: Json) -> dict[str, Any]:
-    glass, you = approval["broken_glass"], approval["you"]
+    glass, you, pending = approval["broken_glass"], approval["you"], approval["state"] == "pending"
     place = you["in_place_of"]
     mine = f"may decide{' in the place of ' + place['delegator'] if place else ''}"
     return {
         "stages": "; then ".join(_stage(one) for one in approval["stages"]),
-        "waits for": approval["waits_for"] or "nobody",
-        "approve by": approval["approve_by"],
+        "ended": approval["reason"] if not pending else "",
+        "waits for": approval["waits_for"] if pending else "",
+        "approve by": approval["approve_by"] if pending else "",
         "decided": [_decision(one) for one in approval["decisions"]],
         "window used": _window(approval["window"]) if approval["window"] else "",
         "why you": you["place"],
         "stand-ins": [f"{one['delegate']} for {one['delegator']}" for one in approval["stand_ins"]],
         "broken glass": f"by {glass['by']}: {glass['reason']}" if glass else "",
         "elsewhere": [f"{one['label']} {one['url']}" for one in approval["links"]],
-        "you": mine if you["may_decide"] else you["why"],
-        "silence": approval["silence"],
+        "you": mine if you["may_decide"] else you["why"] if pending else "",
+        "silence": approval["silence"] if pending else "",
         "digest": approval["digest"],
     }
 

@@ -140,6 +140,9 @@ def _decide(reference: str, verb: str, yes: bool, output: Format, **words: Any) 
 
 
 def _send(api: Api, approval: Json, verb: str, **words: Any) -> Json:
+    if approval["state"] != "pending":
+        why = f": {approval['reason']}" if approval["reason"] else ""
+        raise CommandError(f"{approval['short_code']} is {approval['state']}{why}; there is nothing left to decide")
     if not approval["you"]["may_decide"]:
         raise CommandError(f"{approval['short_code']} is not yours to decide: {approval['you']['why']}")
     body: Json = {"digest": approval["digest"], "channel": "cli", **words}
