@@ -169,20 +169,20 @@ class LiveInbox:
         try:
             approval = self._api.get(f"/v1/approvals/{part(chosen['id'])}")
             self._show(approval)
-            say("[bold]a[/bold] approve · [bold]d[/bold] deny · any other key goes back")
-            verb = _VERBS.get(_one_key())
+            verb = _VERBS.get(_one_key("[bold]a[/bold] approve · [bold]d[/bold] deny · any other key goes back"))
             if verb:
                 self._decide(approval, verb)
         except CommandError as error:
             if isinstance(error, ApiError) and not error.status:
                 raise
             warn(f"[red]{cell(str(error))}[/red]")
-            say("[dim]any key goes back[/dim]")
-            _one_key()
+            _one_key("[dim]any key goes back[/dim]")
 
 
-def _one_key() -> bytes:
+def _one_key(hint: str) -> bytes:
+    """What was typed before the hint was there is forgotten: nobody decides ahead of what is shown."""
     with keys() as stdin:
+        say(hint)
         return os.read(stdin, 16)
 
 

@@ -60,7 +60,10 @@ def test_a_certificate_is_all_that_psql_needs(holder: Holder) -> None:
     assert done.returncode == 0, done.stderr
     assert "Ada" in done.stdout
     assert "ada@canary" not in done.stdout
-    session = holder.stack.sessions()[0]
+    sessions = holder.stack.sessions
+    session = eventually(
+        lambda: next((one for one in sessions() if one["application_name"] == "with-certificate"), None), "the session"
+    )
     assert (session["requester"], session["credential_id"]) == (REQUESTER, holder.issued["credential_id"])
 
 
