@@ -105,11 +105,16 @@ class Stack:
 
     # -------------------------------------------------------------- as the reviewer
 
-    def pending(self, text: str) -> dict[str, Any]:
+    def reviewer_of(self, name: str, password: str) -> Api:
+        """Another person, at the command line."""
+        return Api(self.control.sign_in(name, password))
+
+    def pending(self, text: str, reviewer: Api | None = None) -> dict[str, Any]:
         """The request whose text begins so, once it has arrived."""
+        asking = reviewer or self.reviewer
 
         def found() -> Any:
-            waiting = self.reviewer.pages("/v1/approvals", 100, show="mine")
+            waiting = asking.pages("/v1/approvals", 100, show="mine")
             return next((item for item in waiting if item["headline"].startswith(text)), None)
 
         return dict(eventually(found, f"a request for {text}"))

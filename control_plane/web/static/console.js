@@ -9,10 +9,11 @@ function keepLive() {
     const answer = await fetch(live.dataset.live, { headers: { accept: "text/html" } });
     if (answer.redirected || answer.status === 401) { location.reload(); return; }
     if (!answer.ok) return;
+    const fresh = await answer.text(); // from here on nothing is awaited: no key falls between
     const typing = live.contains(document.activeElement) && /INPUT|TEXTAREA/.test(document.activeElement.tagName);
     if (typing) return;
     const focused = document.activeElement && document.activeElement.id;
-    live.innerHTML = await answer.text();
+    live.innerHTML = fresh;
     if (focused) document.getElementById(focused)?.focus();
   };
   const events = new EventSource("/v1/approvals/events");
