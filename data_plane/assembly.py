@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 
 from data_plane.config import Config, ConfigError
 from data_plane.credentials.local import LocalCredential
-from data_plane.credentials.ports import TargetCredential
+from data_plane.credentials.ports import PasswordCredential
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.gate.services import GateServices
 from data_plane.gate.tickets import Tickets
@@ -249,9 +249,9 @@ class Worker:
             tls_required=settings.client_tls == "required",
         )
 
-    def _preview_account(self, name: TargetName) -> TargetCredential | None:
+    def _preview_account(self, name: TargetName) -> PasswordCredential | None:
         password = self._config.preview_passwords.get(name)
-        return TargetCredential(self._config.settings.targets[name].preview_username, password) if password else None
+        return PasswordCredential(self._config.settings.targets[name].preview_username, password) if password else None
 
     def _masks(self) -> Mapping[str, MaskSpec]:
         return self.policy.current.masks if self.policy.current else _NO_MASKS

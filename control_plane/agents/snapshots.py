@@ -84,7 +84,9 @@ class Snapshots:
             version=revision,
             issued_at_ms=milliseconds(uow.now),
             agent_name=agent_name,
-            required_features=required_features(found),
+            required_features=required_features(
+                [*targets, *(one for one in found if not isinstance(one, model.Target))]
+            ),
             targets=targets,
             policies=[one for one in found if isinstance(one, model.Policy)],
             masks=[one for one in found if isinstance(one, model.Mask)],

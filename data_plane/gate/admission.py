@@ -42,6 +42,7 @@ class Admitted(msgspec.Struct, frozen=True, eq=False):
     row_limit: int  # rows of each result that are recorded
     expires_at: float  # Unix time: from then on the session ends at the next idle point
     snapshot_version: int
+    actions: frozenset[str] = frozenset()  # that policy may allow without people, when the session opens
 
 
 class Refused(msgspec.Struct, frozen=True):

@@ -236,6 +236,34 @@ class TargetPreview(Document, frozen=True):
     dry_run: bool = False
 
 
+RoleAction = Literal["read", "write", "ddl", "admin", "exec"]
+
+
+class SessionRoles(Document, frozen=True):
+    """The agent makes an account for each session, a member of the roles that policy may let it use: those of every
+    action that a rule could allow without people. What people approve gets its roles for that operation only."""
+
+    roles: dict[RoleAction, tuple[str, ...]]  # group roles at the target, by what operations need them
+    owner: str = ""  # to whom what a session makes belongs; empty: to the first role of `ddl`, else nothing can be made
+    sign_in_within: str = "30s"  # from then on nobody can sign in with the account any more; running sessions go on
+
+
+class AccountRotation(Document, frozen=True):
+    """The account of the agent itself takes turns between two: the idle one gets a new password, is tried, takes over,
+    and the other one is disabled."""
+
+    every: str = ""  # empty: only on demand
+    accounts: tuple[str, str] | None = None  # None: one account, whose password is changed
+
+
+class TargetCredential(Document, frozen=True):
+    """Where the credential comes from and what it is used for. Never the credential itself."""
+
+    secret: str = ""  # a secret that the control plane keeps sealed; empty: the agent's own configuration says
+    session_roles: SessionRoles | None = None  # None: all sessions use the credential itself
+    rotate: AccountRotation | None = None  # None: never
+
+
 class TargetSpec(Document, frozen=True):
     protocol: Literal["postgres"]
     environment: str
@@ -245,6 +273,7 @@ class TargetSpec(Document, frozen=True):
     tls: TargetTls = TargetTls()
     recording: RecordingLimits = RecordingLimits()
     preview: TargetPreview = TargetPreview()
+    credential: TargetCredential = TargetCredential()
 
 
 class Target(Document, frozen=True, tag_field="kind", tag="Target"):

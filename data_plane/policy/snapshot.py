@@ -19,6 +19,7 @@ from data_plane.policy import documents, model, rules, signatures
 FEATURES = frozenset(
     {
         "policies/1", "cel/1", "masks/1", "chains/1", "chains/2", "plans/1", "tickets/1", "previews/1", "row-guards/1",
+        "credentials/1",
     }
 )  # fmt: skip
 
@@ -171,6 +172,8 @@ def required_features(all_documents: Iterable[model.AnyDocument]) -> tuple[str, 
             needed.add("masks/1")
         elif isinstance(document, model.ApprovalChain):
             needed |= {"chains/2"} | ({"row-guards/1"} if document.spec.row_guard else set())
+        elif isinstance(document, model.Target) and document.spec.credential != model.TargetCredential():
+            needed.add("credentials/1")
     return tuple(sorted(needed))
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 import structlog
 
-from data_plane.credentials.ports import CredentialError
+from data_plane.credentials.ports import CredentialError, Need, PasswordCredential
 from data_plane.gate.admission import Admitted, CertificateCredential, Credential
 from data_plane.gate.admission import Refused as NotAdmitted
 from data_plane.gate.interface import SessionFacts
@@ -223,11 +223,15 @@ class Opening:
             opened.connection.close()
 
     async def _open_target(self, admitted: Admitted, database: str, settings: Mapping[str, str]) -> Opened:
+        need = Need(admitted.facts, admitted.target, database, admitted.actions)
         try:
-            credential = await self._endpoint.credentials.obtain(admitted.facts)
+            credential = await self._endpoint.credentials.obtain(need)
         except CredentialError as error:
             log.warning("no credential for the target", target=self._endpoint.target, error=str(error))
             raise RefusedError(Refusal("08001", "the agent has no credential for this target")) from error
+        if not isinstance(credential, PasswordCredential):
+            log.warning("PostgreSQL takes passwords only", target=self._endpoint.target)
+            raise RefusedError(Refusal("08001", "the agent has no credential for this target"))
         opened = await open_target(admitted.target, credential, database, settings)
         if not isinstance(opened, Opened):
             log.warning("target not opened", target=self._endpoint.target, sqlstate=opened.sqlstate, why=opened.message)

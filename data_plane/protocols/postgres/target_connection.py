@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from data_plane.credentials.ports import TargetCredential
+from data_plane.credentials.ports import PasswordCredential
 from data_plane.policy.model import TargetSpec
 from data_plane.protocols.postgres import target_startup
 from data_plane.protocols.postgres.answers import CancelKey
@@ -66,7 +66,7 @@ def _context(mode: tls.TargetMode, ca: str) -> ssl.SSLContext:
 
 
 async def open_target(
-    spec: TargetSpec, credential: TargetCredential, database: str, settings: Mapping[str, str]
+    spec: TargetSpec, credential: PasswordCredential, database: str, settings: Mapping[str, str]
 ) -> Opened | Failed:
     """Never raises for what the target or the network does."""
     try:
@@ -81,7 +81,7 @@ async def open_target(
 
 
 async def _open(
-    spec: TargetSpec, credential: TargetCredential, database: str, settings: Mapping[str, str]
+    spec: TargetSpec, credential: PasswordCredential, database: str, settings: Mapping[str, str]
 ) -> Opened | Failed:
     address = read_address(spec.address)
     login = TargetLogin(

@@ -10,7 +10,7 @@ from typing import Any
 
 import asyncpg
 
-from data_plane.credentials.ports import TargetCredential
+from data_plane.credentials.ports import PasswordCredential
 from data_plane.gate.impact import Impact
 from data_plane.policy.model import TargetPreview, TargetSpec, TargetTls
 from data_plane.protocols.postgres import messages as m
@@ -129,8 +129,8 @@ class Shop:
         self, text: str, *wanted: str, role: str | None = "pv_looker", mask: Any = None,
         preview: dict[str, Any] | None = None, **asked: Any,
     ) -> Impact:  # fmt: skip
-        async def credential() -> TargetCredential | None:
-            return TargetCredential(role, Secret(ROLES.get(role, self.server.password))) if role else None
+        async def credential() -> PasswordCredential | None:
+            return PasswordCredential(role, Secret(ROLES.get(role, self.server.password))) if role else None
 
         access = Access(self.spec(**(preview or {})), self.database, credential, asyncio.Semaphore(2))
         previewer = Previewer(access, self.catalogue, mask or (lambda _, rows: rows))

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 import trustme
 
-from data_plane.credentials.ports import TargetCredential
+from data_plane.credentials.ports import PasswordCredential
 from data_plane.policy.model import TargetSpec, TargetTls
 from data_plane.protocols.postgres.target_connection import Address, Opened, open_target, read_address
 from data_plane.protocols.postgres.target_startup import Failed
@@ -43,7 +43,7 @@ async def opening(server: PostgresServer, user: str, **named: str) -> Opened | F
     ca = named.pop("ca", server.ca_pem)
     address = named.pop("address", f"{server.host}:{server.port}")
     spec = TargetSpec("postgres", "test", "agent", address, "", TargetTls(mode, ca))
-    credential = TargetCredential(user, Secret(named.pop("password", "päss")))
+    credential = PasswordCredential(user, Secret(named.pop("password", "päss")))
     return await open_target(spec, credential, named.pop("database", "postgres"), named)
 
 
@@ -131,7 +131,7 @@ async def test_a_target_that_says_nothing_is_given_up(monkeypatch: pytest.Monkey
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     spec = TargetSpec("postgres", "test", "agent", f"127.0.0.1:{port}", "", TargetTls("require"))
-    credential = TargetCredential("app", Secret("secret"))
+    credential = PasswordCredential("app", Secret("secret"))
     assert await open_target(spec, credential, "postgres", {}) == Failed("08001", "the target cannot be reached")
     await given_up.wait()
     server.close()

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from data_plane.credentials.ports import CredentialError, TargetCredential
+from data_plane.credentials.ports import CredentialError, PasswordCredential
 from data_plane.gate.impact import DryRun, Figure, Impact
 from data_plane.gate.interface import Preview
 from data_plane.policy.model import TargetSpec
@@ -42,7 +42,7 @@ class Access(msgspec.Struct, frozen=True, eq=False):
 
     spec: TargetSpec
     database: str
-    credential: Callable[[], Awaitable[TargetCredential | None]]
+    credential: Callable[[], Awaitable[PasswordCredential | None]]
     turns: asyncio.Semaphore
 
 

@@ -183,6 +183,7 @@ class AgentMessage(_message.Message):
     SNAPSHOT_ACK_FIELD_NUMBER: _builtins.int
     SNAPSHOT_NACK_FIELD_NUMBER: _builtins.int
     REPORTS_FIELD_NUMBER: _builtins.int
+    ERRAND_DONE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -193,6 +194,8 @@ class AgentMessage(_message.Message):
     def snapshot_nack(self) -> Global___SnapshotNack: ...
     @_builtins.property
     def reports(self) -> Global___ReportBatch: ...
+    @_builtins.property
+    def errand_done(self) -> Global___ErrandDone: ...
     def __init__(
         self,
         *,
@@ -201,12 +204,13 @@ class AgentMessage(_message.Message):
         snapshot_ack: Global___SnapshotAck | None = ...,
         snapshot_nack: Global___SnapshotNack | None = ...,
         reports: Global___ReportBatch | None = ...,
+        errand_done: Global___ErrandDone | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "reports", b"reports", "snapshot_ack", b"snapshot_ack", "snapshot_nack", b"snapshot_nack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["errand_done", b"errand_done", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "reports", b"reports", "snapshot_ack", b"snapshot_ack", "snapshot_nack", b"snapshot_nack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "reports", b"reports", "snapshot_ack", b"snapshot_ack", "snapshot_nack", b"snapshot_nack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errand_done", b"errand_done", "heartbeat", b"heartbeat", "hello", b"hello", "message", b"message", "reports", b"reports", "snapshot_ack", b"snapshot_ack", "snapshot_nack", b"snapshot_nack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "snapshot_ack", "snapshot_nack", "reports"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "heartbeat", "snapshot_ack", "snapshot_nack", "reports", "errand_done"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -388,6 +392,8 @@ class Report(_message.Message):
     GRANT_CONSUMED_FIELD_NUMBER: _builtins.int
     OPERATION_FINISHED_FIELD_NUMBER: _builtins.int
     NOTICE_FIELD_NUMBER: _builtins.int
+    ACCOUNT_LEASED_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ENDED_FIELD_NUMBER: _builtins.int
     number: _builtins.int
     at_ms: _builtins.int
     """Unix time, milliseconds"""
@@ -409,6 +415,10 @@ class Report(_message.Message):
     def operation_finished(self) -> Global___OperationFinished: ...
     @_builtins.property
     def notice(self) -> Global___AgentNotice: ...
+    @_builtins.property
+    def account_leased(self) -> Global___AccountLeased: ...
+    @_builtins.property
+    def account_ended(self) -> Global___AccountEnded: ...
     def __init__(
         self,
         *,
@@ -423,12 +433,14 @@ class Report(_message.Message):
         grant_consumed: Global___GrantConsumed | None = ...,
         operation_finished: Global___OperationFinished | None = ...,
         notice: Global___AgentNotice | None = ...,
+        account_leased: Global___AccountLeased | None = ...,
+        account_ended: Global___AccountEnded | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_cancelled", b"approval_cancelled", "approval_requested", b"approval_requested", "decisions", b"decisions", "grant_consumed", b"grant_consumed", "notice", b"notice", "operation_finished", b"operation_finished", "report", b"report", "session_closed", b"session_closed", "session_opened", b"session_opened", "session_refused", b"session_refused"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account_ended", b"account_ended", "account_leased", b"account_leased", "approval_cancelled", b"approval_cancelled", "approval_requested", b"approval_requested", "decisions", b"decisions", "grant_consumed", b"grant_consumed", "notice", b"notice", "operation_finished", b"operation_finished", "report", b"report", "session_closed", b"session_closed", "session_opened", b"session_opened", "session_refused", b"session_refused"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_cancelled", b"approval_cancelled", "approval_requested", b"approval_requested", "at_ms", b"at_ms", "decisions", b"decisions", "grant_consumed", b"grant_consumed", "notice", b"notice", "number", b"number", "operation_finished", b"operation_finished", "report", b"report", "session_closed", b"session_closed", "session_opened", b"session_opened", "session_refused", b"session_refused"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ended", b"account_ended", "account_leased", b"account_leased", "approval_cancelled", b"approval_cancelled", "approval_requested", b"approval_requested", "at_ms", b"at_ms", "decisions", b"decisions", "grant_consumed", b"grant_consumed", "notice", b"notice", "number", b"number", "operation_finished", b"operation_finished", "report", b"report", "session_closed", b"session_closed", "session_opened", b"session_opened", "session_refused", b"session_refused"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["session_opened", "session_closed", "session_refused", "decisions", "approval_requested", "approval_cancelled", "grant_consumed", "operation_finished", "notice"]  # noqa: Y015
+    _WhichOneofReturnType_report: _TypeAlias = _typing.Literal["session_opened", "session_closed", "session_refused", "decisions", "approval_requested", "approval_cancelled", "grant_consumed", "operation_finished", "notice", "account_leased", "account_ended"]  # noqa: Y015
     _WhichOneofArgType_report: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_report) -> _WhichOneofReturnType_report | None: ...
 
@@ -888,6 +900,80 @@ class OperationFinished(_message.Message):
 Global___OperationFinished: _TypeAlias = OperationFinished  # noqa: Y015
 
 @_typing.final
+class AccountLeased(_message.Message):
+    """An account that the agent is about to make at a target, for one session. Reported before it is made."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_MS_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    session_id: _builtins.str
+    target: _builtins.str
+    provider: _builtins.str
+    """postgres-roles, vault-database, …"""
+    principal: _builtins.str
+    """what the target calls it; empty: known only when it is made"""
+    expires_at_ms: _builtins.int
+    """nobody can sign in with it afterwards, whatever happens to the agent"""
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        session_id: _builtins.str = ...,
+        target: _builtins.str = ...,
+        provider: _builtins.str = ...,
+        principal: _builtins.str = ...,
+        expires_at_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at_ms", b"expires_at_ms", "lease_id", b"lease_id", "principal", b"principal", "provider", b"provider", "session_id", b"session_id", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountLeased: _TypeAlias = AccountLeased  # noqa: Y015
+
+@_typing.final
+class AccountEnded(_message.Message):
+    """What became of it. Reported again, with another outcome, when a later try does better."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    outcome: _builtins.str
+    """gone, disabled (nobody can sign in, but it is still there), failed"""
+    detail: _builtins.str
+    target: _builtins.str
+    principal: _builtins.str
+    """of an account that this agent found and has no lease of"""
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        detail: _builtins.str = ...,
+        target: _builtins.str = ...,
+        principal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "lease_id", b"lease_id", "outcome", b"outcome", "principal", b"principal", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountEnded: _TypeAlias = AccountEnded  # noqa: Y015
+
+@_typing.final
 class AgentNotice(_message.Message):
     """Something an admin should see: full spool, refused snapshot, clock jump."""
 
@@ -925,6 +1011,8 @@ class ControlMessage(_message.Message):
     APPROVAL_DECIDED_FIELD_NUMBER: _builtins.int
     SESSION_TERMINATE_FIELD_NUMBER: _builtins.int
     DRAIN_FIELD_NUMBER: _builtins.int
+    SECRET_CHANGED_FIELD_NUMBER: _builtins.int
+    ERRAND_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -941,6 +1029,10 @@ class ControlMessage(_message.Message):
     def session_terminate(self) -> Global___SessionTerminate: ...
     @_builtins.property
     def drain(self) -> Global___Drain: ...
+    @_builtins.property
+    def secret_changed(self) -> Global___SecretChanged: ...
+    @_builtins.property
+    def errand(self) -> Global___Errand: ...
     def __init__(
         self,
         *,
@@ -952,12 +1044,14 @@ class ControlMessage(_message.Message):
         approval_decided: Global___ApprovalDecided | None = ...,
         session_terminate: Global___SessionTerminate | None = ...,
         drain: Global___Drain | None = ...,
+        secret_changed: Global___SecretChanged | None = ...,
+        errand: Global___Errand | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_decided", b"approval_decided", "approval_pending", b"approval_pending", "drain", b"drain", "lease_renewed", b"lease_renewed", "message", b"message", "reports_acknowledged", b"reports_acknowledged", "session_terminate", b"session_terminate", "snapshot", b"snapshot", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approval_decided", b"approval_decided", "approval_pending", b"approval_pending", "drain", b"drain", "errand", b"errand", "lease_renewed", b"lease_renewed", "message", b"message", "reports_acknowledged", b"reports_acknowledged", "secret_changed", b"secret_changed", "session_terminate", b"session_terminate", "snapshot", b"snapshot", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_decided", b"approval_decided", "approval_pending", b"approval_pending", "drain", b"drain", "lease_renewed", b"lease_renewed", "message", b"message", "reports_acknowledged", b"reports_acknowledged", "session_terminate", b"session_terminate", "snapshot", b"snapshot", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_decided", b"approval_decided", "approval_pending", b"approval_pending", "drain", b"drain", "errand", b"errand", "lease_renewed", b"lease_renewed", "message", b"message", "reports_acknowledged", b"reports_acknowledged", "secret_changed", b"secret_changed", "session_terminate", b"session_terminate", "snapshot", b"snapshot", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "lease_renewed", "snapshot", "reports_acknowledged", "approval_pending", "approval_decided", "session_terminate", "drain"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "lease_renewed", "snapshot", "reports_acknowledged", "approval_pending", "approval_decided", "session_terminate", "drain", "secret_changed", "errand"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -1196,6 +1290,188 @@ class Drain(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Drain: _TypeAlias = Drain  # noqa: Y015
+
+@_typing.final
+class SecretChanged(_message.Message):
+    """The secret of this target has another value: fetch it before the next session. Running sessions go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    version: _builtins.int
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["target", b"target", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretChanged: _TypeAlias = SecretChanged  # noqa: Y015
+
+@_typing.final
+class Errand(_message.Message):
+    """Something that only an agent can do at a target: look at its own account, rotate it. Sent to one instance; forgotten
+    when the stream ends before ErrandDone, and whoever asked is told so. An errand that is not known, or not possible
+    for this target, is answered with a problem.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERRAND_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TARGET_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_JSON_FIELD_NUMBER: _builtins.int
+    errand_id: _builtins.str
+    kind: _builtins.str
+    """examine-target, rotate-credential"""
+    target: _builtins.str
+    arguments_json: _builtins.str
+    def __init__(
+        self,
+        *,
+        errand_id: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        target: _builtins.str = ...,
+        arguments_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments_json", b"arguments_json", "errand_id", b"errand_id", "kind", b"kind", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Errand: _TypeAlias = Errand  # noqa: Y015
+
+@_typing.final
+class ErrandDone(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ERRAND_ID_FIELD_NUMBER: _builtins.int
+    RESULT_JSON_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    errand_id: _builtins.str
+    result_json: _builtins.str
+    """never holds a secret"""
+    problem: _builtins.str
+    """empty: it is done"""
+    def __init__(
+        self,
+        *,
+        errand_id: _builtins.str = ...,
+        result_json: _builtins.str = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["errand_id", b"errand_id", "problem", b"problem", "result_json", b"result_json"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErrandDone: _TypeAlias = ErrandDone  # noqa: Y015
+
+@_typing.final
+class FetchSecretRequest(_message.Message):
+    """---------------------------------------------------------------- secrets"""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    RECIPIENT_KEY_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    recipient_key: _builtins.bytes
+    """X25519, 32 bytes, of this call alone"""
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+        recipient_key: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recipient_key", b"recipient_key", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchSecretRequest: _TypeAlias = FetchSecretRequest  # noqa: Y015
+
+@_typing.final
+class FetchSecretResponse(_message.Message):
+    """HPKE (RFC 9180), base mode: DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305;
+    info "assentry-secret-v1\\0" + deployment + "\\0" + target + "\\0" + version in decimal.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    sealed: _builtins.bytes
+    """[secret] encapsulated key, then ciphertext"""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        sealed: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sealed", b"sealed", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchSecretResponse: _TypeAlias = FetchSecretResponse  # noqa: Y015
+
+@_typing.final
+class StoreSecretRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_FIELD_NUMBER: _builtins.int
+    EXPECTED_VERSION_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    target: _builtins.str
+    expected_version: _builtins.int
+    value: _builtins.str
+    """[secret]"""
+    def __init__(
+        self,
+        *,
+        target: _builtins.str = ...,
+        expected_version: _builtins.int = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_version", b"expected_version", "target", b"target", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreSecretRequest: _TypeAlias = StoreSecretRequest  # noqa: Y015
+
+@_typing.final
+class StoreSecretResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoreSecretResponse: _TypeAlias = StoreSecretResponse  # noqa: Y015
 
 @_typing.final
 class Grant(_message.Message):

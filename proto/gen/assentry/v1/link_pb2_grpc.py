@@ -125,6 +125,16 @@ class LinkStub:
                 request_serializer=assentry_dot_v1_dot_link__pb2.RecordingUpload.SerializeToString,
                 response_deserializer=assentry_dot_v1_dot_link__pb2.RecordingAck.FromString,
                 _registered_method=True)
+        self.FetchSecret = channel.unary_unary(
+                '/assentry.v1.Link/FetchSecret',
+                request_serializer=assentry_dot_v1_dot_link__pb2.FetchSecretRequest.SerializeToString,
+                response_deserializer=assentry_dot_v1_dot_link__pb2.FetchSecretResponse.FromString,
+                _registered_method=True)
+        self.StoreSecret = channel.unary_unary(
+                '/assentry.v1.Link/StoreSecret',
+                request_serializer=assentry_dot_v1_dot_link__pb2.StoreSecretRequest.SerializeToString,
+                response_deserializer=assentry_dot_v1_dot_link__pb2.StoreSecretResponse.FromString,
+                _registered_method=True)
 
 
 class LinkServicer:
@@ -158,6 +168,24 @@ class LinkServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchSecret(self, request, context):
+        """The secret that the control plane keeps for one target, sealed to a key that the agent made for this call.
+        PERMISSION_DENIED: the agent does not serve the target, or the target names no secret. NOT_FOUND: it has no value
+        yet. UNAVAILABLE: it cannot be unsealed now. Whatever fails, the agent opens no new session with it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StoreSecret(self, request, context):
+        """The new value of such a secret, from the agent that rotates it: stored before the old one is disabled.
+        ABORTED: it is no longer `expected_version`; nothing is stored. Otherwise as FetchSecret. A lost answer is asked for
+        again with the same value, which is then already stored and acknowledged as such.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LinkServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -175,6 +203,16 @@ def add_LinkServicer_to_server(servicer, server):
                     servicer.UploadRecording,
                     request_deserializer=assentry_dot_v1_dot_link__pb2.RecordingUpload.FromString,
                     response_serializer=assentry_dot_v1_dot_link__pb2.RecordingAck.SerializeToString,
+            ),
+            'FetchSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchSecret,
+                    request_deserializer=assentry_dot_v1_dot_link__pb2.FetchSecretRequest.FromString,
+                    response_serializer=assentry_dot_v1_dot_link__pb2.FetchSecretResponse.SerializeToString,
+            ),
+            'StoreSecret': grpc.unary_unary_rpc_method_handler(
+                    servicer.StoreSecret,
+                    request_deserializer=assentry_dot_v1_dot_link__pb2.StoreSecretRequest.FromString,
+                    response_serializer=assentry_dot_v1_dot_link__pb2.StoreSecretResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -258,6 +296,60 @@ class Link:
             '/assentry.v1.Link/UploadRecording',
             assentry_dot_v1_dot_link__pb2.RecordingUpload.SerializeToString,
             assentry_dot_v1_dot_link__pb2.RecordingAck.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assentry.v1.Link/FetchSecret',
+            assentry_dot_v1_dot_link__pb2.FetchSecretRequest.SerializeToString,
+            assentry_dot_v1_dot_link__pb2.FetchSecretResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StoreSecret(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/assentry.v1.Link/StoreSecret',
+            assentry_dot_v1_dot_link__pb2.StoreSecretRequest.SerializeToString,
+            assentry_dot_v1_dot_link__pb2.StoreSecretResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -92,6 +92,16 @@ class LinkStub:
     agent opens the call again and resumes. DATA_LOSS: a segment does not continue the hash chain;
     the recording is marked broken and is not retried.
     """
+    FetchSecret: _grpc.UnaryUnaryMultiCallable[_link_pb2.FetchSecretRequest, _link_pb2.FetchSecretResponse]
+    """The secret that the control plane keeps for one target, sealed to a key that the agent made for this call.
+    PERMISSION_DENIED: the agent does not serve the target, or the target names no secret. NOT_FOUND: it has no value
+    yet. UNAVAILABLE: it cannot be unsealed now. Whatever fails, the agent opens no new session with it.
+    """
+    StoreSecret: _grpc.UnaryUnaryMultiCallable[_link_pb2.StoreSecretRequest, _link_pb2.StoreSecretResponse]
+    """The new value of such a secret, from the agent that rotates it: stored before the old one is disabled.
+    ABORTED: it is no longer `expected_version`; nothing is stored. Otherwise as FetchSecret. A lost answer is asked for
+    again with the same value, which is then already stored and acknowledged as such.
+    """
 
 @_typing.type_check_only
 class LinkAsyncStub(LinkStub):
@@ -110,6 +120,16 @@ class LinkAsyncStub(LinkStub):
     go on; every stored segment is acknowledged. Failure: whatever was acknowledged is kept; the
     agent opens the call again and resumes. DATA_LOSS: a segment does not continue the hash chain;
     the recording is marked broken and is not retried.
+    """
+    FetchSecret: _aio.UnaryUnaryMultiCallable[_link_pb2.FetchSecretRequest, _link_pb2.FetchSecretResponse]  # type: ignore[assignment]
+    """The secret that the control plane keeps for one target, sealed to a key that the agent made for this call.
+    PERMISSION_DENIED: the agent does not serve the target, or the target names no secret. NOT_FOUND: it has no value
+    yet. UNAVAILABLE: it cannot be unsealed now. Whatever fails, the agent opens no new session with it.
+    """
+    StoreSecret: _aio.UnaryUnaryMultiCallable[_link_pb2.StoreSecretRequest, _link_pb2.StoreSecretResponse]  # type: ignore[assignment]
+    """The new value of such a secret, from the agent that rotates it: stored before the old one is disabled.
+    ABORTED: it is no longer `expected_version`; nothing is stored. Otherwise as FetchSecret. A lost answer is asked for
+    again with the same value, which is then already stored and acknowledged as such.
     """
 
 class LinkServicer(metaclass=_abc_1.ABCMeta):
@@ -144,6 +164,28 @@ class LinkServicer(metaclass=_abc_1.ABCMeta):
         go on; every stored segment is acknowledged. Failure: whatever was acknowledged is kept; the
         agent opens the call again and resumes. DATA_LOSS: a segment does not continue the hash chain;
         the recording is marked broken and is not retried.
+        """
+
+    @_abc_1.abstractmethod
+    def FetchSecret(
+        self,
+        request: _link_pb2.FetchSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_link_pb2.FetchSecretResponse, _abc.Awaitable[_link_pb2.FetchSecretResponse]]:
+        """The secret that the control plane keeps for one target, sealed to a key that the agent made for this call.
+        PERMISSION_DENIED: the agent does not serve the target, or the target names no secret. NOT_FOUND: it has no value
+        yet. UNAVAILABLE: it cannot be unsealed now. Whatever fails, the agent opens no new session with it.
+        """
+
+    @_abc_1.abstractmethod
+    def StoreSecret(
+        self,
+        request: _link_pb2.StoreSecretRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_link_pb2.StoreSecretResponse, _abc.Awaitable[_link_pb2.StoreSecretResponse]]:
+        """The new value of such a secret, from the agent that rotates it: stored before the old one is disabled.
+        ABORTED: it is no longer `expected_version`; nothing is stored. Otherwise as FetchSecret. A lost answer is asked for
+        again with the same value, which is then already stored and acknowledged as such.
         """
 
 def add_LinkServicer_to_server(servicer: LinkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
