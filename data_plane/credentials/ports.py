@@ -94,8 +94,9 @@ class CredentialSource(Protocol):
 class Lease(msgspec.Struct, frozen=True):
     """Written down durably before the account is made, so that whatever is made can be found again.
 
-    `principal` is what the target calls the account: made from the lease's id where the agent chooses the name, else
-    filled in when it is known."""
+    `id`: 16 characters of a-z and 2-7. `principal` is what the target calls the account: made from the lease's id where
+    the agent chooses the name, else filled in when it is known. `spec` as it was then: what was made at one address is
+    removed there, wherever the target is by now."""
 
     id: str
     session: SessionId
@@ -105,11 +106,13 @@ class Lease(msgspec.Struct, frozen=True):
     database: str
     created_at: float  # Unix time
     expires_at: float  # nobody can sign in afterwards
+    spec: TargetSpec
 
 
 class Made(msgspec.Struct, frozen=True):
     credential: Credential
     principal: str
+    expires_at: float = 0.0  # Unix time, where the target decides it; 0: as the lease says
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -130,7 +133,11 @@ class StuckError(Exception):
 
 
 class AccountProvider(Protocol):
-    """Makes accounts at one target. Every call may be repeated after a crash and does what is left to do."""
+    """Makes accounts at one target. Every call may be repeated after a crash and does what is left to do.
+
+    Calls for one lease never overlap, and none is cancelled half-way because a client went away: a call that takes
+    longer than `per_session.PATIENCE` seconds is, and then counts as a CredentialError. Of an account that was
+    found without its lease, the lease says no more than id, principal, target and spec."""
 
     name: str  # for leases and reports: postgres-roles, vault-database
 
@@ -147,14 +154,18 @@ class AccountProvider(Protocol):
     async def renew(self, lease: Lease) -> float:
         """The new `expires_at`; as it is where there is nothing to renew. Raises CredentialError."""
 
-    async def existing(self) -> list[Found]:
-        """For the janitor. Raises CredentialError."""
+    async def existing(self, spec: TargetSpec) -> list[Found]:
+        """For the janitor: all accounts of this deployment at the target, whichever agent made them. Raises
+        CredentialError."""
 
     def lacks(self, lease: Lease, actions: Iterable[str]) -> bool: ...
 
     async def widen(self, lease: Lease, actions: Iterable[str]) -> None: ...
 
     async def narrow(self, lease: Lease) -> None: ...
+
+    async def close(self) -> None:
+        """Ends the connections that it keeps."""
 
 
 # ---------------------------------------------------------------- what the agent itself signs in with

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from data_plane.credentials.ports import CredentialSource
+from data_plane.credentials.ports import AccountProvider, CredentialSource
 from data_plane.gate.admission import Admission
 from data_plane.gate.ports import Clock
 from data_plane.identifiers import TargetName
@@ -19,10 +19,13 @@ from data_plane.runtime.session import Sessions
 
 
 class Process(msgspec.Struct, frozen=True):
-    """`folder` is shared by the workers of one agent and entered by nobody else; `worker` names this one in it."""
+    """`folder` is shared by the workers of one agent and entered by nobody else; `worker` names this one in it.
+    `deployment` and `agent` tell the accounts made here from those of others at the same target."""
 
     folder: Path
     worker: str
+    deployment: str = ""
+    agent: str = ""
 
 
 class Endpoint(msgspec.Struct, frozen=True, eq=False):
@@ -51,6 +54,9 @@ class ProtocolService(Protocol):
 
     def serving(self, endpoint: Endpoint) -> Serve:
         """What the listener of this endpoint calls for each connection."""
+
+    def accounts(self, endpoint: Endpoint) -> AccountProvider:
+        """What makes accounts for sessions of this endpoint. It signs in with `endpoint.credentials.own()`."""
 
 
 ALPN: Mapping[str, tuple[str, ...]] = {"postgres": ("postgresql",)}
