@@ -112,7 +112,7 @@ class Lease(msgspec.Struct, frozen=True):
 class Made(msgspec.Struct, frozen=True):
     credential: Credential
     principal: str
-    expires_at: float = 0.0  # Unix time, where the target decides it; 0: as the lease says
+    expires_at: float = 0.0  # Unix time: the account itself ends then unless it is renewed, and its session with it
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -166,6 +166,19 @@ class AccountProvider(Protocol):
 
     async def close(self) -> None:
         """Ends the connections that it keeps."""
+
+
+class AccountReports(Protocol):
+    """What the control plane is told of accounts, through the durable journal."""
+
+    def leased(self, lease: Lease) -> None:
+        """Called before the account is made."""
+
+    def ended(self, lease: Lease, outcome: str, detail: str) -> None:
+        """gone, disabled (it is still there, but nobody can sign in with it) or failed."""
+
+    def alarm(self, kind: str, text: str) -> None:
+        """Something an admin should see."""
 
 
 # ---------------------------------------------------------------- what the agent itself signs in with
