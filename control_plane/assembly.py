@@ -200,6 +200,7 @@ class ControlPlane:
             approvals=self.approvals.service,
             sessions=self.sessions,
             recordings=self.recordings,
+            served=self.targets,
             link_address=self.settings.grpc_address,
             enrolment_address=self.settings.enrolment_address,
             timing=_timing(self.settings.lease_seconds),
@@ -238,6 +239,7 @@ class ControlPlane:
             self.sessions,
             self.recordings,
             self.agents.service,
+            self.agents.errands,
             self.authority,
             authenticator,
         )

@@ -28,6 +28,7 @@ from data_plane.identifiers import ApprovalId, SessionId, TargetName
 from data_plane.link import wire
 from data_plane.link.approvals import LinkApprovals
 from data_plane.link.client import Link
+from data_plane.link.errands import Errands, Handler
 from data_plane.link.files import kept_secret, locked_directory
 from data_plane.link.identity import Identity, IdentityStore
 from data_plane.link.journal import Journal
@@ -182,8 +183,16 @@ class Worker:
     def _link(self) -> None:
         self.agent = LinkedAgent(self.sessions, self._doors, self._config.settings.drain_seconds)
         self.agent.shelf, self.agent.sessions = self._shelf, self.sessions
+        self._errands = Errands(self._handlers(), self._config.listeners.__contains__)
         self._parts = Parts(
-            self.agent, self._approvals, self._journal, self.policy, self._snapshots, self._lease, self._clock
+            self.agent,
+            self._approvals,
+            self._journal,
+            self.policy,
+            self._snapshots,
+            self._lease,
+            self._clock,
+            self._errands,
         )
         self._renewal = Renewal(
             self._store, self._identity, self._config.settings.control_plane, self._clock, lambda: self.policy.keys
@@ -196,6 +205,10 @@ class Worker:
             version=VERSION,
             recording_keys=[base64.b64encode(self._key.public_key().public_bytes_raw()).decode()],
         )
+
+    def _handlers(self) -> Mapping[str, Handler]:
+        """What the control plane may ask this agent to do at a target."""
+        return {}
 
     # -------------------------------------------------------------- life
 
@@ -211,6 +224,7 @@ class Worker:
         try:
             await self._listen(service)
             await self.agent.stop.wait()
+            await self._errands.finished()
             await self.agent.drained(self._shipped)
         finally:
             metrics.close()

@@ -108,7 +108,22 @@ class Reports(msgspec.Struct, frozen=True):
     reports: Sequence[Numbered]
 
 
-FromAgent = Hello | Heartbeat | SnapshotAck | SnapshotNack | Reports
+class Errand(msgspec.Struct, frozen=True):
+    """What one instance is asked to do at a target."""
+
+    id: str
+    kind: str
+    target: str
+    arguments: str  # JSON
+
+
+class ErrandDone(msgspec.Struct, frozen=True):
+    errand_id: str
+    result: str  # JSON
+    problem: str  # empty: it is done
+
+
+FromAgent = Hello | Heartbeat | SnapshotAck | SnapshotNack | Reports | ErrandDone
 
 
 class SignedSnapshot(msgspec.Struct, frozen=True):

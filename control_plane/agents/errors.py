@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from control_plane.kit.errors import ConflictError, NotFoundError
+from control_plane.kit.errors import ConflictError, NotFoundError, UnavailableError
 
 
 class AgentNotFoundError(NotFoundError):
@@ -23,6 +23,18 @@ class JoinTokenNotFoundError(NotFoundError):
 
 class AgentDisabledError(ConflictError):
     code, title = "agent-disabled", "The agent is disabled"
+
+
+class NoAgentError(UnavailableError):
+    """Nobody is there for an errand; nothing was done."""
+
+    code, title = "no-agent", "No agent is there for this"
+
+
+class ErrandFailedError(ConflictError):
+    """The agent could not do it, or has not said that it is done."""
+
+    code, title = "errand-failed", "The agent could not do it"
 
 
 class End(enum.Enum):

@@ -7,7 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from control_plane.agents.authority import CertificateAuthority
-from control_plane.agents.ports import Approvals, Documents, Identities, Recordings, Sessions
+from control_plane.agents.errands import Errands
+from control_plane.agents.ports import Approvals, Documents, Identities, Recordings, Served, Sessions
 from control_plane.agents.reports import ReportIntake
 from control_plane.agents.server import GrpcServer, enrolment_address_beside
 from control_plane.agents.service import CERTIFICATE_LIFE, AgentService
@@ -43,6 +44,7 @@ class AgentsFeature:
         approvals: Approvals,
         sessions: Sessions,
         recordings: Recordings,
+        served: Served,
         link_address: str,
         enrolment_address: str = "",
         timing: Timing | None = None,
@@ -53,7 +55,10 @@ class AgentsFeature:
         self.snapshots = Snapshots(units, keys, deployment, documents, identities, Encoder())
         intake = ReportIntake(approvals, sessions)
         timing = timing or Timing()
-        parts = Parts(units, events, self.service, intake, approvals, sessions, self.snapshots, keys, timing)
+        self.errands = Errands(units, events, served)
+        parts = Parts(
+            units, events, self.service, intake, approvals, sessions, self.snapshots, keys, self.errands, timing
+        )
         self.server = GrpcServer(
             link_address=link_address,
             enrolment_address=enrolment_address or enrolment_address_beside(link_address),

@@ -29,6 +29,13 @@ class Documents(Protocol):
     async def stored(self, uow: UnitOfWork) -> Mapping[str, Stored]: ...
 
 
+class Served(Protocol):
+    """Which agent stands before a target."""
+
+    async def agent_of(self, uow: UnitOfWork, target: str) -> str | None:
+        """None: there is no such target."""
+
+
 class Identities(Protocol):
     async def snapshot(self, uow: UnitOfWork) -> SnapshotIdentities: ...
 

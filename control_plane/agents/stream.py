@@ -8,15 +8,16 @@ gRPC but the two functions that read and write.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
 import structlog
 from assentry.v1 import link_pb2 as pb
 
-from control_plane.agents import repository, service, wire
-from control_plane.agents.domain import Agent, Heartbeat, Hello, Reports, SnapshotAck, SnapshotNack
+from control_plane.agents import errands, repository, service, wire
+from control_plane.agents.domain import Agent, ErrandDone, Heartbeat, Hello, Reports, SnapshotAck, SnapshotNack
+from control_plane.agents.errands import Errands
 from control_plane.agents.errors import End, StreamEndedError
 from control_plane.agents.ports import Approvals, Sessions
 from control_plane.agents.reports import ReportIntake, reporter
@@ -32,7 +33,7 @@ _log = structlog.get_logger(__name__)
 
 APPROVAL: Final = "approval"
 TERMINATE: Final = "session-terminate"
-TOPICS: Final = (APPROVAL, SNAPSHOT, TERMINATE, service.TOPIC, service.DRAIN)
+TOPICS: Final = (APPROVAL, SNAPSHOT, TERMINATE, errands.ASKED, service.TOPIC, service.DRAIN)
 
 _DEBOUNCE_SECONDS: Final = 0.005  # documents are often applied many at a time
 _HELLO_SECONDS: Final = 15.0
@@ -54,6 +55,7 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     sessions: Sessions
     snapshots: Snapshots
     keys: SigningKeys
+    errands: Errands
     timing: Timing = Timing()
 
 
@@ -124,6 +126,7 @@ class AgentStream:
 
     async def _greeted(self) -> int:
         async with self._parts.units() as uow:
+            await self._parts.errands.left(uow, self.instance_id)  # taken by an older stream, which has ended
             return await self._parts.intake.greet(uow, self._agent, self._hello)
 
     async def _write(self, message: pb.ControlMessage) -> None:
@@ -144,6 +147,8 @@ class AgentStream:
                 case SnapshotNack(version, reason):
                     _log.warning("an agent refused a snapshot", agent=self._agent.name, version=version, reason=reason)
                     await unbroken(self._snapshot_answered(version, reason))
+                case ErrandDone() as done:
+                    await unbroken(self._errand_done(done))
                 case Hello():
                     raise StreamEndedError(End.CONFUSED, "Hello comes once")
 
@@ -198,6 +203,10 @@ class AgentStream:
                 self._snapshot_changed.set()
             case service.TOPIC if news.key == self._agent.id:
                 await unbroken(self._still_trusted())
+            case errands.ASKED:
+                errand_id, _, agent = news.key.partition(" ")
+                if agent == self._agent.name:
+                    await self._hand_over([errand_id])
             case service.DRAIN:
                 agent_id, _, seconds = news.key.partition(" ")
                 if agent_id == self._agent.id:
@@ -210,6 +219,7 @@ class AgentStream:
     async def _tell_everything(self) -> None:
         await self._tell_approvals(sorted(self._waiting))
         await self._tell_terminations()
+        await self._hand_over(await unbroken(self._parts.errands.open(self._agent.name)))
 
     async def _tell_approvals(self, approval_ids: list[str]) -> None:
         """The answers of those that are known here; others are still on their way in a report."""
@@ -248,6 +258,19 @@ class AgentStream:
         async with self._parts.units.reading() as uow:
             return await self._parts.sessions.terminations(uow, self.instance_id)
 
+    async def _hand_over(self, errand_ids: Sequence[str]) -> None:
+        """Those that no other stream has taken."""
+        if errands.FEATURE not in self._hello.features:
+            return
+        for errand_id in errand_ids:
+            taken = await unbroken(self._parts.errands.take(errand_id, self._agent.name, self.instance_id))
+            if taken is not None:
+                await self._write(wire.errand(taken))
+
+    async def _errand_done(self, done: ErrandDone) -> None:
+        async with self._parts.units() as uow:
+            await self._parts.errands.done(uow, self.instance_id, done)
+
     async def _tell_snapshots(self) -> None:
         while True:
             await self._snapshot_changed.wait()
@@ -266,6 +289,7 @@ class AgentStream:
 
     async def _disconnected(self) -> None:
         async with self._parts.units() as uow:
+            await self._parts.errands.left(uow, self.instance_id)
             row = await repository.instance(uow.session, self.instance_id)
             if row is not None:
                 await repository.disconnected(uow.session, self.instance_id, row.connected_at)

@@ -68,3 +68,20 @@ class AgentInstanceRow(Table, table=True):
     connected: bool = False
     connected_at: datetime = Field(sa_type=UtcDateTime)
     seen_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ErrandRow(Table, table=True):
+    """What an agent is asked to do at a target, from the asking until whoever asked has read the answer."""
+
+    __tablename__ = "errands"
+
+    id: str = Field(primary_key=True, max_length=64)
+    agent: str = Field(max_length=64, index=True)
+    kind: str = Field(max_length=64)
+    target: str = Field(max_length=64)
+    arguments: str = Field(sa_type=Text)  # JSON
+    asked_at: datetime = Field(sa_type=UtcDateTime)
+    taken_by: str = Field(default="", max_length=64)  # the instance whose stream has it
+    done: bool = False
+    result: str = Field(default="", sa_type=Text)  # JSON, never with a secret
+    problem: str = Field(default="", sa_type=Text)

@@ -39,12 +39,20 @@ def received(message: pb.AgentMessage) -> domain.FromAgent | None:
         case "heartbeat":
             beat = message.heartbeat
             return domain.Heartbeat(beat.number, beat.open_sessions, beat.held_operations, beat.spool_bytes)
+        case "reports":
+            return domain.Reports([domain.Numbered(one.number, _report(one)) for one in message.reports.reports])
+        case "errand_done":
+            done = message.errand_done
+            return domain.ErrandDone(done.errand_id, done.result_json, done.problem)
+    return _snapshot_answer(message)
+
+
+def _snapshot_answer(message: pb.AgentMessage) -> domain.SnapshotAck | domain.SnapshotNack | None:
+    match message.WhichOneof("message"):
         case "snapshot_ack":
             return domain.SnapshotAck(message.snapshot_ack.version)
         case "snapshot_nack":
             return domain.SnapshotNack(message.snapshot_nack.version, message.snapshot_nack.reason)
-        case "reports":
-            return domain.Reports([domain.Numbered(one.number, _report(one)) for one in message.reports.reports])
     return None
 
 
@@ -218,6 +226,11 @@ def terminate(session_id: str, reason: str) -> pb.ControlMessage:
 
 def drain(seconds: int) -> pb.ControlMessage:
     return pb.ControlMessage(drain=pb.Drain(seconds=seconds))
+
+
+def errand(one: domain.Errand) -> pb.ControlMessage:
+    sent = pb.Errand(errand_id=one.id, kind=one.kind, target=one.target, arguments_json=one.arguments)
+    return pb.ControlMessage(errand=sent)
 
 
 def signing_keys(keys: Iterable[PublicKey]) -> list[pb.SigningKey]:

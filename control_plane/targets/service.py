@@ -39,6 +39,10 @@ class TargetService:
     async def of_agent(self, uow: UnitOfWork, agent: str) -> list[Target]:
         return [target for target in await self.all(uow) if target.spec.agent == agent]
 
+    async def agent_of(self, uow: UnitOfWork, target: str) -> str | None:
+        found = await self.target(uow, target)
+        return None if found is None else found.spec.agent
+
     async def known(self, uow: UnitOfWork) -> frozenset[str]:
         return frozenset(row.name for row in await self.targets.rows(uow))
 

@@ -139,6 +139,21 @@ class Drain(msgspec.Struct, frozen=True):
     seconds: int
 
 
+class Errand(msgspec.Struct, frozen=True):
+    """Something to do at a target; answered by `ErrandDone` on the stream that it came on, or not at all."""
+
+    id: str
+    kind: str
+    target: str
+    arguments: str  # JSON
+
+
+class ErrandDone(msgspec.Struct, frozen=True):
+    errand_id: str
+    result: str = ""  # JSON, never with a secret
+    problem: str = ""  # empty: it is done
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A message of a newer control plane; ignored."""
 
@@ -152,6 +167,7 @@ FromControlPlane = (
     | ApprovalDecided
     | SessionTerminate
     | Drain
+    | Errand
     | Unknown
 )
 

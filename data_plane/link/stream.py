@@ -19,6 +19,7 @@ from assentry.v1 import link_pb2 as pb
 from data_plane.gate.ports import Clock
 from data_plane.link import messages, wire
 from data_plane.link.approvals import LinkApprovals
+from data_plane.link.errands import Errands
 from data_plane.link.journal import Journal
 from data_plane.link.lease import Lease
 from data_plane.link.snapshots import SnapshotStore
@@ -64,6 +65,7 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     snapshots: SnapshotStore
     lease: Lease
     clock: Clock
+    errands: Errands
 
 
 class Stream:
@@ -97,6 +99,7 @@ class Stream:
         """Always raises: what ended the stream."""
         self._parts.journal.listen(self._wake(asyncio.get_running_loop()))
         work = [
+            spawn(_ending(self._parts.errands.answering(self._answer)), "link-errands"),  # before any is received
             spawn(_ending(self._receive()), "link-receive"),
             spawn(_ending(self._send_reports()), "link-reports"),
             spawn(_ending(self._beat()), "link-heartbeat"),
@@ -172,10 +175,15 @@ class Stream:
                 self._parts.agent.terminate(session_id, reason)
             case messages.Drain(seconds):
                 self._parts.agent.drain(seconds)
+            case messages.Errand():
+                self._parts.errands.asked(said)
             case SignedSnapshot():
                 await self._apply(said)
             case messages.Welcome() | messages.Unknown():
                 log.info("ignored a message of the control plane", message=type(said).__name__)
+
+    async def _answer(self, done: messages.ErrandDone) -> None:
+        await self._write(wire.errand_done(done))
 
     def _lease_renewed(self, number: int) -> None:
         asked_at = self._beats.pop(number, None)

@@ -204,6 +204,11 @@ def snapshot_nack(version: int, reason: str) -> pb.AgentMessage:
     return pb.AgentMessage(snapshot_nack=pb.SnapshotNack(version=version, reason=reason))
 
 
+def errand_done(done: messages.ErrandDone) -> pb.AgentMessage:
+    told = pb.ErrandDone(errand_id=done.errand_id, result_json=done.result, problem=done.problem)
+    return pb.AgentMessage(errand_done=told)
+
+
 # ---------------------------------------------------------------- what the control plane says
 
 
@@ -236,6 +241,10 @@ def _terminate(message: pb.ControlMessage) -> messages.SessionTerminate:
     return messages.SessionTerminate(SessionId(message.session_terminate.session_id), message.session_terminate.reason)
 
 
+def _errand(asked: pb.Errand) -> messages.Errand:
+    return messages.Errand(asked.errand_id, asked.kind, asked.target, asked.arguments_json)
+
+
 _READERS: Mapping[str, Callable[[pb.ControlMessage], messages.FromControlPlane]] = {
     "welcome": _welcome,
     "lease_renewed": lambda message: messages.LeaseRenewed(message.lease_renewed.number),
@@ -245,6 +254,7 @@ _READERS: Mapping[str, Callable[[pb.ControlMessage], messages.FromControlPlane]]
     "approval_decided": _decided,
     "session_terminate": _terminate,
     "drain": lambda message: messages.Drain(message.drain.seconds),
+    "errand": lambda message: _errand(message.errand),
 }
 
 

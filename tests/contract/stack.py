@@ -44,6 +44,7 @@ from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, Operati
 from data_plane.link import enrolment, wire
 from data_plane.link.approvals import LinkApprovals
 from data_plane.link.client import Link, Pauses
+from data_plane.link.errands import Errands, Handler
 from data_plane.link.identity import Identity
 from data_plane.link.journal import Journal
 from data_plane.link.lease import Lease
@@ -79,6 +80,10 @@ class PlayedDocuments:
 
     async def snapshot(self, uow: UnitOfWork) -> SnapshotIdentities:
         return SnapshotIdentities((), ())
+
+    async def agent_of(self, uow: UnitOfWork, target: str) -> str | None:
+        found = self.found.get(target)
+        return found.spec.agent if isinstance(found, model.Target) else None
 
 
 @dataclass
@@ -149,6 +154,7 @@ def build_feature(
         approvals=world.approvals,
         sessions=world.sessions,
         recordings=world.recordings,
+        served=documents,
         link_address=addresses[0],
         enrolment_address=addresses[1],
         timing=timing,
@@ -252,6 +258,7 @@ async def running_agent(
     *,
     pauses: Pauses = QUICK,
     recording_keys: Sequence[str] = (),
+    handlers: Mapping[str, Handler] | None = None,
 ) -> AsyncIterator[RunningAgent]:
     folder.mkdir(parents=True, exist_ok=True)
     side = AgentSide()
@@ -270,7 +277,8 @@ async def running_agent(
         policy.apply(kept)
     reach: list[Link] = []
     approvals = LinkApprovals(journal, SYSTEM_CLOCK, lambda: reach[0].reachable)
-    parts = Parts(side, approvals, journal, policy, store, lease, SYSTEM_CLOCK)
+    errands = Errands(handlers or {}, lambda target: True)
+    parts = Parts(side, approvals, journal, policy, store, lease, SYSTEM_CLOCK, errands)
     shelf = Shelf(folder / "spool", 1 << 30)
     uploader = Uploader(shelf, lambda session, why: None)
     link = Link(
