@@ -26,6 +26,7 @@ async def test_a_ticket_stays_open_after_the_wait_and_the_same_operation_uses_it
     verdict = await first.verdict()
     assert isinstance(verdict, Denied)
     assert (verdict.code, verdict.ticket) == (Code.PENDING, "apr_1")
+    assert "K7F3" in verdict.message, "the code that people decide by"
     assert "cancelled" not in world.logged()
     world.approve()
     later = world.open(session(id="ses_9"))
