@@ -72,8 +72,37 @@ class Notice(msgspec.Struct, frozen=True):
     text: str
 
 
+class AccountLeased(msgspec.Struct, frozen=True):
+    """An account that is about to be made at a target, for one session."""
+
+    lease_id: str
+    session_id: SessionId
+    target: str
+    provider: str
+    principal: str  # empty: the target chooses
+    expires_at_ms: int
+
+
+class AccountEnded(msgspec.Struct, frozen=True):
+    lease_id: str
+    outcome: str  # gone, disabled, failed
+    detail: str
+    target: str
+    principal: str
+
+
 Report = (
-    SessionOpened | SessionClosed | SessionRefused | Decisions | Requested | Cancelled | Consumed | Finished | Notice
+    SessionOpened
+    | SessionClosed
+    | SessionRefused
+    | Decisions
+    | Requested
+    | Cancelled
+    | Consumed
+    | Finished
+    | Notice
+    | AccountLeased
+    | AccountEnded
 )
 
 # ---------------------------------------------------------------- the rest of what the agent says

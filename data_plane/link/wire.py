@@ -58,6 +58,10 @@ def report(number: int, at_ms: int, value: messages.Report, boot_id: str) -> byt
             message.decisions.CopyFrom(pb.DecisionBatch(**msgspec.structs.asdict(value)))
         case messages.Requested():
             message.approval_requested.CopyFrom(_requested(value))
+        case messages.AccountLeased():
+            message.account_leased.CopyFrom(pb.AccountLeased(**msgspec.structs.asdict(value)))
+        case messages.AccountEnded():
+            message.account_ended.CopyFrom(pb.AccountEnded(**msgspec.structs.asdict(value)))
         case _:
             _approval_report(message, value)
     return message.SerializeToString()
