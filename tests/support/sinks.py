@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import email
 import email.policy
+import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,12 +29,13 @@ Answering = Callable[[Got], Awaitable[web.StreamResponse] | web.StreamResponse]
 @dataclass
 class HttpSink:
     port: int = 0
+    scheme: str = "http"
     got: list[Got] = field(default_factory=list)
     answering: Answering = lambda _got: web.Response(text="ok")
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         headers = {name.lower(): value for name, value in request.headers.items()}
@@ -44,14 +46,14 @@ class HttpSink:
 
 
 @contextlib.asynccontextmanager
-async def http_sink(answering: Answering | None = None) -> AsyncIterator[HttpSink]:
-    sink = HttpSink()
+async def http_sink(answering: Answering | None = None, tls: ssl.SSLContext | None = None) -> AsyncIterator[HttpSink]:
+    sink = HttpSink(scheme="https" if tls else "http")
     if answering is not None:
         sink.answering = answering
     server = web.Server(sink.handle)
     runner = web.ServerRunner(server, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
     await site.start()
     sink.port = runner.addresses[0][1]
     try:

@@ -20,7 +20,7 @@ from control_plane.secrets.wrapping.vault import vault_transit
 
 
 def _file(path: str, where: str) -> KeyWrapper:
-    return local.from_text(local.read_private(_absolute(path, where), where), where)
+    return local.from_text(local.read_private(Path(path), where), where)
 
 
 def _env(name: str, where: str) -> KeyWrapper:
@@ -30,13 +30,7 @@ def _env(name: str, where: str) -> KeyWrapper:
 
 
 def _age(path: str, where: str) -> KeyWrapper:
-    return AgeKey(_absolute(path, where), where)
-
-
-def _absolute(path: str, where: str) -> Path:
-    if not path.startswith("/"):
-        raise WrapperConfigurationError(f"{where}: write an absolute path")
-    return Path(path)
+    return AgeKey(Path(path), where)
 
 
 _KINDS: Final[Mapping[str, Callable[[str, str], KeyWrapper]]] = {

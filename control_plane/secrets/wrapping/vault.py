@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -29,7 +30,6 @@ class TransitKey:
 
     def __init__(self, address: str, mount: str, key: str, options: Mapping[str, str]) -> None:
         self._address, self._mount, self._key, self._options = address, mount, key, options
-        self._token = ""
 
     def wrap(self, data_key: bytes, context: bytes) -> bytes:
         text: str = self._call("encrypt", "ciphertext", plaintext=_base64(data_key), associated_data=_base64(context))
@@ -59,36 +59,37 @@ class TransitKey:
     def _named(self) -> str:
         return f"vault-transit:{self._address}/{self._mount}/{self._key}"
 
-    def _answered(self, path: str, values: dict[str, str], forbidden: type[Exception]) -> Any:
-        """Once more with a new token when the one at hand is refused."""
-        if self._token and "token_file" not in self._options:
-            try:
-                return self._client(self._token).adapter.post(path, json=values)
-            except forbidden:
-                self._token = ""
-        self._token = self._login()
-        return self._client(self._token).adapter.post(path, json=values)
-
-    def _client(self, token: str) -> Any:
-        options = self._options
+    @cached_property
+    def _client(self) -> Any:
+        """Without a token: none of the environment, nor of a file in somebody's home."""
         return library("hvac", "vault").Client(
             url=self._address,
-            token=token,
-            namespace=options.get("namespace"),
-            verify=options.get("ca", True),
+            token="",
+            namespace=self._options.get("namespace"),
+            verify=self._options.get("ca", True),
             timeout=(CONNECT_SECONDS, ANSWER_SECONDS),
         )
 
+    def _answered(self, path: str, values: dict[str, str], forbidden: type[Exception]) -> Any:
+        """Once more with a new token when the one at hand is refused."""
+        if self._client.token and "token_file" not in self._options:
+            try:
+                return self._client.adapter.post(path, json=values)
+            except forbidden:
+                self._client.token = ""
+        self._client.token = self._login()
+        return self._client.adapter.post(path, json=values)
+
     def _login(self) -> str:
-        told, client = self._options, self._client("")
+        told, auth = self._options, self._client.auth
         if "token_file" in told:
             return self._read("token_file")
         if "role_id" in told:
-            mount = told.get("approle", "approle")
-            answer = client.auth.approle.login(told["role_id"], self._read("secret_id_file"), mount_point=mount)
+            mount, secret_id = told.get("approle", "approle"), self._read("secret_id_file")
+            answer = auth.approle.login(told["role_id"], secret_id, use_token=False, mount_point=mount)
         else:
-            mount = told.get("kubernetes", "kubernetes")
-            answer = client.auth.kubernetes.login(told["kubernetes_role"], self._read("jwt_file"), mount_point=mount)
+            mount, jwt = told.get("kubernetes", "kubernetes"), self._read("jwt_file")
+            answer = auth.kubernetes.login(told["kubernetes_role"], jwt, use_token=False, mount_point=mount)
         token: str = answer["auth"]["client_token"]
         return token
 
