@@ -24,7 +24,7 @@ class Owners:
     def __init__(self, folder: Path, own: str) -> None:
         self.own = own
         self._folder = private_directory(folder)
-        self._held = self._hold(own)
+        self._held: int | None = self._hold(own)
         self._leading: int | None = None
 
     def alive(self, owner: str) -> bool:
@@ -54,11 +54,11 @@ class Owners:
                 os.close(descriptor)
 
     def close(self) -> None:
-        """From now on this process counts as dead."""
-        os.close(self._held)
-        if self._leading is not None:
-            os.close(self._leading)
-            self._leading = None
+        """From now on this process counts as dead. Harmless twice."""
+        for descriptor in (self._held, self._leading):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._held = self._leading = None
 
     def _hold(self, owner: str) -> int:
         """Another process may look at the file, or take it for a dead one's and remove it, before it is locked."""
