@@ -20,6 +20,7 @@ from data_plane.gate.policy_gate import PolicyGate
 from data_plane.gate.ports import Recorders, SessionReports
 from data_plane.gate.services import GateServices
 from data_plane.identifiers import SessionId, TargetName
+from data_plane.policy import reach
 from data_plane.policy.evaluate import SessionPolicy
 from data_plane.policy.snapshot import Snapshot, SnapshotTarget
 from data_plane.recording.interface import Recorder, RecordingError
@@ -146,7 +147,9 @@ class PolicyAdmission:
             recorder = await self._record(facts, asked.details, snapshot)
         except RecordingError as error:
             return _Refusal(Code.LIMIT, "the session cannot be recorded: try later", str(error), facts.requester.id)
-        gate = PolicyGate(self._services, facts, recorder, asked.database, snapshot, policy, self._closed)
+        actions = reach.actions(snapshot.policies, facts, asked.database)
+        granted = reach.granted(target.spec, actions)
+        gate = PolicyGate(self._services, facts, recorder, asked.database, snapshot, policy, self._closed, granted)
         try:
             self._reports.opened(facts, snapshot.version)  # as there is a recording of it, even if it ends at once
             objection = gate.objection()  # something may have changed while the recording was opened
@@ -166,6 +169,7 @@ class PolicyAdmission:
             row_limit=target.spec.recording.rows,
             expires_at=claims.expires_at,
             snapshot_version=snapshot.version,
+            actions=actions,
         )
 
     async def _record(self, facts: SessionFacts, details: Mapping[str, str], snapshot: Snapshot) -> Recorder:

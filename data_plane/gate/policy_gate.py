@@ -36,7 +36,7 @@ from data_plane.gate.interface import (
 from data_plane.gate.services import GateServices
 from data_plane.gate.windows import Windows, WindowUse
 from data_plane.identifiers import ApprovalId, SessionId
-from data_plane.policy import chains
+from data_plane.policy import chains, reach
 from data_plane.policy.evaluate import SessionPolicy, combined
 from data_plane.policy.snapshot import Snapshot
 from data_plane.recording.interface import Recorder
@@ -86,7 +86,9 @@ class PolicyGate:
         snapshot: Snapshot,
         policy: SessionPolicy,
         closed: Callable[[SessionId], object],
+        granted: reach.Granted | None = None,
     ) -> None:
+        """`granted`: what the session's account at the target was made with; None: it has none of its own."""
         self.services = services
         self.facts = facts
         self.recorder = recorder
@@ -94,6 +96,7 @@ class PolicyGate:
         self._snapshot = snapshot
         self._policy = policy
         self._closed = closed
+        self._granted = granted
         self._masks = frozenset(policy.masks)
         self._objection = ""  # why this session may do nothing any more
         self._kept: dict[Subject, _Ruling] = {}
@@ -200,6 +203,10 @@ class PolicyGate:
         self._policy = SessionPolicy(snapshot.policies, facts, self._database)
         if self._policy.connect().effect is not Effect.ALLOW:
             self._objection = "policy no longer lets this session be"
+        elif self._granted is not None:
+            actions = reach.actions(snapshot.policies, facts, self._database)
+            if self._granted.lost(target.spec, actions):
+                self._objection = "policy no longer allows all that this session's account at the target can do"
 
     # ------------------------------------------------------------ holding
 

@@ -62,6 +62,10 @@ class Patterns:
             return None
         return (*self._plain, *self._prefixes)
 
+    def cover(self, narrow: Patterns) -> bool:
+        """Whether every name that one of `narrow` matches, one of these matches too (sufficient, see `covers`)."""
+        return all(any(covers(wide, each) for wide in self._all) for each in narrow._all)  # its own kind
+
     def surely(self, name: str) -> bool:
         """For allowing: the name as a whole matches. An unknown schema matches only where any schema does."""
         if name in self._plain or name.startswith(self._prefixes):

@@ -16,7 +16,7 @@ from data_plane.recording.model import Opened
 from data_plane.runtime.secret import Secret
 from tests.data_plane.gate.test_identity import URN, certificate, token
 from tests.data_plane.gate.worlds import IDENTITIES, RAW, READ, RULES, TARGET_JSON, World
-from tests.support.policies import ORDERS, deny
+from tests.support.policies import ORDERS, allow, deny
 
 
 class Entrance:
@@ -202,3 +202,57 @@ async def test_a_gate_is_forgotten_when_its_session_closes() -> None:
     assert list(entrance.admission._gates) == [admitted.facts.id]
     admitted.gate.close("done")
     assert not entrance.admission._gates
+
+
+ROLES = '{"read":["app_read"],"write":["app_write","app_read"],"ddl":["app_owner"]}'
+WITH_ACCOUNTS = TARGET_JSON.replace("}", f',"credential":{{"session_roles":{{"roles":{ROLES},"owner":"app_owner"}}}}}}')
+
+
+def with_accounts(*rules: dict, text: str = WITH_ACCOUNTS) -> dict[str, Any]:
+    return {"rules": list(rules), "targets": (RawTarget(ORDERS.name, ORDERS.labels, text),)}
+
+
+async def test_a_session_is_told_what_policy_may_let_it_do_without_people() -> None:
+    for target in (TARGET_JSON, WITH_ACCOUNTS):
+        admitted = await Entrance(World(**with_accounts(*RULES, text=target))).admit()
+        assert isinstance(admitted, Admitted)
+        assert admitted.actions == {"read"}
+
+
+async def test_a_session_whose_account_can_do_more_than_policy_now_allows_ends() -> None:
+    entrance = Entrance(World(**with_accounts(allow(match={"action": ["read", "write"]}))))
+    admitted = await entrance.admit()
+    assert isinstance(admitted, Admitted)
+    for changed, ends in (
+        (with_accounts(allow()), False),
+        (with_accounts(allow(match={"action": "write"})), False),  # the same roles
+        (with_accounts(*RULES), True),
+        (with_accounts(allow(), text=WITH_ACCOUNTS.replace('"app_write",', "")), True),
+        (with_accounts(*RULES, text=TARGET_JSON), True),
+    ):
+        entrance.world.apply(**changed)
+        objection = entrance.admission.objection(admitted.facts)
+        assert ("all that this session's account at the target can do" in objection) == ends
+
+
+async def test_without_an_account_of_its_own_a_session_goes_on_with_less() -> None:
+    entrance = Entrance(World(**with_accounts(allow(), text=TARGET_JSON)))
+    admitted = await entrance.admit()
+    assert isinstance(admitted, Admitted)
+    entrance.world.apply(**with_accounts(*RULES))
+    assert entrance.admission.objection(admitted.facts) == ""
+
+
+async def test_what_policy_takes_away_while_the_recording_is_opened_is_in_no_account() -> None:
+    entrance = Entrance(World(**with_accounts(allow())))
+    entrance.meanwhile = lambda: entrance.world.apply(**with_accounts(*RULES))
+    assert isinstance(await entrance.admit(), Refused)
+
+
+async def test_who_owns_what_is_made_is_lost_with_the_right_to_make_it() -> None:
+    text = WITH_ACCOUNTS.replace('"ddl":["app_owner"]', '"ddl":["app_read"]')
+    entrance = Entrance(World(**with_accounts(allow(), text=text)))
+    admitted = await entrance.admit()
+    assert isinstance(admitted, Admitted)
+    entrance.world.apply(**with_accounts(allow(match={"action": ["read", "write"]}), text=text))
+    assert "account" in entrance.admission.objection(admitted.facts)
