@@ -24,6 +24,9 @@ class LocalCredential:
         del need
         return self._credential
 
+    async def signed_in(self, session: SessionId) -> None:
+        del session
+
     async def own(self) -> PasswordCredential:
         return self._credential
 

@@ -95,6 +95,13 @@ class PerSession:
         self._accounts[need.session.id] = account
         return await _unhurried(self._make(account, need), f"account for {need.session.id}")
 
+    async def signed_in(self, session: SessionId) -> None:
+        account = self._accounts.get(session)
+        if account is None:
+            await self._fixed.signed_in(session)
+            return
+        await _unhurried(self._close(account), f"closing of {account.lease.principal}")
+
     async def own(self) -> PasswordCredential:
         return await self._fixed.own()
 
@@ -167,6 +174,11 @@ class PerSession:
 
     async def _note(self, lease: Lease) -> None:
         await self._shared.leases.made(lease)
+
+    async def _close(self, account: _Account) -> None:
+        async with account.busy:
+            if not account.over:
+                await _patiently(self.provider.signed_in(account.lease), "the account was not closed")
 
     async def _widen(self, account: _Account, actions: tuple[str, ...]) -> None:
         async with account.busy:

@@ -68,6 +68,10 @@ class CredentialSource(Protocol):
     async def obtain(self, need: Need) -> Credential:
         """Raises CredentialError."""
 
+    async def signed_in(self, session: SessionId) -> None:
+        """The session has signed in with it: from now on nobody needs to, nor may. Raises CredentialError: the session
+        must not go on."""
+
     async def own(self) -> PasswordCredential:
         """For the agent's own reading of the target's catalogue. Raises CredentialError."""
 
@@ -147,6 +151,9 @@ class AccountProvider(Protocol):
     async def create(self, lease: Lease, need: Need) -> Made:
         """Raises CredentialError; whatever was made by then, `remove` takes away."""
 
+    async def signed_in(self, lease: Lease) -> None:
+        """Closes the account for further sign-ins, where each session signs in once. Raises CredentialError."""
+
     async def remove(self, lease: Lease) -> None:
         """Disables, ends what still runs under it, removes, in this order. Raises StuckError, or CredentialError when
         the target cannot be asked."""
@@ -155,7 +162,7 @@ class AccountProvider(Protocol):
         """The new `expires_at`; as it is where there is nothing to renew. Raises CredentialError."""
 
     async def existing(self, spec: TargetSpec) -> list[Found]:
-        """For the janitor: all accounts of this deployment at the target, whichever agent made them. Raises
+        """For the janitor: all accounts at the target that this agent made, from whatever state directory. Raises
         CredentialError."""
 
     def lacks(self, lease: Lease, actions: Iterable[str]) -> bool: ...

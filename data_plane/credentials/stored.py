@@ -69,6 +69,9 @@ class StoredCredential:
         del need
         return await self.own()
 
+    async def signed_in(self, session: SessionId) -> None:
+        del session
+
     async def own(self) -> PasswordCredential:
         return account(await self.store.read(), self.username)
 

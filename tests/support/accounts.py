@@ -130,6 +130,11 @@ class MemoryAccounts:
             del self.target.accounts[lease.principal]
             await self._step("removed")
 
+    async def signed_in(self, lease: Lease) -> None:
+        with self._alone(lease):
+            await self._step("signed-in")
+            self.target.accounts[lease.principal].enabled = False
+
     async def renew(self, lease: Lease) -> float:
         with self._alone(lease):
             await self._step("renew")

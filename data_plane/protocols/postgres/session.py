@@ -18,6 +18,7 @@ from data_plane.credentials.ports import CredentialError, Need, PasswordCredenti
 from data_plane.gate.admission import Admitted, CertificateCredential, Credential
 from data_plane.gate.admission import Refused as NotAdmitted
 from data_plane.gate.interface import SessionFacts
+from data_plane.identifiers import SessionId
 from data_plane.protocols.interface import Endpoint
 from data_plane.protocols.postgres import answers, client_authentication, startup
 from data_plane.protocols.postgres.answers import CancelKey
@@ -214,6 +215,7 @@ class Opening:
         database = _database(admitted, asked)
         opened = await self._open_target(admitted, database, asked.settings)
         try:
+            await self._signed_in(admitted.facts.id)
             async with self._prepare(admitted, database) as make_core:
                 return await self._run(admitted, asked, rest, database, opened, make_core)
         except ConnectionError as error:
@@ -239,6 +241,13 @@ class Opening:
         if opened.ready.parameters.get("is_superuser") == "on":
             log.warning("the agent's account at the target is a superuser", target=self._endpoint.target)
         return opened
+
+    async def _signed_in(self, session: SessionId) -> None:
+        try:
+            await self._endpoint.credentials.signed_in(session)
+        except CredentialError as error:
+            log.warning("the session's account is not closed", target=self._endpoint.target, error=str(error))
+            raise RefusedError(Refusal("08001", "the agent's account at this target cannot be made safe")) from error
 
     async def _run(
         self, admitted: Admitted, asked: Startup, rest: bytes, database: str, opened: Opened, make_core: MakeCore

@@ -38,9 +38,28 @@ async def test_each_session_gets_an_account_that_is_gone_after_it(
     assert running.told.all == [("leased", one.username), ("leased", two.username), ("gone", one.username)]
 
 
+async def test_nobody_signs_in_again_once_the_session_has(running: Process, target: MemoryTarget) -> None:
+    credential = await obtained(running)
+    assert target.sign_in(credential)
+    await running.source.signed_in(facts().id)
+    target.accounts[credential.username].sessions = 0
+    assert not target.sign_in(credential)
+    await running.source.release(facts())
+    await running.source.signed_in(facts().id)
+    await running.settled()
+
+
+async def test_an_account_that_stays_open_is_a_refusal(running: Process, target: MemoryTarget) -> None:
+    await obtained(running)
+    target.broken = "the target cannot be reached"
+    with pytest.raises(CredentialError, match="cannot be reached"):
+        await running.source.signed_in(facts().id)
+
+
 async def test_a_target_without_session_roles_uses_its_one_credential(running: Process, target: MemoryTarget) -> None:
     plain = msgspec.structs.replace(SPEC, credential=TargetCredential())
     assert await running.source.obtain(need("ses_1", plain)) == OWN
+    await running.source.signed_in(facts().id)
     assert not running.source.lacks(facts().id, ["ddl"])
     await running.source.widen(facts().id, ["ddl"])
     await running.source.narrow(facts().id)
