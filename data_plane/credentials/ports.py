@@ -20,8 +20,11 @@ from data_plane.runtime.secret import Secret
 
 
 class PasswordCredential(msgspec.Struct, frozen=True):
+    """`also`: what may be the password by the time of the sign-in, while the account is being rotated."""
+
     username: str
     password: Secret
+    also: tuple[Secret, ...] = ()
 
 
 class CertificateCredential(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -18,8 +18,8 @@ from data_plane.policy.model import TargetTls
 from data_plane.protocols.postgres.catalog_code import doing_anything, read_code
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation, View
 
-Credential = Callable[[], Awaitable[tuple[str, str]]]
-"""Gives the agent's user name and password at the target."""
+Credential = Callable[[], Awaitable[tuple[str, ...]]]
+"""Gives the agent's user name and password at the target, then what else may be the password by now."""
 
 _HAS_JIT: Final = (11, 0)
 _HAS_GENERATED: Final = (12, 0)
@@ -115,8 +115,23 @@ class AsyncpgCatalogSource:
 
     @contextlib.asynccontextmanager
     async def _connected(self) -> AsyncIterator[asyncpg.Connection[Any]]:
-        user, password = await self._credential()
-        connection = await asyncpg.connect(
+        user, *passwords = await self._credential()
+        connection = await self._signed_in(user, passwords)
+        try:
+            if connection.get_server_version() >= _HAS_JIT:
+                await connection.execute("set jit = off")
+            yield connection
+        finally:
+            await connection.close(timeout=1)
+
+    async def _signed_in(self, user: str, passwords: Sequence[str]) -> asyncpg.Connection[Any]:
+        for password in passwords[:-1]:
+            with contextlib.suppress(asyncpg.InvalidPasswordError):
+                return await self._connect(user, password)
+        return await self._connect(user, passwords[-1])
+
+    async def _connect(self, user: str, password: str) -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(
             host=self._host.strip("[]"),
             port=self._port,
             user=user,
@@ -128,12 +143,6 @@ class AsyncpgCatalogSource:
             statement_cache_size=0,
             server_settings={"application_name": "assentry catalogue", "search_path": "pg_catalog"},
         )
-        try:
-            if connection.get_server_version() >= _HAS_JIT:
-                await connection.execute("set jit = off")
-            yield connection
-        finally:
-            await connection.close(timeout=1)
 
 
 async def _read(connection: asyncpg.Connection[Any], fingerprint: str) -> CatalogData:

@@ -28,6 +28,7 @@ log = structlog.get_logger(__name__)
 CONNECT_SECONDS: Final = 15.0
 CANCEL_SECONDS: Final = 10.0
 DEFAULT_PORT: Final = 5432
+_REFUSED: Final = "28P01"  # the password is wrong
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -68,10 +69,16 @@ def _context(mode: tls.TargetMode, ca: str) -> ssl.SSLContext:
 async def open_target(
     spec: TargetSpec, credential: PasswordCredential, database: str, settings: Mapping[str, str]
 ) -> Opened | Failed:
-    """Never raises for what the target or the network does."""
+    """Never raises for what the target or the network does. A password that is being rotated may be the next one."""
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
-            return await _open(spec, credential, database, settings)
+            opened = await _open(spec, credential, database, settings)
+            for password in credential.also:
+                if isinstance(opened, Opened) or not (opened.by_target and opened.sqlstate == _REFUSED):
+                    break
+                other = PasswordCredential(credential.username, password)
+                opened = await _open(spec, other, database, settings)
+            return opened
     except ssl.SSLCertVerificationError as error:
         log.warning("target certificate refused", address=spec.address, error=error.verify_message)
         return Failed("08001", "the target's TLS certificate is not accepted")
