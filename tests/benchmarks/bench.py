@@ -13,6 +13,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from tests.benchmarks.measure import Endpoint, Sample, bulk, pgbench, ratio_rows
@@ -62,7 +63,9 @@ def endpoints() -> Iterator[tuple[dict[str, Endpoint], PostgresServer]]:
         bouncer = Endpoint("pgbouncer", port, server.superuser, server.password, DATABASE, (pid,))
         accounts = dict.fromkeys(VARIANTS, (server.superuser, server.password))
         running = stack.enter_context(running_stack(server, documents(server), accounts))
-        yield {"direct": direct, "pgbouncer": bouncer, **_through(running)}, server
+        found = {"direct": direct, "pgbouncer": bouncer, **_through(running)}
+        beside = (running.agent.plane.process.pid, running.control.plane.process.pid)
+        yield {name: replace(endpoint, beside=beside) for name, endpoint in found.items()}, server
 
 
 def _through(stack: Stack) -> dict[str, Endpoint]:

@@ -12,11 +12,15 @@ from pathlib import Path
 from statistics import median
 
 TICKS = os.sysconf("SC_CLK_TCK")
+LOOK_SECONDS = 0.5
+IDLE = 0.05  # of a core: what processes at rest use at most
+PATIENCE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Where pgbench connects. `pids`: the processes in between, whose CPU time is charged to the operations."""
+    """Where pgbench connects. `pids`: the processes in between, whose CPU time is charged to the operations.
+    `beside`: those that must have come to rest before anything is measured."""
 
     name: str
     port: int
@@ -24,6 +28,7 @@ class Endpoint:
     password: str
     database: str
     pids: tuple[int, ...] = ()
+    beside: tuple[int, ...] = ()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -39,11 +44,24 @@ class Endpoint:
 
     def cpu_seconds(self) -> float:
         """User and system time of the processes in between so far."""
-        total = 0
-        for pid in self.pids:
-            fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-            total += int(fields[11]) + int(fields[12])
-        return total / TICKS
+        return _cpu_seconds(self.pids)
+
+    def rest(self) -> None:
+        """What ended sessions leave to do (recordings are sealed, shipped and stored) is no part of what comes next."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while self.beside and time.monotonic() < deadline:
+            before = _cpu_seconds(self.beside)
+            time.sleep(LOOK_SECONDS)
+            if _cpu_seconds(self.beside) - before <= IDLE * LOOK_SECONDS:
+                return
+
+
+def _cpu_seconds(pids: Sequence[int]) -> float:
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
 
 
 @dataclass
@@ -64,6 +82,7 @@ class Sample:
 
 def pgbench(endpoint: Endpoint, binary: Path, mode: str, clients: int, seconds: int) -> tuple[float, float]:
     """`pgbench -S` for a while: (transactions per second, CPU µs per transaction in between)."""
+    endpoint.rest()
     before = endpoint.cpu_seconds()
     command = [binary, "-n", "-S", "-M", mode, "-c", clients, "-j", min(clients, 2), "-T", seconds]
     done = subprocess.run(
@@ -79,6 +98,7 @@ def pgbench(endpoint: Endpoint, binary: Path, mode: str, clients: int, seconds: 
 
 def bulk(endpoint: Endpoint, psql: Path, query: str, rows: int) -> tuple[float, float]:
     """One big result, thrown away: (rows per second, CPU µs per row in between)."""
+    endpoint.rest()
     before, started = endpoint.cpu_seconds(), time.perf_counter()
     command = [str(psql), "-X", "-q", "-A", "-t", "-o", "/dev/null", "--set", "FETCH_COUNT=0", "-c", query]
     done = subprocess.run(command, env=endpoint.environment, capture_output=True, text=True, check=False)
