@@ -16,7 +16,7 @@ from data_plane.recording.interface import DecisionReports, Decisions
 from data_plane.recording.recorder import SessionRecorder
 from data_plane.recording.writer import Compressor
 
-GATHER_SECONDS = 0.2
+GATHER_SECONDS = 1.0
 _MOST = 2000  # of one batch
 _DECISIONS = frozenset({"decided", "judged"})  # both begin with the same fields
 _MOST_BYTES = 1 << 20  # packed, before compression; the control plane opens four times as much
@@ -58,6 +58,10 @@ class GatheredDecisions:
         if self._waiting and self._monotonic() - self._since >= GATHER_SECONDS:
             return list(self._waiting)
         return ()
+
+    @property
+    def due_in_seconds(self) -> float:
+        return max(0.0, self._since + GATHER_SECONDS - self._monotonic())
 
     def waiting(self) -> Sequence[SessionRecorder]:
         return list(self._waiting)

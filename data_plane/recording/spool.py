@@ -24,7 +24,7 @@ from typing import Any, final
 import structlog
 
 from data_plane.gate.ports import Clock
-from data_plane.recording.decisions import GATHER_SECONDS, GatheredDecisions
+from data_plane.recording.decisions import GatheredDecisions
 from data_plane.recording.format import RecordingEnd
 from data_plane.recording.interface import DecisionReports, RecordingError
 from data_plane.recording.model import Opened
@@ -127,7 +127,7 @@ class Spool:
     def _patience(self) -> float | None:
         """How long to sleep when nothing happens; None when nothing is open."""
         if self._decisions:
-            return GATHER_SECONDS
+            return self._decisions.due_in_seconds
         if self._unfinished:
             return _RETRY_SECONDS
         return IDLE_SECONDS / 2 if self._open else None

@@ -1,0 +1,51 @@
+"""When decisions that policy took by itself are due at the audit log."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from data_plane.recording.decisions import GATHER_SECONDS, GatheredDecisions
+from data_plane.recording.interface import Decisions
+from data_plane.recording.recorder import SessionRecorder
+from data_plane.recording.writer import Compressor
+from tests.data_plane.recording.chains import OPENED
+
+ALLOWED = ("decided", 0, 1, "allow", "read", ("p/r",), "", "")
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.told: list[Decisions] = []
+        self.gathered = GatheredDecisions(self, Compressor(), lambda: self.now)
+
+    def decisions(self, batch: Decisions) -> None:
+        self.told.append(batch)
+
+    def closed(self, session_id: str, reason: str, operations: int, recording_hash: bytes) -> None:
+        raise AssertionError("no session ends here")
+
+    def wake(self, recorder: SessionRecorder) -> None:
+        del recorder
+
+    hurry = wake
+
+    def recorder(self, session_id: str) -> SessionRecorder:
+        opened = msgspec.structs.replace(OPENED, session_id=session_id)
+        return SessionRecorder(opened, self, lambda: self.now, lambda _: None)
+
+
+async def test_all_are_due_when_the_oldest_has_waited_long_enough() -> None:
+    world = World()
+    first, second = world.recorder("ses_1"), world.recorder("ses_2")
+    world.gathered.add(first, [ALLOWED])
+    assert world.gathered.due_in_seconds == pytest.approx(GATHER_SECONDS)
+    world.now += GATHER_SECONDS * 0.75
+    world.gathered.add(second, [ALLOWED])
+    assert world.gathered.due_in_seconds == pytest.approx(GATHER_SECONDS * 0.25)
+    assert world.gathered.due() == ()
+    world.now += GATHER_SECONDS * 0.5
+    assert world.gathered.due_in_seconds == 0
+    assert world.gathered.due() == [first, second]
+    assert world.told == []
