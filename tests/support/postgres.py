@@ -80,9 +80,9 @@ def certify(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def running_postgres(*options: str) -> Iterator[PostgresServer]:
+def running_postgres(*options: str, bin_folder: Path | None = None, tls: bool = True) -> Iterator[PostgresServer]:
     """Starts a server in a temporary folder; `options` are further `name=value` settings."""
-    bin_folder = binaries()
+    bin_folder = bin_folder or binaries()
     if bin_folder is None:
         raise RuntimeError("no PostgreSQL server found: run `make setup`")
     folder = Path(tempfile.mkdtemp(prefix="assentry-pg-"))
@@ -91,10 +91,9 @@ def running_postgres(*options: str) -> Iterator[PostgresServer]:
     with watched(folder):
         ca_pem = certify(folder)
         initialise(folder, bin_folder, password)
-        tls = ["ssl=on", f"ssl_cert_file={folder}/server.crt", f"ssl_key_file={folder}/server.key"]
-        start(
-            folder, bin_folder, port, [*tls, "log_statement=all", "max_connections=200", "wal_level=logical", *options]
-        )
+        secured = ["ssl=on", f"ssl_cert_file={folder}/server.crt", f"ssl_key_file={folder}/server.key"] if tls else []
+        fixed = [*secured, "log_statement=all", "max_connections=200", "wal_level=logical"]
+        start(folder, bin_folder, port, [*fixed, *options])
         try:
             yield PostgresServer(HOST, port, SUPERUSER, password, folder, bin_folder, ca_pem)
         finally:

@@ -14,6 +14,8 @@ from data_plane.identifiers import OperationId
 from data_plane.masking import marks
 from data_plane.policy.model import TargetSpec
 from data_plane.protocols.interface import Endpoint, Process, Serve
+from data_plane.protocols.postgres.accounts.names import Names
+from data_plane.protocols.postgres.accounts.provider import PostgresAccounts
 from data_plane.protocols.postgres.cancellation import CancelRegistry
 from data_plane.protocols.postgres.catalog_refresh import Catalogues
 from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource
@@ -33,6 +35,7 @@ class PostgresService:
         self._siblings = UnixSiblings(process.folder / "postgres", process.worker)
         self._cancels = CancelRegistry(self._siblings)
         self._classifier = StatementClassifier()
+        self._process = process
 
     async def start(self) -> None:
         await self._siblings.listen(self._cancels)
@@ -47,6 +50,10 @@ class PostgresService:
             await Opening(accepted, endpoint, self._cancels, target.prepare).serve()
 
         return serve
+
+    def accounts(self, endpoint: Endpoint) -> PostgresAccounts:
+        names = Names(self._process.deployment, self._process.agent, endpoint.mask_key)
+        return PostgresAccounts(endpoint.target, names, endpoint.credentials.own)
 
 
 class _Target:

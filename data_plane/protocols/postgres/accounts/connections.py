@@ -1,0 +1,186 @@
+"""The agent's own connections to a target, on which session roles are made and removed.
+
+One is kept for each address; tasks on it take turns. It is given up, not repaired, when an answer is lost or the
+agent's own account has changed. Connections to other databases live for one cleaning.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import msgspec
+
+from data_plane.credentials.ports import CredentialError, PasswordCredential
+from data_plane.policy.model import TargetSpec, TargetTls
+from data_plane.protocols.postgres.accounts import problems, tasks
+from data_plane.protocols.postgres.catalog_source import tls_context
+from data_plane.protocols.postgres.target_connection import read_address
+
+CONNECT_SECONDS: Final = 8.0
+ANSWER_SECONDS: Final = 10.0
+_ANY: Final = "postgres"  # the database where no other is named
+_ITS_OWN: Final = {
+    "search_path": "pg_catalog",  # nothing that a session made may be called here
+    "application_name": "assentry",
+    "lock_timeout": "2s",
+    "statement_timeout": "8s",
+    "idle_in_transaction_session_timeout": "20s",
+    "jit": "off",
+    "client_min_messages": "error",
+    "synchronous_commit": "off",  # what a crash of the target loses, it loses with the session; removals wait
+}
+# A backend of a session ends soon when nobody is there any more: the agent's process, or its whole machine.
+_ENDS_SOON: Final = {
+    "client_connection_check_interval": "10s",
+    "tcp_keepalives_idle": "30",
+    "tcp_keepalives_interval": "10",
+    "tcp_keepalives_count": "3",
+}
+_KNOWN: Final = "select name from pg_settings where name = any($1::text[])"
+_TRIED: Final = "select set_config($1, $2, true)"
+
+T = TypeVar("T")
+Own = Callable[[], Awaitable[PasswordCredential]]
+
+
+class Version(msgspec.Struct, frozen=True):
+    """What depends on the target's version."""
+
+    number: int
+    settings: Mapping[str, str]  # for session roles, as far as this target takes them
+
+    @property
+    def membership(self) -> str:
+        """Rights, but no SET ROLE: what the session does, it does as itself."""
+        return " with inherit true, set false" if self.number >= 16 else ""
+
+    @property
+    def full(self) -> str:
+        return " with inherit true, set true" if self.number >= 16 else ""
+
+    @property
+    def privilege(self) -> str:
+        """Besides USAGE, what giving something to a role needs, for pg_has_role."""
+        return "SET" if self.number >= 16 else "MEMBER"
+
+
+class Kept:
+    """One connection, one task at a time."""
+
+    def __init__(self, connection: asyncpg.Connection[Any], credential: PasswordCredential, version: Version) -> None:
+        self.connection = connection
+        self.version = version
+        self._credential = credential
+        self._turn = asyncio.Lock()
+        self.lost = False
+
+    def serves(self, credential: PasswordCredential) -> bool:
+        return not (self.lost or self.connection.is_closed()) and self._credential == credential
+
+    async def run(self, task: str, given: Mapping[str, object]) -> None:
+        """Raises asyncpg.PostgresError for what the target refused, LostError when the answer did not come."""
+        await self._ask(self._run(task, given))
+
+    async def rows(self, question: str, *given: object) -> list[Any]:
+        return await self._ask(self.connection.fetch(question, *given))
+
+    async def command(self, text: str) -> None:
+        await self._ask(self.connection.execute(text))
+
+    async def _run(self, task: str, given: Mapping[str, object]) -> None:
+        await self.connection.execute(tasks.GIVE, msgspec.json.encode(given).decode())
+        await self.connection.execute(task)
+
+    async def _ask(self, work: Coroutine[Any, Any, T]) -> T:
+        async with self._turn:
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    return await work
+            except asyncpg.PostgresError as refused:
+                if problems.ends_connection(refused):
+                    self.abandon()
+                raise
+            except (OSError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError
+                self.abandon()
+                raise LostError(f"the target did not answer: {type(error).__name__}") from error
+            except BaseException:
+                self.abandon()
+                raise
+
+    def abandon(self) -> None:
+        """What was asked may or may not have been done; nothing more is asked on it."""
+        self.lost = True
+        self.connection.terminate()
+
+
+class LostError(Exception):
+    """Whether a task was done is not known."""
+
+
+class Connections:
+    def __init__(self, target: str, own: Own) -> None:
+        self._target = target
+        self._own = own
+        self._kept: dict[tuple[str, TargetTls], Kept] = {}
+        self._opening = asyncio.Lock()
+
+    async def kept(self, spec: TargetSpec, database: str = "") -> Kept:
+        """Any database will do: roles belong to the server. Raises CredentialError."""
+        credential = await self._own()
+        place = (spec.address, spec.tls)
+        async with self._opening:
+            kept = self._kept.get(place)
+            if kept is None or not kept.serves(credential):
+                if kept is not None:
+                    kept.abandon()
+                kept = self._kept[place] = await self._open(spec, database or spec.database or _ANY, credential)
+            return kept
+
+    @contextlib.asynccontextmanager
+    async def to(self, spec: TargetSpec, database: str) -> AsyncIterator[Kept]:
+        """For one cleaning. Raises CredentialError."""
+        opened = await self._open(spec, database, await self._own())
+        try:
+            yield opened
+        finally:
+            opened.abandon()
+
+    async def close(self) -> None:
+        while self._kept:
+            self._kept.popitem()[1].abandon()
+
+    async def _open(self, spec: TargetSpec, database: str, credential: PasswordCredential) -> Kept:
+        try:
+            address = read_address(spec.address)
+            connection: asyncpg.Connection[Any] = await asyncpg.connect(
+                host=address.host,
+                port=address.port,
+                user=credential.username,
+                password=credential.password.reveal(),
+                database=database,
+                ssl=tls_context(spec.tls),
+                timeout=CONNECT_SECONDS,
+                server_settings=_ITS_OWN,
+            )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
+            raise CredentialError(problems.cannot_connect(self._target, database, error)) from error
+        try:
+            return Kept(connection, credential, await _version(connection))
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            connection.terminate()
+            raise CredentialError(problems.cannot_connect(self._target, database, error)) from error
+
+
+async def _version(connection: asyncpg.Connection[Any]) -> Version:
+    """Not every version and system knows each setting."""
+    known = {row["name"] for row in await connection.fetch(_KNOWN, list(_ENDS_SOON))}
+    taken = {}
+    for name in sorted(known):
+        with contextlib.suppress(asyncpg.DataError, asyncpg.FeatureNotSupportedError):
+            await connection.fetchval(_TRIED, name, _ENDS_SOON[name])
+            taken[name] = _ENDS_SOON[name]
+    return Version(connection.get_server_version().major, taken)

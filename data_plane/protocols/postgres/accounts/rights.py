@@ -1,0 +1,42 @@
+"""Which group roles a session has, and which it lacks for an operation that people approved. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from data_plane.policy.model import SessionRoles
+
+DDL: Final = "ddl"
+
+
+@dataclass
+class Rights:
+    """Of one session's role, as long as it lives in this process."""
+
+    spec: SessionRoles
+    owner: str  # to whom what sessions of this target make belongs; empty: to nobody
+    runs_as: str  # the owner, in a session that policy allows ddl; empty: the session's own role
+    given: frozenset[str]
+    hands_to: str  # what stands in the role's comment: the owner, once ddl was allowed or approved
+    extra: frozenset[str] = frozenset()  # for the operation that runs now
+    made: bool = False  # it may own what people let it make
+
+    @classmethod
+    def of(cls, spec: SessionRoles, actions: frozenset[str]) -> Rights:
+        owner = spec.owner or next(iter(spec.roles.get(DDL, ())), "")
+        runs_as = owner if DDL in actions else ""
+        return cls(spec, owner, runs_as, _roles(spec, owner, actions), runs_as)
+
+    def lacking(self, actions: Iterable[str]) -> frozenset[str]:
+        return _roles(self.spec, self.owner, actions) - self.given
+
+    def may_make(self, actions: Iterable[str]) -> bool:
+        """Whether, with these, the role itself comes to own what the owner should have."""
+        return bool(self.owner) and not self.runs_as and DDL in actions
+
+
+def _roles(spec: SessionRoles, owner: str, actions: Iterable[str]) -> frozenset[str]:
+    named = {role for action in actions for role in spec.roles.get(action, ())}  # type: ignore[call-overload]
+    return frozenset(named | ({owner} if owner and DDL in actions else set()))
