@@ -12,7 +12,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -26,7 +25,9 @@ from control_plane.assembly import ControlPlane
 from control_plane.config import Settings
 from control_plane.kit.clock import SystemClock
 from control_plane.kit.logs import configure_logs
+from control_plane.kit.sealing import FileSeal, SealError
 from control_plane.kit.starting import StartError, bind
+from control_plane.secrets.feature import Sealing
 
 _USAGE = "usage: assentry control-plane serve|init|ca-prepare|ca-switch|ca-forget"
 _HELP = f"""{_USAGE}
@@ -129,11 +130,12 @@ async def _init(settings: Settings) -> int:
     return 0
 
 
-def _rotated(step: Callable[[Path, datetime], str]) -> Callable[[Settings], int]:
+def _rotated(step: Callable[[Path, datetime, FileSeal], str]) -> Callable[[Settings], int]:
     def run(settings: Settings) -> int:
         try:
-            sys.stdout.write(f"{step(settings.state_dir / 'ca', SystemClock().now())}\n")
-        except RotationError as error:
+            seal = Sealing(settings.wrapping_keys, settings.state_dir, settings.deployment).files
+            sys.stdout.write(f"{step(settings.state_dir / 'ca', SystemClock().now(), seal)}\n")
+        except (RotationError, SealError) as error:
             raise StartError(str(error)) from error
         return 0
 
@@ -142,8 +144,8 @@ def _rotated(step: Callable[[Path, datetime], str]) -> Callable[[Settings], int]
 
 _ROTATION = {
     "ca-prepare": _rotated(rotation.prepare),
-    "ca-switch": _rotated(partial(rotation.switch, wait=CERTIFICATE_LIFE)),
-    "ca-forget": _rotated(partial(rotation.forget, wait=CERTIFICATE_LIFE)),
+    "ca-switch": _rotated(lambda ca, now, _seal: rotation.switch(ca, now, CERTIFICATE_LIFE)),
+    "ca-forget": _rotated(lambda ca, now, _seal: rotation.forget(ca, now, CERTIFICATE_LIFE)),
 }
 
 

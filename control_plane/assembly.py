@@ -49,7 +49,9 @@ from control_plane.kit.clock import Clock, SystemClock
 from control_plane.kit.events import Events, LocalEvents
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.postgres_events import PostgresEvents
+from control_plane.kit.sealing import SealError
 from control_plane.kit.secret import Secret
+from control_plane.kit.starting import StartError
 from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import Units
 from control_plane.notifications import endpoints as notification_endpoints
@@ -66,6 +68,9 @@ from control_plane.policies.service import PolicyService
 from control_plane.recordings import endpoints as recording_endpoints
 from control_plane.recordings.local_store import LocalStore
 from control_plane.recordings.service import RecordingService
+from control_plane.secrets import endpoints as secret_endpoints
+from control_plane.secrets import validation as secret_validation
+from control_plane.secrets.feature import Sealing, SecretsFeature
 from control_plane.sessions import endpoints as recorded_session_endpoints
 from control_plane.sessions.directory import KnownNames
 from control_plane.sessions.service import SessionService
@@ -86,18 +91,28 @@ class ControlPlane:
         self.clock = clock or SystemClock()
         self.database = Database(settings.database)
         self.events: Events = LocalEvents() if self.database.single_writer else PostgresEvents(self.database.url)
-        self.keys = SigningKeys.open(settings.state_dir / "keys")
+        self.sealing = Sealing(settings.wrapping_keys, settings.state_dir, settings.deployment)
+        self._own_keys()
         self.units = Units(self.database, self.clock, self.events, ChainedTrail())
         self._loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self.authority = open_authority(settings.state_dir, self.clock)
         self._identities(hasher)
+        self._secrets()
         self._documents()
         self._audit()
         self._approvals()
         self._notifications()
         self._slack()
         self._agents()
+
+    def _own_keys(self) -> None:
+        """Raises StartError."""
+        files, state = self.sealing.files, self.settings.state_dir
+        try:
+            self.keys = SigningKeys.open(state / "keys", files)
+            self.authority = open_authority(state, self.clock, files)
+        except SealError as error:
+            raise StartError(str(error)) from error
 
     # -------------------------------------------------------------- features
 
@@ -113,6 +128,16 @@ class ControlPlane:
         self.reauthentication = Reauthentication(self.units, (PasswordAgain(sign_in),))
         self.credentials = CredentialService(self.keys, self.settings.deployment, self.targets, self.authority)
         self.first_admin = FirstAdmin(self.units, self.identities, self.sign_ins)
+
+    def _secrets(self) -> None:
+        self.secrets = SecretsFeature(
+            units=self.units,
+            events=self.events,
+            targets=self.targets,
+            deployment=self.settings.deployment,
+            sealing=self.sealing,
+        )
+        self._loops += self.secrets.loops
 
     def _documents(self) -> None:
         self.policies = PolicyService()
@@ -130,7 +155,7 @@ class ControlPlane:
             self.offers,
             self.notification_channels,
         )
-        self.documents = DocumentService(kinds, _validation)
+        self.documents = DocumentService(kinds, _validation, self.secrets.service)
 
     def _audit(self) -> None:
         self.audit = AuditService(self.units, self.keys, self.settings.deployment)
@@ -201,6 +226,7 @@ class ControlPlane:
             sessions=self.sessions,
             recordings=self.recordings,
             served=self.targets,
+            secrets=self.secrets.delivery,
             link_address=self.settings.grpc_address,
             enrolment_address=self.settings.enrolment_address,
             timing=_timing(self.settings.lease_seconds),
@@ -239,6 +265,8 @@ class ControlPlane:
             self.sessions,
             self.recordings,
             self.agents.service,
+            self.secrets.service,
+            self.secrets.rewrapping,
             self.agents.errands,
             self.authority,
             authenticator,
@@ -268,6 +296,7 @@ class ControlPlane:
             recorded_session_endpoints.router,
             recording_endpoints.router,
             agent_endpoints.router,
+            secret_endpoints.router,
         )
 
     # -------------------------------------------------------------- life
@@ -314,5 +343,5 @@ async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
 
 
 def _validation(world: World) -> Sequence[Problem]:
-    checks = (identity_validation, policy_validation, access_validation, notification_validation)
+    checks = (identity_validation, policy_validation, access_validation, notification_validation, secret_validation)
     return [problem for each in checks for problem in each.check(world)]

@@ -15,6 +15,7 @@ from sqlalchemy.exc import ArgumentError
 from control_plane.approvals.limits import Limits
 from control_plane.db.engine import parse_url
 from control_plane.notifications.config import NotificationSettings
+from control_plane.secrets.config import SecretSettings
 from control_plane.slack.config import SlackSettings
 
 
@@ -26,7 +27,7 @@ class Address(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class Settings(SlackSettings, NotificationSettings):
+class Settings(SlackSettings, NotificationSettings, SecretSettings):
     model_config = SettingsConfigDict(env_prefix="ASSENTRY_", frozen=True, extra="ignore")
 
     state_dir: Path = Path("/var/lib/assentry/control-plane")

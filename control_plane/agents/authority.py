@@ -1,7 +1,7 @@
 """The deployment's X.509 certificate authority: who is who on the link, at the listeners, and among clients.
 
-Its key lies in `STATE_DIR/ca`, readable by its owner only. It signs four kinds of certificates, told apart by their
-extended key usage and their names, so that none can pass for another:
+Its key lies in `STATE_DIR/ca`, sealed (kit/sealing). It signs four kinds of certificates, told apart by their extended
+key usage and their names, so that none can pass for another:
 - the control plane's own server certificate, for the fixed name `SERVER_NAME`;
 - an agent's client certificate, URI `urn:assentry:agent:<id>`;
 - an agent's listener certificate, for the names that the request asks for (never one below `.assentry.internal`);
@@ -30,6 +30,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from control_plane.agents import rotation
 from control_plane.identities.ports import CertificateRequestError, IssuedCertificate
+from control_plane.kit.sealing import FileSeal, SealError
 
 SERVER_NAME: Final = "control-plane.assentry.internal"
 _RESERVED: Final = ".assentry.internal"
@@ -57,20 +58,21 @@ class CertificateAuthority:
         return f"CertificateAuthority({self._certificate.subject.rfc4514_string()!r}, ***)"
 
     @classmethod
-    def open(cls, directory: Path, now: datetime) -> Self:
-        """Loads it from the directory; an empty one gets its authority."""
+    def open(cls, directory: Path, now: datetime, seal: FileSeal) -> Self:
+        """Loads it from the directory; an empty one gets its authority. Raises SealError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         rotation.finish(directory)
         key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
         if not certificate_file.exists():
-            rotation.create(key_file, certificate_file, now)
+            rotation.create(key_file, certificate_file, now, seal)
         if key_file.stat().st_mode & 0o077:
             raise PermissionError(f"{key_file} can be read by others; chmod 600 it and consider the key known to them")
-        key = load_pem_private_key(key_file.read_bytes(), password=None)
-        if not isinstance(key, ec.EllipticCurvePrivateKey):
-            raise TypeError(f"{key_file} holds no elliptic-curve key")
+        key = load_pem_private_key(seal.read(key_file, rotation.SEALED_AS), password=None)
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+            raise SealError(f"{key_file} does not belong to {certificate_file}: take both from the same backup")
         others = [x509.load_pem_x509_certificate(file.read_bytes()) for file in rotation.beside(directory)]
-        return cls(key, x509.load_pem_x509_certificate(certificate_file.read_bytes()), others)
+        return cls(key, certificate, others)
 
     @property
     def certificates(self) -> bytes:

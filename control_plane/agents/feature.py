@@ -8,8 +8,9 @@ from pathlib import Path
 
 from control_plane.agents.authority import CertificateAuthority
 from control_plane.agents.errands import Errands
-from control_plane.agents.ports import Approvals, Documents, Identities, Recordings, Served, Sessions
+from control_plane.agents.ports import Approvals, Documents, Identities, Recordings, Secrets, Served, Sessions
 from control_plane.agents.reports import ReportIntake
+from control_plane.agents.secret_calls import SecretCalls
 from control_plane.agents.server import GrpcServer, enrolment_address_beside
 from control_plane.agents.service import CERTIFICATE_LIFE, AgentService
 from control_plane.agents.servicer import EnrolmentServicer, LinkServicer
@@ -19,12 +20,13 @@ from control_plane.agents.wire import Encoder
 from control_plane.kit.clock import Clock
 from control_plane.kit.events import Events
 from control_plane.kit.keys import SigningKeys
+from control_plane.kit.sealing import FileSeal
 from control_plane.kit.unit_of_work import Units
 
 
-def open_authority(state_dir: Path, clock: Clock) -> CertificateAuthority:
+def open_authority(state_dir: Path, clock: Clock, seal: FileSeal) -> CertificateAuthority:
     """The deployment's CA; identities need it too, as their `CertificateIssuer`."""
-    return CertificateAuthority.open(state_dir / "ca", clock.now())
+    return CertificateAuthority.open(state_dir / "ca", clock.now(), seal)
 
 
 class AgentsFeature:
@@ -45,6 +47,7 @@ class AgentsFeature:
         sessions: Sessions,
         recordings: Recordings,
         served: Served,
+        secrets: Secrets,
         link_address: str,
         enrolment_address: str = "",
         timing: Timing | None = None,
@@ -57,13 +60,23 @@ class AgentsFeature:
         timing = timing or Timing()
         self.errands = Errands(units, events, served)
         parts = Parts(
-            units, events, self.service, intake, approvals, sessions, self.snapshots, keys, self.errands, timing
+            units,
+            events,
+            self.service,
+            intake,
+            approvals,
+            sessions,
+            self.snapshots,
+            keys,
+            self.errands,
+            secrets,
+            timing,
         )
         self.server = GrpcServer(
             link_address=link_address,
             enrolment_address=enrolment_address or enrolment_address_beside(link_address),
             authority=authority,
             clock=clock,
-            link=LinkServicer(parts, recordings),
+            link=LinkServicer(parts, recordings, SecretCalls(units, self.service, secrets, deployment)),
             enrolment=EnrolmentServicer(units, self.service, keys, deployment),
         )

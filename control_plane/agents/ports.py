@@ -14,8 +14,11 @@ from control_plane.approvals.reports import (
 )
 from control_plane.documents.domain import Stored
 from control_plane.identities.domain import SnapshotIdentities
-from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.kit.secret import Secret
+from control_plane.kit.unit_of_work import Actor, UnitOfWork
 from control_plane.recordings.service import Ended, Kept, NotTaken
+from control_plane.secrets.delivery import Current, Entitled, NotEntitled
+from control_plane.secrets.envelope import Sealed
 from control_plane.sessions.reports import ClosedReport, DecisionsReport, OpenedReport, RefusedReport, Reporter
 from data_plane.recording.format import RecordingEnd
 
@@ -78,3 +81,19 @@ class Recordings(Protocol):
     async def end(
         self, uow: UnitOfWork, instance_id: str, session_id: str, end: RecordingEnd, public_keys: Sequence[bytes]
     ) -> Ended | NotTaken: ...
+
+
+class Secrets(Protocol):
+    async def entitled(self, uow: UnitOfWork, agent: str, target: str) -> Entitled | NotEntitled: ...
+
+    async def opened(self, one: Entitled) -> Secret: ...
+
+    async def delivered(self, uow: UnitOfWork, agent: Actor, one: Entitled) -> None: ...
+
+    def refused(self, uow: UnitOfWork, agent: Actor, target: str, why: str) -> None: ...
+
+    async def sealed(self, one: Entitled, value: Secret) -> Sealed: ...
+
+    async def rotated(self, uow: UnitOfWork, agent: Actor, one: Entitled, sealed: Sealed) -> bool: ...
+
+    async def current(self, uow: UnitOfWork, agent: str, secret: str = "") -> Sequence[Current]: ...

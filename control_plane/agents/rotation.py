@@ -6,7 +6,7 @@
 
 Agents hear whom to trust at every renewal, so that each step waits until every certificate that was given out before
 the last one has ended: then all agents that were not off for so long have renewed theirs. The control plane reads the
-files when it starts.
+files when it starts. The keys are sealed (kit/sealing) as one thing, so that `switch` needs no more than a rename.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from control_plane.kit.sealing import FileSeal
+
+SEALED_AS: Final = "authority-key"
 BACKDATED: Final = timedelta(minutes=5)  # clocks differ
 _LIFE: Final = timedelta(days=3650)
 
@@ -32,13 +35,13 @@ class RotationError(Exception):
     """The step cannot be taken now; `args[0]` says why and what to do."""
 
 
-def prepare(directory: Path, now: datetime) -> str:
+def prepare(directory: Path, now: datetime, seal: FileSeal) -> str:
     """A new authority beside the one that signs. What to do then."""
     if beside(directory):
         raise RotationError("a rotation is under way: go on with ca-switch or ca-forget")
     if not (directory / "ca.pem").exists():
         raise RotationError(f"{directory} holds no authority yet: start the control plane once")
-    create(directory / "next.key", directory / "next.pem", now)
+    create(directory / "next.key", directory / "next.pem", now, seal)
     return "restart the control plane; when every agent has renewed its certificates, run ca-switch and restart again"
 
 
@@ -80,7 +83,8 @@ def _must_have_passed(at: datetime, now: datetime) -> None:
         raise RotationError(f"wait until {at:%Y-%m-%d %H:%M} UTC: agents may not have heard of the last step before")
 
 
-def create(key_file: Path, certificate_file: Path, now: datetime) -> None:
+def create(key_file: Path, certificate_file: Path, now: datetime, seal: FileSeal) -> None:
+    """Both or none: the certificate comes last and its absence means that there is no authority yet."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = name(f"Assentry CA {now:%Y-%m-%d} {secrets.token_hex(4)}")  # two may be of one day
     certificate = (
@@ -96,12 +100,11 @@ def create(key_file: Path, certificate_file: Path, now: datetime) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(key_file, pem(key), 0o600)
+    seal.write(key_file, pem(key), SEALED_AS)
     _write(certificate_file, certificate.public_bytes(Encoding.PEM), 0o644)
 
 
 def _write(file: Path, content: bytes, mode: int) -> None:
-    """Both or none: the certificate comes last and its absence means that there is no authority yet."""
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
     with os.fdopen(descriptor, "wb") as stream:
         stream.write(content)

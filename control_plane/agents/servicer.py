@@ -21,11 +21,13 @@ from control_plane.agents import repository, wire
 from control_plane.agents.domain import Agent, Certificates, Enrolled, NotEnrolled
 from control_plane.agents.errors import End, StreamEndedError
 from control_plane.agents.ports import Recordings
+from control_plane.agents.secret_calls import Refusal, RefusedError, SecretCalls
 from control_plane.agents.service import AgentService
 from control_plane.agents.stream import AgentStream, Parts, unbroken
 from control_plane.identities.ports import CertificateRequestError
 from control_plane.kit.errors import UnavailableError
 from control_plane.kit.keys import SigningKeys
+from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import Units
 from control_plane.recordings.service import Ended, NotTaken
 from control_plane.sessions import service as sessions
@@ -40,6 +42,14 @@ _STATUSES: Final[Mapping[End, grpc.StatusCode]] = {
     End.CONFUSED: grpc.StatusCode.INVALID_ARGUMENT,
     End.REPLACED: grpc.StatusCode.ABORTED,
     End.EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
+}
+
+_REFUSALS: Final[Mapping[Refusal, grpc.StatusCode]] = {
+    Refusal.DENIED: grpc.StatusCode.PERMISSION_DENIED,
+    Refusal.NOTHING_THERE: grpc.StatusCode.NOT_FOUND,
+    Refusal.CONFUSED: grpc.StatusCode.INVALID_ARGUMENT,
+    Refusal.OUTDATED: grpc.StatusCode.ABORTED,
+    Refusal.UNAVAILABLE: grpc.StatusCode.UNAVAILABLE,
 }
 
 
@@ -69,9 +79,10 @@ class EnrolmentServicer(stubs.EnrolmentServicer):
 
 
 class LinkServicer(stubs.LinkServicer):
-    def __init__(self, parts: Parts, recordings: Recordings) -> None:
+    def __init__(self, parts: Parts, recordings: Recordings, secrets: SecretCalls) -> None:
         self._parts = parts
         self._recordings = recordings
+        self._secrets = secrets
         self._streams: dict[str, asyncio.Task[Any]] = {}  # by instance
 
     async def Connect(  # type: ignore[override]  # noqa: N802 - gRPC's name; reads and writes, yields nothing
@@ -122,6 +133,26 @@ class LinkServicer(stubs.LinkServicer):
     async def _renewed(self, agent: Agent, request: pb.RenewRequest) -> Certificates:
         async with self._parts.units() as uow:
             return await self._parts.agents.renew(uow, agent, request.client_csr, request.listener_csr)
+
+    async def FetchSecret(  # noqa: N802 - gRPC's name
+        self, request: pb.FetchSecretRequest, context: Context
+    ) -> pb.FetchSecretResponse:
+        serial = await _serial(context)
+        try:
+            done = await unbroken(self._secrets.fetch(serial, request.target, request.recipient_key))
+        except (RefusedError, UnavailableError) as error:
+            await _refuse(context, error)
+        return pb.FetchSecretResponse(version=done.version, sealed=done.sealed)
+
+    async def StoreSecret(  # noqa: N802 - gRPC's name
+        self, request: pb.StoreSecretRequest, context: Context
+    ) -> pb.StoreSecretResponse:
+        serial, value = await _serial(context), Secret(request.value)
+        try:
+            version = await unbroken(self._secrets.store(serial, request.target, request.expected_version, value))
+        except (RefusedError, UnavailableError) as error:
+            await _refuse(context, error)
+        return pb.StoreSecretResponse(version=version)
 
     async def UploadRecording(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[pb.RecordingUpload], context: Context
@@ -181,10 +212,7 @@ class LinkServicer(stubs.LinkServicer):
             return await self._recordings.end(uow, begin.instance_id, begin.session_id, said, keys)
 
     async def _caller(self, context: Context) -> tuple[Agent, str]:
-        pem = list(context.auth_context().get("x509_pem_cert", ()))
-        if not pem:
-            await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "show the agent's client certificate")
-        serial = f"{x509.load_pem_x509_certificate(pem[0]).serial_number:x}"
+        serial = await _serial(context)
         agent = await unbroken(self._holder(serial))
         if agent is None:
             await _abort(context, grpc.StatusCode.PERMISSION_DENIED, "this agent is disabled or its certificate ended")
@@ -193,6 +221,19 @@ class LinkServicer(stubs.LinkServicer):
     async def _holder(self, serial: str) -> Agent | None:
         async with self._parts.units.reading() as uow:
             return await self._parts.agents.holder(uow, serial)
+
+
+async def _serial(context: Context) -> str:
+    pem = list(context.auth_context().get("x509_pem_cert", ()))
+    if not pem:
+        await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "show the agent's client certificate")
+    return f"{x509.load_pem_x509_certificate(pem[0]).serial_number:x}"
+
+
+async def _refuse(context: Context, error: RefusedError | UnavailableError) -> NoReturn:
+    if isinstance(error, UnavailableError):
+        await _abort(context, grpc.StatusCode.UNAVAILABLE, error.detail)
+    await _abort(context, _REFUSALS[error.why], error.reason)
 
 
 async def _acknowledged(following: int | NotTaken, context: Context) -> pb.RecordingAck:

@@ -19,7 +19,7 @@ from control_plane.agents import errands, repository, service, wire
 from control_plane.agents.domain import Agent, ErrandDone, Heartbeat, Hello, Reports, SnapshotAck, SnapshotNack
 from control_plane.agents.errands import Errands
 from control_plane.agents.errors import End, StreamEndedError
-from control_plane.agents.ports import Approvals, Sessions
+from control_plane.agents.ports import Approvals, Secrets, Sessions
 from control_plane.agents.reports import ReportIntake, reporter
 from control_plane.agents.service import AgentService
 from control_plane.agents.snapshots import Snapshots
@@ -28,12 +28,14 @@ from control_plane.kit.events import RESYNC, Events, News, Subscription
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.tasks import spawn
 from control_plane.kit.unit_of_work import SNAPSHOT, Units
+from control_plane.secrets import service as secrets
+from control_plane.secrets.delivery import Current
 
 _log = structlog.get_logger(__name__)
 
 APPROVAL: Final = "approval"
 TERMINATE: Final = "session-terminate"
-TOPICS: Final = (APPROVAL, SNAPSHOT, TERMINATE, errands.ASKED, service.TOPIC, service.DRAIN)
+TOPICS: Final = (APPROVAL, SNAPSHOT, TERMINATE, errands.ASKED, secrets.TOPIC, service.TOPIC, service.DRAIN)
 
 _DEBOUNCE_SECONDS: Final = 0.005  # documents are often applied many at a time
 _HELLO_SECONDS: Final = 15.0
@@ -56,6 +58,7 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     snapshots: Snapshots
     keys: SigningKeys
     errands: Errands
+    secrets: Secrets
     timing: Timing = Timing()
 
 
@@ -201,24 +204,32 @@ class AgentStream:
                 await self._tell_terminations(news.key)
             case "snapshot":
                 self._snapshot_changed.set()
+            case RESYNC.topic:
+                await unbroken(self._still_trusted())
+                self._snapshot_changed.set()
+                await self._tell_everything()
+            case _:
+                await self._heard_of_agent(news)
+
+    async def _heard_of_agent(self, news: News) -> None:
+        match news.topic:
             case service.TOPIC if news.key == self._agent.id:
                 await unbroken(self._still_trusted())
             case errands.ASKED:
                 errand_id, _, agent = news.key.partition(" ")
                 if agent == self._agent.name:
                     await self._hand_over([errand_id])
+            case secrets.TOPIC:
+                await self._tell_secrets(news.key)
             case service.DRAIN:
                 agent_id, _, seconds = news.key.partition(" ")
                 if agent_id == self._agent.id:
                     await self._write(wire.drain(int(seconds)))
-            case RESYNC.topic:
-                await unbroken(self._still_trusted())
-                self._snapshot_changed.set()
-                await self._tell_everything()
 
     async def _tell_everything(self) -> None:
         await self._tell_approvals(sorted(self._waiting))
         await self._tell_terminations()
+        await self._tell_secrets()
         await self._hand_over(await unbroken(self._parts.errands.open(self._agent.name)))
 
     async def _tell_approvals(self, approval_ids: list[str]) -> None:
@@ -270,6 +281,14 @@ class AgentStream:
     async def _errand_done(self, done: ErrandDone) -> None:
         async with self._parts.units() as uow:
             await self._parts.errands.done(uow, self.instance_id, done)
+
+    async def _tell_secrets(self, name: str = "") -> None:
+        for one in await unbroken(self._current_secrets(name)):
+            await self._write(wire.secret_changed(one))
+
+    async def _current_secrets(self, name: str) -> Sequence[Current]:
+        async with self._parts.units.reading() as uow:
+            return await self._parts.secrets.current(uow, self._agent.name, name)
 
     async def _tell_snapshots(self) -> None:
         while True:

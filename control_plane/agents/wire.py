@@ -17,6 +17,7 @@ from control_plane.approvals.domain import Outcome
 from control_plane.approvals.ports import GrantContents
 from control_plane.identities.domain import Identity
 from control_plane.kit.keys import PublicKey
+from control_plane.secrets.delivery import Current
 from control_plane.sessions import reports as sessions
 from data_plane.policy import documents, model
 
@@ -231,6 +232,10 @@ def drain(seconds: int) -> pb.ControlMessage:
 def errand(one: domain.Errand) -> pb.ControlMessage:
     sent = pb.Errand(errand_id=one.id, kind=one.kind, target=one.target, arguments_json=one.arguments)
     return pb.ControlMessage(errand=sent)
+
+
+def secret_changed(one: Current) -> pb.ControlMessage:
+    return pb.ControlMessage(secret_changed=pb.SecretChanged(target=one.target, version=one.version))
 
 
 def signing_keys(keys: Iterable[PublicKey]) -> list[pb.SigningKey]:

@@ -35,5 +35,10 @@ class DocumentKind(Protocol):
     async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None: ...
 
 
+class Secrets(Protocol):
+    async def known(self, uow: UnitOfWork) -> frozenset[str]:
+        """Names that documents may use. In a unit that writes they stay until it ends."""
+
+
 class Validation(Protocol):
     def __call__(self, world: World) -> Sequence[Problem]: ...

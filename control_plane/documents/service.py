@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from control_plane.documents.domain import Change, PlannedChange, Stored, World, planned
-from control_plane.documents.ports import DocumentKind, Validation
+from control_plane.documents.ports import DocumentKind, Secrets, Validation
 from control_plane.documents.stored_kind import StoredKind
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import FieldProblem, ForbiddenError, InvalidError
@@ -37,17 +37,18 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class DocumentService:
-    def __init__(self, kinds: Sequence[DocumentKind], validation: Validation) -> None:
+    def __init__(self, kinds: Sequence[DocumentKind], validation: Validation, secrets: Secrets) -> None:
         """`kinds` in the order in which they are put: what is referred to comes first."""
         self._kinds = {kind.kind: kind for kind in kinds}
         self._validation = validation
+        self._secrets = secrets
 
     async def plan(self, uow: UnitOfWork, values: Sequence[object], *, prune: bool) -> Plan:
         """Raises InvalidDocumentsError."""
         wanted, places = self._decoded(values)
         stored = {name: dict(await kind.stored(uow)) for name, kind in self._kinds.items()}
         gone = _pruned(stored, wanted) if prune else set[Key]()
-        self._check(_world(stored, wanted, gone), places)
+        self._check(_world(stored, wanted, gone, await self._secrets.known(uow)), places)
         changes = [
             *(planned(*key, _before(stored, key), document) for key, document in wanted.items()),
             *(planned(*key, _before(stored, key), None) for key in sorted(gone)),
@@ -75,7 +76,7 @@ class DocumentService:
     async def delete(self, uow: UnitOfWork, by: Principal, kind: str, name: str) -> None:
         """One document; refused while something else needs it."""
         stored = {each: dict(await port.stored(uow)) for each, port in self._kinds.items()}
-        self._check(_world(stored, {}, {(kind, name)}), {})
+        self._check(_world(stored, {}, {(kind, name)}, await self._secrets.known(uow)), {})
         self._permit(by, kind)
         await self._kinds[kind].delete(uow, by.actor, name)
 
@@ -125,7 +126,7 @@ class DocumentService:
 
     def _check(self, world: World, places: Mapping[Key, int]) -> None:
         """What was wrong before, in a document that nobody touches, keeps nobody from changing another."""
-        old = set(map(str, self._validation(World(world.before, world.before))))
+        old = set(map(str, self._validation(World(world.before, world.before, world.secrets))))
         found = [
             problem
             for problem in self._validation(world)
@@ -170,14 +171,19 @@ def _before(stored: Mapping[str, Mapping[str, Stored]], key: Key) -> model.Docum
     return None if found is None else found.document
 
 
-def _world(stored: Mapping[str, Mapping[str, Stored]], wanted: Mapping[Key, model.Document], gone: set[Key]) -> World:
+def _world(
+    stored: Mapping[str, Mapping[str, Stored]],
+    wanted: Mapping[Key, model.Document],
+    gone: set[Key],
+    secrets: frozenset[str],
+) -> World:
     before = {kind: {name: one.document for name, one in all_of.items()} for kind, all_of in stored.items()}
     after = {kind: dict(all_of) for kind, all_of in before.items()}
     for (kind, name), document in wanted.items():
         after[kind][name] = document
     for kind, name in gone:
         after[kind].pop(name, None)
-    return World(after, before)
+    return World(after, before, secrets)
 
 
 def _placed(problem: Problem, index: int | None) -> FieldProblem:

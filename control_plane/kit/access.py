@@ -38,6 +38,7 @@ class Permission(enum.StrEnum):
     POLICY_READ = "policy-read"
     POLICY_EDIT = "policy-edit"  # policies, chains, masks
     AUDIT = "audit"
+    SECRETS = "secrets"  # write sealed secrets, see what is known about them
     ADMIN = "admin"  # identities, groups, keys of service accounts, targets, agents
 
 
@@ -45,7 +46,9 @@ Role = Literal["admin", "policy-editor", "reviewer", "auditor", "requester", "br
 
 _P = Permission
 ROLES: Mapping[str, frozenset[Permission]] = {
-    "admin": frozenset({_P.ADMIN, _P.POLICY_READ, _P.POLICY_EDIT, _P.AUDIT, _P.SESSIONS, _P.TERMINATE, _P.REQUEST}),
+    "admin": frozenset(
+        {_P.ADMIN, _P.SECRETS, _P.POLICY_READ, _P.POLICY_EDIT, _P.AUDIT, _P.SESSIONS, _P.TERMINATE, _P.REQUEST}
+    ),
     "policy-editor": frozenset({_P.POLICY_READ, _P.POLICY_EDIT}),
     "reviewer": frozenset({_P.REVIEW, _P.POLICY_READ, _P.SESSIONS}),
     "auditor": frozenset({_P.AUDIT, _P.SESSIONS, _P.POLICY_READ}),

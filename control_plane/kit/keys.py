@@ -1,7 +1,7 @@
 """The deployment's Ed25519 signing keys: what snapshots, grants, tokens and audit checkpoints are signed with.
 
-One file a key in `STATE_DIR/keys`, PKCS#8 PEM, readable by its owner only. The newest signs; all verify, so a
-key is rotated by adding one, waiting until every agent has the new one in a snapshot, and retiring the old.
+One file a key in `STATE_DIR/keys`, PKCS#8 PEM, sealed (kit/sealing). The newest signs; all verify, so a key is rotated
+by adding one, waiting until every agent has the new one in a snapshot, and retiring the old.
 A signature always covers a context (`assentry-grant-v1\\0`), so one kind can never pass for another.
 """
 
@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Final, Self
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -25,9 +24,12 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from control_plane.kit.sealing import FileSeal
+
 SNAPSHOT_CONTEXT = b"assentry-snapshot-v1\0"
 GRANT_CONTEXT = b"assentry-grant-v1\0"
 AUDIT_CONTEXT = b"assentry-audit-v1\0"
+_SEALED_AS: Final = "signing-key"
 
 
 class PublicKey(msgspec.Struct, frozen=True):
@@ -54,13 +56,13 @@ class SigningKeys:
         return f"SigningKeys(active={self._active!r}, known={len(self._keys)})"
 
     @classmethod
-    def open(cls, directory: Path) -> Self:
-        """Loads the keys of the directory; an empty one gets its first key."""
+    def open(cls, directory: Path, seal: FileSeal) -> Self:
+        """Loads the keys of the directory; an empty one gets its first key. Raises SealError."""
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not any(directory.glob("*.pem")):
-            add_key(directory)
+            add_key(directory, seal)
         files = sorted(directory.glob("*.pem"))
-        return cls({_key_id(key): key for key in map(_load, files)})
+        return cls({_key_id(key): key for key in (_load(file, seal) for file in files)})
 
     def sign(self, context: bytes, payload: bytes) -> Signature:
         return Signature(self._active, self._keys[self._active].sign(context + payload))
@@ -85,24 +87,19 @@ class SigningKeys:
         return (signed + b"." + _base64url(self._keys[self._active].sign(signed))).decode()
 
 
-def add_key(directory: Path) -> str:
+def add_key(directory: Path, seal: FileSeal) -> str:
     """Makes a key that signs from the next start on; returns its id."""
     key = Ed25519PrivateKey.generate()
     number = len(list(directory.glob("*.pem"))) + 1
     key_id = _key_id(key)
-    file = directory / f"{number:04d}-{key_id}.pem"
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(_private(key))
-        stream.flush()
-        os.fsync(stream.fileno())
+    seal.write(directory / f"{number:04d}-{key_id}.pem", _private(key), _SEALED_AS)
     return key_id
 
 
-def _load(file: Path) -> Ed25519PrivateKey:
+def _load(file: Path, seal: FileSeal) -> Ed25519PrivateKey:
     if file.stat().st_mode & 0o077:
         raise PermissionError(f"{file} can be read by others; chmod 600 it and consider the key known to them")
-    key = load_pem_private_key(file.read_bytes(), password=None)
+    key = load_pem_private_key(seal.read(file, _SEALED_AS), password=None)
     if not isinstance(key, Ed25519PrivateKey):
         raise TypeError(f"{file} holds no Ed25519 key")
     return key

@@ -28,6 +28,8 @@ from control_plane.identities.domain import SnapshotIdentities
 from control_plane.kit.clock import SystemClock
 from control_plane.kit.ids import new_id
 from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork
+from control_plane.secrets.feature import Sealing, SecretsFeature
+from control_plane.targets.service import Target
 from data_plane.gate.interface import (
     Action,
     Decision,
@@ -82,8 +84,18 @@ class PlayedDocuments:
         return SnapshotIdentities((), ())
 
     async def agent_of(self, uow: UnitOfWork, target: str) -> str | None:
-        found = self.found.get(target)
-        return found.spec.agent if isinstance(found, model.Target) else None
+        found = await self.target(uow, target)
+        return None if found is None else found.spec.agent
+
+    async def all(self, uow: UnitOfWork) -> list[Target]:
+        found = [one for one in self.found.values() if isinstance(one, model.Target)]
+        return [Target(one.metadata.name, 1, {}, "", one.spec, "") for one in found]
+
+    async def target(self, uow: UnitOfWork, name: str) -> Target | None:
+        return next((one for one in await self.all(uow) if one.name == name), None)
+
+    async def of_agent(self, uow: UnitOfWork, agent: str) -> list[Target]:
+        return [one for one in await self.all(uow) if one.spec.agent == agent]
 
 
 @dataclass
@@ -91,6 +103,7 @@ class ControlSide:
     world: World
     feature: AgentsFeature
     documents: PlayedDocuments
+    secrets: SecretsFeature
     folder: Path
 
     @property
@@ -127,7 +140,7 @@ class ControlSide:
         server = self.feature.server
         addresses = self.link_address, self.enrolment_address
         await server.stop()
-        self.feature = build_feature(self.world, self.documents, self.folder, timing or QUICK_BEAT, addresses)
+        self.feature = build_feature(self.world, self.documents, self.secrets, timing or QUICK_BEAT, addresses)
         await self.feature.server.start()
 
 
@@ -137,7 +150,7 @@ QUICK_BEAT = Timing(lease_seconds=60, heartbeat_seconds=1)
 def build_feature(
     world: World,
     documents: PlayedDocuments,
-    folder: Path,
+    secrets: SecretsFeature,
     timing: Timing,
     addresses: tuple[str, str] = ("127.0.0.1:0", "127.0.0.1:0"),
     life: timedelta = CERTIFICATE_LIFE,
@@ -148,17 +161,25 @@ def build_feature(
         clock=SystemClock(),
         keys=world.keys,
         deployment=worlds.DEPLOYMENT,
-        authority=open_authority(folder, SystemClock()),
+        authority=open_authority(secrets.sealing.state_dir, SystemClock(), secrets.sealing.files),
         documents=[documents],
         identities=documents,
         approvals=world.approvals,
         sessions=world.sessions,
         recordings=world.recordings,
         served=documents,
+        secrets=secrets.delivery,
         link_address=addresses[0],
         enrolment_address=addresses[1],
         timing=timing,
         certificate_life=life,
+    )
+
+
+def build_secrets(world: World, targets: Any, folder: Path) -> SecretsFeature:
+    sealing = Sealing("", folder, worlds.DEPLOYMENT)
+    return SecretsFeature(
+        units=world.units, events=world.events, targets=targets, deployment=worlds.DEPLOYMENT, sealing=sealing
     )
 
 
@@ -174,9 +195,10 @@ async def control_side(
         world.clock.instant = datetime.now(UTC)
         world.review._agreement._grants = GrantIssuer(worlds.DEPLOYMENT, world.keys, Encoder())
         documents = PlayedDocuments()
-        feature = build_feature(world, documents, folder, timing, life=life)
+        secrets = build_secrets(world, documents, folder)
+        feature = build_feature(world, documents, secrets, timing, life=life)
         await feature.server.start()
-        side = ControlSide(world, feature, documents, folder)
+        side = ControlSide(world, feature, documents, secrets, folder)
         try:
             yield side
         finally:

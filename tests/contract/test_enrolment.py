@@ -18,6 +18,7 @@ from data_plane.link.enrolment import EnrolmentError
 from data_plane.link.messages import LinkState
 from data_plane.runtime.secret import Secret
 from tests.contract.stack import ControlSide, changed, running_agent
+from tests.support.sealing import files_of
 
 
 async def test_an_agent_enrols_and_gets_certificates_for_its_own_keys(control: ControlSide) -> None:
@@ -54,7 +55,7 @@ async def test_a_join_token_that_is_not_valid_says_nothing_of_why(control: Contr
 
 
 async def test_a_control_plane_of_another_authority_is_not_believed(control: ControlSide, tmp_path: Path) -> None:
-    other = CertificateAuthority.open(tmp_path / "other", SystemClock().now())
+    other = CertificateAuthority.open(tmp_path / "other", SystemClock().now(), files_of(tmp_path))
     token = await control.join_token()
     with pytest.raises(EnrolmentError, match=r"no control plane at .* vouches for"):
         await control.enrol(token, ca=other.certificates)

@@ -20,6 +20,7 @@ from control_plane.cli import certificates
 from control_plane.cli.client import Api, ApiError
 from control_plane.cli.config import Profile
 from control_plane.cli.demo.planes import LocalAgent
+from tests.support.sealing import files_of
 from tests.support.stack import HOST, REQUESTER, Stack, eventually
 
 
@@ -136,7 +137,7 @@ def _is_over(connection: psycopg.Connection[Any]) -> bool:
 
 def test_an_expired_certificate_is_refused_in_words(holder: Holder, stack: Stack) -> None:
     """Made with the deployment's own authority, as no request can be: lifetimes begin now."""
-    authority = CertificateAuthority.open(stack.control.state / "ca", datetime.now(UTC))
+    authority = CertificateAuthority.open(stack.control.state / "ca", datetime.now(UTC), files_of(stack.control.state))
     old = holder.folder / "expired.crt"
     (identity,) = [one for one in stack.admin.pages("/v1/identities") if one["name"] == REQUESTER]
     past = datetime.now(UTC) - timedelta(hours=2)
@@ -150,7 +151,7 @@ def test_an_expired_certificate_is_refused_in_words(holder: Holder, stack: Stack
 
 def test_a_certificate_of_the_authority_that_names_nobody_is_refused(holder: Holder, stack: Stack) -> None:
     """An agent's own certificate opens the link, not a target."""
-    authority = CertificateAuthority.open(stack.control.state / "ca", datetime.now(UTC))
+    authority = CertificateAuthority.open(stack.control.state / "ca", datetime.now(UTC), files_of(stack.control.state))
     now = datetime.now(UTC)
     pem, _ = authority.agent(_request_for(holder), "agt_x", "demo", now, now + timedelta(hours=1))
     other = holder.folder / "agent.crt"

@@ -23,48 +23,52 @@ from control_plane.secrets.wrapping.local import KEY_BYTES
 from control_plane.secrets.wrapping.sdk import ANSWER_SECONDS, CONNECT_SECONDS, KeptElsewhere, installed, library
 
 _PATH: Final = re.compile(r"/keys/[A-Za-z0-9-]+")
-_VERSION: Final = re.compile(r"[0-9a-zA-Z]{1,64}")
+_VERSION: Final = re.compile(r"[0-9a-f]{32}")
 _ALGORITHMS: Final = ("RSA-OAEP-256", "A256KW")
 _REFUSED: Final = (400, 404)  # what it answers when the bytes are none of its own
 
 
-def default_client(url: str) -> Any:
-    credential = library("azure.identity", "azure").DefaultAzureCredential()
-    return library("azure.keyvault.keys.crypto", "azure").CryptographyClient(
-        url, credential, connection_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS, retry_total=1
-    )
+class DefaultClients:
+    """One for each call, because a client keeps to the version that it saw first; the sign-in is shared."""
+
+    @cached_property
+    def _credential(self) -> Any:
+        return library("azure.identity", "azure").DefaultAzureCredential()
+
+    def __call__(self, url: str) -> Any:
+        return library("azure.keyvault.keys.crypto", "azure").CryptographyClient(
+            url, self._credential, connection_timeout=CONNECT_SECONDS, read_timeout=ANSWER_SECONDS, retry_total=1
+        )
 
 
 class KeyVaultKey:
     """Implements `sdk.Keeper`. What it gives is the version that wrapped, a colon, and what Key Vault gave."""
 
-    def __init__(self, url: str, algorithm: str, client: Callable[[str], Any] = default_client) -> None:
-        self._url, self._algorithm, self._make_client = url, algorithm, client
-
-    @cached_property
-    def _newest(self) -> Any:
-        return self._make_client(self._url)
+    def __init__(self, url: str, algorithm: str, clients: Callable[[str], Any]) -> None:
+        self._url, self._algorithm, self._clients = url, algorithm, clients
 
     def wrap(self, data_key: bytes, context: bytes) -> bytes:
-        wrapped = self._call(self._newest, "wrap_key", data_key + hashlib.sha256(context).digest())
-        version: str = wrapped.key_id.rstrip("/").rpartition("/")[2]
-        encrypted: bytes = wrapped.encrypted_key
+        wrapped = self._call(self._url, "wrap_key", data_key + hashlib.sha256(context).digest())
+        version, encrypted = str(wrapped.key_id).rpartition("/")[2], bytes(wrapped.encrypted_key)
+        if not _VERSION.fullmatch(version):
+            advice = "allow the control plane get, wrapKey and unwrapKey"
+            raise WrapperUnavailableError(f"azure-kms:{self._url}: it does not tell the key's version; {advice}")
         return version.encode() + b":" + encrypted
 
     def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         version, _, encrypted = wrapped.partition(b":")
         if not _VERSION.fullmatch(version.decode("latin-1")):
             raise self._not_ours()
-        client = self._make_client(f"{self._url}/{version.decode()}")
-        plain: bytes = self._call(client, "unwrap_key", encrypted).key
+        plain: bytes = self._call(f"{self._url}/{version.decode()}", "unwrap_key", encrypted).key
         if not hmac.compare_digest(plain[KEY_BYTES:], hashlib.sha256(context).digest()):
             raise self._not_ours()
         return plain[:KEY_BYTES]
 
-    def _call(self, client: Any, operation: str, value: bytes) -> Any:
-        errors = library("azure.core.exceptions", "azure")
+    def _call(self, url: str, operation: str, value: bytes) -> Any:
+        errors, crypto = library("azure.core.exceptions", "azure"), library("azure.keyvault.keys.crypto", "azure")
         try:
-            return getattr(client, operation)(self._algorithm, value)
+            with self._clients(url) as client:
+                return getattr(client, operation)(crypto.KeyWrapAlgorithm(self._algorithm), value)
         except errors.HttpResponseError as error:
             if operation == "unwrap_key" and error.status_code in _REFUSED:
                 raise self._not_ours() from None
@@ -89,4 +93,4 @@ def azure_kms(text: str, where: str) -> KeptElsewhere:
     for module in ("azure.keyvault.keys", "azure.identity"):
         installed(module, "azure")
     url = f"https://{parts.netloc}{parts.path.rstrip('/')}"
-    return KeptElsewhere(f"azure-kms:{url}", KeyVaultKey(url, algorithm))
+    return KeptElsewhere(f"azure-kms:{url}", KeyVaultKey(url, algorithm, DefaultClients()))

@@ -58,7 +58,7 @@ class CloudKey:
         request = {"name": self._name, **values, **bound}
         try:
             return getattr(self._client, operation)(request=request, timeout=ANSWER_SECONDS, retry=None)
-        except errors.InvalidArgument as error:
+        except errors.BadRequest as error:
             if operation == "decrypt":
                 raise WrappedKeyError(f"gcp-kms:{self._name} did not wrap this, or not for this context") from None
             raise WrapperUnavailableError(f"gcp-kms:{self._name}: {error.message}") from None

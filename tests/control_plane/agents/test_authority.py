@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from control_plane.agents.authority import SERVER_NAME, CertificateAuthority
 from control_plane.identities.ports import CertificateRequestError
+from tests.support.sealing import files_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=3)
@@ -22,7 +23,7 @@ LATER = NOW + timedelta(days=3)
 
 @pytest.fixture
 def authority(tmp_path: Path) -> CertificateAuthority:
-    return CertificateAuthority.open(tmp_path / "ca", NOW)
+    return CertificateAuthority.open(tmp_path / "ca", NOW, files_of(tmp_path))
 
 
 def request(*names: x509.GeneralName, key=None) -> bytes:
@@ -43,13 +44,13 @@ def read(pem: bytes) -> tuple[list[object], list[x509.ObjectIdentifier]]:
 
 
 def test_the_key_is_kept_private_and_the_authority_stays_the_same(tmp_path: Path) -> None:
-    first = CertificateAuthority.open(tmp_path / "ca", NOW)
+    first = CertificateAuthority.open(tmp_path / "ca", NOW, files_of(tmp_path))
     assert (tmp_path / "ca" / "ca.key").stat().st_mode & 0o777 == 0o600
-    assert CertificateAuthority.open(tmp_path / "ca", LATER).certificates == first.certificates
+    assert CertificateAuthority.open(tmp_path / "ca", LATER, files_of(tmp_path)).certificates == first.certificates
     assert "PRIVATE" not in repr(first)
     (tmp_path / "ca" / "ca.key").chmod(0o644)
     with pytest.raises(PermissionError, match="chmod 600"):
-        CertificateAuthority.open(tmp_path / "ca", NOW)
+        CertificateAuthority.open(tmp_path / "ca", NOW, files_of(tmp_path))
 
 
 def test_each_kind_has_its_own_usage_and_name(authority: CertificateAuthority) -> None:

@@ -26,6 +26,7 @@ from control_plane.audit.verification import FORMAT, CheckpointLine, ExportLine,
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.unit_of_work import SYSTEM, AuditEvent
 from tests.control_plane.audit.batches import batch
+from tests.support.sealing import files_of
 
 Export = list[bytes]
 
@@ -40,7 +41,7 @@ SIGNED = (3, 5)  # sequences that a checkpoint follows
 
 @pytest.fixture(scope="module")
 def signing_keys(tmp_path_factory: pytest.TempPathFactory) -> SigningKeys:
-    return SigningKeys.open(tmp_path_factory.mktemp("keys"))
+    return SigningKeys.open(folder := tmp_path_factory.mktemp("keys"), files_of(folder))
 
 
 @pytest.fixture

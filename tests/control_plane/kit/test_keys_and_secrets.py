@@ -18,6 +18,7 @@ from control_plane.kit.logs import hide_secrets
 from control_plane.kit.names import is_name
 from control_plane.kit.pagination import Paging, decode_cursor, encode_cursor
 from control_plane.kit.secret import Secret
+from tests.support.sealing import files_of
 
 
 def test_a_secret_prints_as_stars_everywhere():
@@ -42,8 +43,8 @@ def test_what_is_named_like_a_secret_is_not_logged():
 
 
 def test_keys_are_made_once_and_are_the_owners_alone(tmp_path: Path):
-    first = SigningKeys.open(tmp_path / "keys")
-    again = SigningKeys.open(tmp_path / "keys")
+    first = SigningKeys.open(tmp_path / "keys", files_of(tmp_path))
+    again = SigningKeys.open(tmp_path / "keys", files_of(tmp_path))
     assert first.public_keys() == again.public_keys()
     files = list((tmp_path / "keys").iterdir())
     assert [file.stat().st_mode & 0o777 for file in files] == [0o600]
@@ -51,23 +52,23 @@ def test_keys_are_made_once_and_are_the_owners_alone(tmp_path: Path):
 
 
 def test_a_key_that_others_can_read_is_refused(tmp_path: Path):
-    SigningKeys.open(tmp_path)
+    SigningKeys.open(tmp_path, files_of(tmp_path))
     next(tmp_path.glob("*.pem")).chmod(0o644)
     with pytest.raises(PermissionError, match="chmod 600"):
-        SigningKeys.open(tmp_path)
+        SigningKeys.open(tmp_path, files_of(tmp_path))
 
 
 def test_a_new_key_signs_and_the_old_one_still_verifies(tmp_path: Path):
-    old = SigningKeys.open(tmp_path).sign(GRANT_CONTEXT, b"payload")
-    new_key = add_key(tmp_path)
-    keys = SigningKeys.open(tmp_path)
+    old = SigningKeys.open(tmp_path, files_of(tmp_path)).sign(GRANT_CONTEXT, b"payload")
+    new_key = add_key(tmp_path, files_of(tmp_path))
+    keys = SigningKeys.open(tmp_path, files_of(tmp_path))
     assert keys.sign(GRANT_CONTEXT, b"payload").key_id == new_key
     assert keys.verify(GRANT_CONTEXT, b"payload", old)
     assert len(keys.public_keys()) == 2
 
 
 def test_a_signature_is_good_for_one_context_only(tmp_path: Path):
-    keys = SigningKeys.open(tmp_path)
+    keys = SigningKeys.open(tmp_path, files_of(tmp_path))
     signed = keys.sign(GRANT_CONTEXT, b"payload")
     assert keys.verify(GRANT_CONTEXT, b"payload", signed)
     assert not keys.verify(SNAPSHOT_CONTEXT, b"payload", signed)
@@ -76,7 +77,7 @@ def test_a_signature_is_good_for_one_context_only(tmp_path: Path):
 
 
 def test_keys_print_nothing_private(tmp_path: Path):
-    assert "PRIVATE" not in repr(SigningKeys.open(tmp_path))
+    assert "PRIVATE" not in repr(SigningKeys.open(tmp_path, files_of(tmp_path)))
 
 
 def test_ids_have_a_prefix_and_do_not_repeat():
