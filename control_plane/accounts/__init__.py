@@ -1,0 +1,1 @@
+"""Accounts that agents make at targets for single sessions: who had which, and those that would not go away."""
