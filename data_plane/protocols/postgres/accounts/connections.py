@@ -18,6 +18,7 @@ from data_plane.credentials.ports import CredentialError, PasswordCredential
 from data_plane.policy.model import TargetSpec, TargetTls
 from data_plane.protocols.postgres.accounts import problems, tasks
 from data_plane.protocols.postgres.catalog_source import tls_context
+from data_plane.protocols.postgres.own_sign_in import sign_in
 from data_plane.protocols.postgres.target_connection import read_address
 
 CONNECT_SECONDS: Final = 8.0
@@ -156,11 +157,10 @@ class Connections:
     async def _open(self, spec: TargetSpec, database: str, credential: PasswordCredential) -> Kept:
         try:
             address = read_address(spec.address)
-            connection: asyncpg.Connection[Any] = await asyncpg.connect(
+            connection = await sign_in(
+                credential,
                 host=address.host,
                 port=address.port,
-                user=credential.username,
-                password=credential.password.reveal(),
                 database=database,
                 ssl=tls_context(spec.tls),
                 timeout=CONNECT_SECONDS,
