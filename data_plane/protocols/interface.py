@@ -5,15 +5,16 @@ from __future__ import annotations
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 
-from data_plane.credentials.ports import AccountProvider, CredentialSource
+from data_plane.credentials.ports import AccountProvider, CredentialSource, PasswordCredential
 from data_plane.gate.admission import Admission
+from data_plane.gate.interface import TargetFacts
 from data_plane.gate.ports import Clock
 from data_plane.identifiers import TargetName
-from data_plane.policy.model import MaskSpec
+from data_plane.policy.model import MaskSpec, PolicySpec, TargetSpec
 from data_plane.runtime.listener import Accepted
 from data_plane.runtime.session import Sessions
 
@@ -45,6 +46,21 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
 Serve = Callable[[Accepted], Awaitable[None]]
 
 
+class Examined(msgspec.Struct, frozen=True, eq=False):
+    """A target whose account is looked at, with all that policy says of it. `options`: see the protocol's own."""
+
+    target: TargetFacts
+    spec: TargetSpec
+    policies: tuple[PolicySpec, ...]
+    masks: Mapping[str, MaskSpec]
+    credential: PasswordCredential
+    options: Mapping[str, str]
+
+
+class ExaminationError(Exception):
+    """It could not be looked at; `args[0]` says why and what to do. It names no secret."""
+
+
 class ProtocolService(Protocol):
     """One protocol in one process."""
 
@@ -57,6 +73,10 @@ class ProtocolService(Protocol):
 
     def accounts(self, endpoint: Endpoint) -> AccountProvider:
         """What makes accounts for sessions of this endpoint. It signs in with `endpoint.credentials.own()`."""
+
+    async def examine(self, examined: Examined) -> Mapping[str, Any]:
+        """What the agent's account can do there beyond what policy could ever allow, and how to mend it; as JSON.
+        Raises ExaminationError."""
 
 
 ALPN: Mapping[str, tuple[str, ...]] = {"postgres": ("postgresql",)}

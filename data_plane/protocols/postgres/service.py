@@ -7,19 +7,21 @@ import contextlib
 import secrets
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
+from typing import Any
 
 from data_plane.credentials.ports import CredentialError
 from data_plane.gate.admission import Admitted
 from data_plane.identifiers import OperationId
 from data_plane.masking import marks
 from data_plane.policy.model import TargetSpec
-from data_plane.protocols.interface import Endpoint, Process, Serve
+from data_plane.protocols.interface import Endpoint, Examined, Process, Serve
 from data_plane.protocols.postgres.accounts.names import Names
 from data_plane.protocols.postgres.accounts.provider import PostgresAccounts
 from data_plane.protocols.postgres.cancellation import CancelRegistry
 from data_plane.protocols.postgres.catalog_refresh import Catalogues
 from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource
 from data_plane.protocols.postgres.core import Limits, Output, SessionCore
+from data_plane.protocols.postgres.examination.examining import examine
 from data_plane.protocols.postgres.masking import SessionMasking
 from data_plane.protocols.postgres.preview.looking import AT_ONCE, Access, Previewer
 from data_plane.protocols.postgres.session import MakeCore, Opening, PostgresCore
@@ -54,6 +56,9 @@ class PostgresService:
     def accounts(self, endpoint: Endpoint) -> PostgresAccounts:
         names = Names(self._process.deployment, self._process.agent, endpoint.mask_key)
         return PostgresAccounts(endpoint.target, names, endpoint.credentials.own)
+
+    async def examine(self, examined: Examined) -> Mapping[str, Any]:
+        return await examine(examined, self._classifier)
 
 
 class _Target:

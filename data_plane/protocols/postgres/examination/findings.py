@@ -156,6 +156,11 @@ class _Look:
                 sql=(f"ALTER ROLE {name(account.name)} CREATEROLE;",),
             )  # fmt: skip
         if self._rights.version < ADMIN_OPTIONS_MATTER:
+            if not account.inherit:
+                yield Finding(
+                    "warning", "no-inherit", account.name, "it cannot take accounts of sessions away: it has NOINHERIT",
+                    sql=(f"ALTER ROLE {name(account.name)} INHERIT;",),
+                )  # fmt: skip
             return
         lets_in = {one.role for one in self._rights.members if one.member == account.oid and one.admin}
         for role in self._needs.every_role:

@@ -75,7 +75,8 @@ with relations as ({_RELATIONS}), functions as ({_FUNCTIONS}), found as (
 select kind, oid, attnum, (g).grantee, (g).privilege_type from found
 """  # noqa: S608 - constants
 _ROLES: Final = """
-select oid, rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls from pg_roles
+select oid, rolname, rolsuper, rolcreaterole, rolcreatedb, rolcanlogin, rolreplication, rolbypassrls,
+  rolinherit from pg_roles
 """
 _SEQUENCES: Final = """
 select distinct a.adrelid, s.oid from pg_attrdef a

@@ -32,6 +32,7 @@ class Role(msgspec.Struct, frozen=True):
     login: bool = False
     replication: bool = False
     bypassrls: bool = False
+    inherit: bool = True
 
 
 class Membership(msgspec.Struct, frozen=True):

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from data_plane.protocols.postgres.examination.needs import Needs, Question
+from data_plane.protocols.postgres.examination.needs import BOUNDED, Needs, Question
 from data_plane.protocols.postgres.examination.public import TABLES_AND_SEQUENCES, closing, defaults_of
-from data_plane.protocols.postgres.examination.rights import ADMIN_OPTIONS_MATTER, WHOLE, Access, Rights, beyond
+from data_plane.protocols.postgres.examination.rights import ADMIN_OPTIONS_MATTER, Access, Rights, beyond, together
 from data_plane.protocols.postgres.examination.sql import Writer, comment, made_if_missing, name, names
 
 _EVERYBODY: Final = (
     "What every role of the server may do is taken from PUBLIC and given to the roles that there are today. Roles that "
     "are made later do not have it: grant it to those that need it."
 )
+
+_ITS_OWN: Final = {("database", "CONNECT"), ("schema", "USAGE")}
 
 
 def account_for(question: Question, rights: Rights) -> str:
@@ -44,7 +46,7 @@ def owning(rights: Rights) -> frozenset[int]:
 def script(question: Question, rights: Rights, needs: Needs) -> str:
     account = account_for(question, rights)
     parts: Iterable[tuple[str, Iterable[str]]] = (
-        ("Roles of sessions. Nobody signs in as one of them.", _roles(rights, needs)),
+        ("Roles of sessions. Nobody signs in as one of them.", _roles(question, rights, needs)),
         ("What they may do: first nothing, then what policy lets sessions do.", _rights(rights, needs)),
         ("What they may do with tables that are made one day.", _defaults(rights, needs)),
         (
@@ -65,16 +67,24 @@ def script(question: Question, rights: Rights, needs: Needs) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _roles(rights: Rights, needs: Needs) -> Iterator[str]:
+def _roles(question: Question, rights: Rights, needs: Needs) -> Iterator[str]:
     for role in needs.every_role:
         yield made_if_missing(role, "NOLOGIN")
         known = rights.role(role)
         if known is not None and role in needs.access:
             yield from narrowed(rights, role)
-    for action in ("read", "write"):
-        milder = needs.written.get(action)
-        if milder and needs.owner in needs.additions:
-            yield f"GRANT {name(milder)} TO {name(needs.owner)};"
+    for milder in _of_the_owner(question, needs):
+        yield f"GRANT {name(milder)} TO {name(needs.owner)};"
+
+
+def _of_the_owner(question: Question, needs: Needs) -> Iterator[str]:
+    """Sessions that policy lets change the schema run as the owner of what they make, so it needs what they need; where
+    people approve each change, it needs what its views read."""
+    if needs.owner in needs.additions:
+        alone = any(one.action == "ddl" and not one.held for one in question.reaches)
+        for action in BOUNDED if alone else BOUNDED[:1]:
+            if action in needs.written:
+                yield needs.written[action]
 
 
 def narrowed(rights: Rights, role: str) -> Iterator[str]:
@@ -146,11 +156,8 @@ def stale_defaults(rights: Rights, needs: Needs) -> Iterator[str]:
 
 def account_access(needs: Needs) -> Access:
     """What the agent's own account needs: to connect, and to see which names are whose."""
-    found: Access = {}
-    for access in needs.access.values():
-        found |= {key: frozenset({WHOLE}) for key in access if key[0] == "database" or (key[2] == "USAGE"
-                  and key[0] == "schema")}  # fmt: skip
-    return found
+    every = together([*needs.access.values(), *needs.additions.values()])
+    return {key: columns for key, columns in every.items() if (key[0], key[2]) in _ITS_OWN}
 
 
 def _account(rights: Rights, needs: Needs, account: str) -> Iterator[str]:
@@ -178,7 +185,8 @@ def account_narrowed(rights: Rights, needs: Needs, account: str) -> Iterator[str
         return
     flags = {"CREATEDB": known.createdb, "REPLICATION": known.replication, "BYPASSRLS": known.bypassrls}
     wrong = [f"NO{flag}" for flag, on in flags.items() if on]
-    missing = [flag for flag, on in {"LOGIN": known.login, "CREATEROLE": known.createrole}.items() if not on]
+    needed = {"LOGIN": known.login, "CREATEROLE": known.createrole, "INHERIT": known.inherit}
+    missing = [flag for flag, on in needed.items() if not on]
     if wrong or missing:
         yield f"ALTER ROLE {name(account)} {' '.join([*missing, *wrong])};"
     for role in other_memberships(rights, needs, account):
