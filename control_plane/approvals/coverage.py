@@ -29,7 +29,7 @@ EXPECTED: Final[Mapping[str, Mapping[str, str]]] = {
 # By protocol: whether the bytes run the text once and nothing besides.
 _RUNS_ONCE: Final[Mapping[str, Callable[[bytes, str], bool]]] = {"postgres": postgres_unit.runs_once}
 _BLANKS: Final = " \t\r\n\f\v"
-_ACCOUNT: Final = "user"  # at the target: the agent's own, which no client chooses
+_ACCOUNT: Final = "user"  # at the target: the agent's own, which no client chooses; not told where each session has one
 _UTC: Final = frozenset({"UTC", "Etc/UTC", "GMT", "Etc/GMT", "Etc/UCT", "UCT", "Zulu", "Etc/Zulu", "Etc/Universal"})
 
 
@@ -67,7 +67,7 @@ def ends_trimmed(text: str) -> str:
 
 def _other_state(planned: Sequence[tuple[str, str]], told: Sequence[tuple[str, str]]) -> str:
     now = dict(told)
-    account = now.pop(_ACCOUNT, "")
+    account = now.pop(_ACCOUNT, "$user")
     wanted = {name: _meant(name, value, account) for name, value in planned}
     found = {name: _of_time_zone(name, value) for name, value in now.items()}
     other = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))

@@ -33,6 +33,10 @@ class LocalCredential:
     async def preview(self) -> PasswordCredential | None:
         return self._preview
 
+    def personal(self, session: SessionId) -> bool:
+        del session
+        return False
+
     def lacks(self, session: SessionId, actions: Iterable[str]) -> bool:
         """Never: the account is as wide for every operation."""
         del session, actions

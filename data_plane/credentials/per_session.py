@@ -108,6 +108,9 @@ class PerSession:
     async def preview(self) -> PasswordCredential | None:
         return await self._fixed.preview()
 
+    def personal(self, session: SessionId) -> bool:
+        return session in self._accounts
+
     def lacks(self, session: SessionId, actions: Iterable[str]) -> bool:
         account = self._accounts.get(session)
         if account is None:

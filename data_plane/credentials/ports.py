@@ -81,6 +81,9 @@ class CredentialSource(Protocol):
     async def preview(self) -> PasswordCredential | None:
         """For impact previews: an account that can do less. None: there is none. Raises CredentialError."""
 
+    def personal(self, session: SessionId) -> bool:
+        """Whether what `obtain` gave is the session's own account, whose name means nothing to anybody else."""
+
     def lacks(self, session: SessionId, actions: Iterable[str]) -> bool:
         """Whether the session's account must be widened before an approved operation with these actions can run.
         Synchronous: asked for each operation that people approved, never for one that policy allows."""

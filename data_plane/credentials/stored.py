@@ -118,6 +118,10 @@ class StoredCredential:
     async def preview(self) -> PasswordCredential | None:
         return await self._preview.own() if self._preview else None
 
+    def personal(self, session: SessionId) -> bool:
+        del session
+        return False
+
     def lacks(self, session: SessionId, actions: Iterable[str]) -> bool:
         """Never: the account is as wide for every operation."""
         del session, actions

@@ -200,6 +200,8 @@ class Catalogue:
     def _along(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:
         schemas = [self.data.user if schema in (_OWN_SCHEMA, "$user") else schema for schema in path.schemas]
         searched = schemas if "pg_catalog" in schemas else ["pg_catalog", *schemas]
+        if path.personal:
+            return self._perhaps(name, schemas, searched, creates=creates)
         closed = self.data.closed_schemas - {"pg_catalog"}
         home = next((schema for schema in schemas if schema in self.data.schemas and schema not in closed), "")
         everywhere = [schema for schema in searched if self._by_name.relation(schema, name)]
@@ -211,8 +213,21 @@ class Catalogue:
             # Whether the session may use a schema can change before the catalogue is loaded again.
             first = f"{everywhere[0]}.{name}"
             return [found] if first == found else [found, first]
+        return [self._unseen(name, schemas)]
+
+    def _perhaps(self, name: str, schemas: list[str], searched: list[str], *, creates: bool) -> list[str]:
+        """For an account that is not the one that reads the catalogue. It may use any schema of the path or none, but
+        everybody uses pg_catalog."""
+        there = [schema for schema in searched if self._by_name.relation(schema, name)]
+        found = there[: there.index("pg_catalog") + 1] if "pg_catalog" in there else there
+        homes = [schema for schema in schemas if schema in self.data.schemas] if creates else []
+        if len(homes) == 1:
+            self._announce(name, homes[0])
+        return [f"{schema}.{name}" for schema in dict.fromkeys([*homes, *found])] or [self._unseen(name, schemas)]
+
+    def _unseen(self, name: str, schemas: list[str]) -> str:
         announced = self._announced.get(name)
-        return [f"{announced}.{name}" if announced in schemas else f"?.{name}"]
+        return f"{announced}.{name}" if announced in schemas else f"?.{name}"
 
     def _announce(self, name: str, schema: str) -> None:
         """A relation that is being made has its name at once: it is not in the catalogue before its transaction has

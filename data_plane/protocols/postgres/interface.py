@@ -18,6 +18,9 @@ from data_plane.protocols.postgres.statement import Statement as Statement  # no
 REASON: Final = "assentry.reason"
 """The parameter by which a client says what its operations are for. It is shown to people and is in no digest; whatever
 reads it at the target must know that every client may set it."""
+ACCOUNT: Final = "assentry.account"
+"""Beside what the target tells of itself at the start: the account that was made for this session, where one was. Its
+name means nothing to anybody else, so it is in no digest."""
 
 # ------------------------------------------------------------------ what a statement does to its session
 
@@ -177,6 +180,7 @@ class SearchPath(msgspec.Struct, frozen=True):
     schemas: tuple[str, ...]
     temporary: frozenset[str]  # what this session made in pg_temp: it hides others of its name, while it is there
     altered: frozenset[str] = frozenset()  # see ChangesNames
+    personal: bool = False  # the account is the session's own: which schemas it may use is not known
 
 
 class ResultPlan(Protocol):

@@ -24,7 +24,7 @@ from data_plane.protocols.postgres import answers, client_authentication, startu
 from data_plane.protocols.postgres.answers import CancelKey
 from data_plane.protocols.postgres.cancellation import CancelRegistry
 from data_plane.protocols.postgres.core.ports import Output
-from data_plane.protocols.postgres.interface import REASON
+from data_plane.protocols.postgres.interface import ACCOUNT, REASON
 from data_plane.protocols.postgres.messages import IDLE, AuthenticationOk
 from data_plane.protocols.postgres.refusal import Refusal, farewell, not_admitted, target_failed
 from data_plane.protocols.postgres.startup import Startup
@@ -107,6 +107,7 @@ class Opening:
         self._endpoint = endpoint
         self._cancels = cancels
         self._prepare = prepare
+        self._personal: Mapping[str, str] = {}  # the account, where it was made for this session
 
     async def serve(self) -> None:
         """To the end of the session, or to the refusal."""
@@ -234,6 +235,8 @@ class Opening:
         if not isinstance(credential, PasswordCredential):
             log.warning("PostgreSQL takes passwords only", target=self._endpoint.target)
             raise RefusedError(Refusal("08001", "the agent has no credential for this target"))
+        if self._endpoint.credentials.personal(admitted.facts.id):
+            self._personal = {ACCOUNT: credential.username}
         opened = await open_target(admitted.target, credential, database, settings)
         if not isinstance(opened, Opened):
             log.warning("target not opened", target=self._endpoint.target, sqlstate=opened.sqlstate, why=opened.message)
@@ -255,7 +258,7 @@ class Opening:
         ready = opened.ready
         own = {name: asked.settings[name] for name in ("statement_timeout", REASON) if name in asked.settings}
         driver = Driver(self._client, opened.connection, admitted.gate, farewell)
-        core = make_core(driver, {**ready.parameters, **ready.state, **own, "database": database})
+        core = make_core(driver, {**ready.parameters, **ready.state, **own, **self._personal, "database": database})
         session = PostgresSession(admitted, driver, core, ready.key)
         key = self._cancels.issue(asked.version, ready.key, session)
         self._endpoint.sessions.add(session)

@@ -35,6 +35,15 @@ def frame(kind: bytes, payload: bytes = b"") -> bytes:
     return kind + (len(payload) + 4).to_bytes(4) + payload
 
 
+def test_a_session_with_an_account_of_its_own_tells_no_name_of_it() -> None:
+    told = {**dict(STATE), "search_path": "$user, public"}
+    del told["user"]
+    operation = msgspec.structs.replace(asked(FIRST), session_state=tuple(sorted(told.items())))
+    assert item_of(PLAN, (), operation) == 1
+    other = msgspec.structs.replace(operation, session_state=tuple(sorted({**told, "role": "owner"}.items())))
+    assert "role" in str(item_of(PLAN, (), other))
+
+
 PARSE, BIND, EXECUTE, SYNC = (frame(kind) for kind in (b"P", b"B", b"E", b"S"))
 
 

@@ -8,6 +8,9 @@ Temporary relations follow transactions too. That one was dropped is not followe
 temporary and what the path gives (`catalog`).
 
 A search path that cannot be read is the path of nothing: names without a schema are then not known.
+
+An account that was made for the session is in no digest: what was approved for one session of a requester is the same
+in the next one, whose account has another name. It reads as `$user`, and as no role that was set.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from data_plane.protocols.postgres.interface import (
+    ACCOUNT,
     REASON,
     ChangesNames,
     CreatesTemporary,
@@ -38,6 +42,7 @@ PINS: Final[Mapping[str, frozenset[str]]] = {
     "standard_conforming_strings": frozenset({"on", "true", "yes", "1", "t", "y"}),
 }
 _WITHOUT_MEANING: Final = frozenset({"application_name", REASON})
+_UNSET_PATH: Final = '"$user", public'
 _SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
 _PLAIN_NAME: Final = re.compile(r"""[!#-+\--~]+""")  # of ASCII alone, without quotes or commas
 _LONGEST_NAME: Final = 63  # bytes; the server cuts a longer one
@@ -201,26 +206,36 @@ class Settings:
 
     def _path(self) -> SearchPath:
         written = self.value("search_path")
-        schemas = read_path('"$user", public' if written is None else written, self._user())
+        schemas = read_path(_UNSET_PATH if written is None else written, self._user())
         temporary = self._levels[-1].temporary if self._levels else self._temporary
-        return SearchPath(schemas, temporary, self._altered)
+        return SearchPath(schemas, temporary, self._altered, ACCOUNT in self._initial)
 
     def _user(self) -> str:
         role = self.value("role")
         if role and role.strip("'\"") != "none":
             return role.strip("'\"")
-        return self.value("session_authorization") or self._initial.get("user", "")
+        initial = self._initial.get(ACCOUNT) or self._initial.get("user", "")
+        return self.value("session_authorization") or initial
 
     def digest_state(self) -> tuple[tuple[str, str], ...]:
         """What an approval is bound to beside the bytes, sorted by name."""
         values = self._levels[-1].now if self._levels else self._committed
         state: dict[str, str] = {name: self._reported[name] for name in _REPORTED if name in self._reported}
         state |= {name: value or "" for name, value in self._initial.items() if name in ("database", "user", "role")}
+        if ACCOUNT in self._initial:
+            state["role"] = "none"
+            state.pop("user", None)
         state |= {name: value for name, value in values.items() if value is not None and name not in _WITHOUT_MEANING}
-        state["search_path"] = ", ".join(self.path.schemas)
+        state["search_path"] = ", ".join(self._told_path())
         if self.path.temporary:
             state["temporary"] = ", ".join(sorted(self.path.temporary))
         return tuple(sorted(state.items()))
+
+    def _told_path(self) -> tuple[str, ...]:
+        if ACCOUNT not in self._initial or self._user() != self._initial.get("user"):
+            return self.path.schemas
+        written = self.value("search_path")
+        return read_path(_UNSET_PATH if written is None else written, "$user")
 
 
 def read_path(written: str, user: str) -> tuple[str, ...]:

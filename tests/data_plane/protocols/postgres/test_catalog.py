@@ -114,6 +114,30 @@ def test_a_table_made_where_another_path_has_one_of_its_name_may_be_either() -> 
     ]
 
 
+def test_for_an_account_of_a_sessions_own_every_schema_of_the_path_may_be_the_one() -> None:
+    """It may lack USAGE on a schema that the agent's account may use, and the other way round."""
+    elsewhere = {**data().relations, 78: relation(78, "orders", ["a"], schema="sales")}
+    for closed in ((), ("sales",), ("public",), ("sales", "public")):
+        known = catalogue(data(relations=elsewhere, closed_schemas=frozenset(closed)))
+        path = SearchPath(("gw_a", "sales", "public"), frozenset(), personal=True)
+        assert names(known, subject("?.orders"), path) == [("sales.orders", "public.orders")]
+        assert names(known, subject("?.customers", "?.pg_class"), path) == [
+            ("public.customers",),
+            ("pg_catalog.pg_class",),
+        ]
+        assert names(known, subject("?.nobody"), path) == [("?.nobody",)]
+
+
+def test_what_an_account_of_a_sessions_own_makes_may_be_in_any_schema_of_the_path() -> None:
+    known = catalogue(data(closed_schemas=frozenset({"public"})))
+    one, both = (SearchPath(("gw_a", *more, "public"), frozenset(), personal=True) for more in ((), ("sales",)))
+    made = subject("?.fresh", verb="CREATE TABLE", access="ddl")
+    assert names(known, made, both) == [("sales.fresh", "public.fresh")]
+    assert names(known, subject("?.fresh"), both) == [("?.fresh",)]
+    assert names(known, made, one) == [("public.fresh",)]
+    assert names(known, subject("?.fresh"), one) == [("public.fresh",)]
+
+
 def test_a_load_that_began_before_a_change_leaves_it_stale() -> None:
     known = catalogue()
     begun = known.changes

@@ -6,6 +6,7 @@ import pytest
 
 from data_plane.protocols.postgres.core.settings import Settings, contradicts_pin, read_path
 from data_plane.protocols.postgres.interface import (
+    ACCOUNT,
     CreatesTemporary,
     DiscardsAll,
     DiscardsTemporary,
@@ -137,6 +138,49 @@ def test_pins() -> None:
     assert contradicts_pin("client_encoding", "SQL_ASCII")
     assert contradicts_pin("standard_conforming_strings", "off")
     assert not contradicts_pin("TimeZone", "off")
+
+
+def personal(account: str, user: str = "", **more: str) -> Settings:
+    told = {"search_path": '"$user", public', "user": user or account, "role": user or "none", "database": "d"}
+    return Settings({**told, ACCOUNT: account, **more})
+
+
+def test_the_account_that_was_made_for_a_session_is_in_no_digest() -> None:
+    one, other, owning = personal("gw_a"), personal("gw_b"), personal("gw_c", user="owner")
+    assert one.path.schemas == ("gw_a", "public")
+    assert owning.path.schemas == ("owner", "public")
+    assert one.digest_state() == other.digest_state() == owning.digest_state()
+    assert dict(one.digest_state()) == {"database": "d", "role": "none", "search_path": "$user, public"}
+    assert one.copy().digest_state() == one.digest_state()
+
+
+def test_a_path_that_names_the_account_is_told_as_it_is_written() -> None:
+    one = personal("gw_a")
+    one.apply(SetsParameter("search_path", "gw_a, public", local=False), "SET")
+    assert dict(one.digest_state())["search_path"] == "gw_a, public"
+    one.apply(SetsParameter("search_path", "", local=False), "SET")
+    assert dict(one.digest_state())["search_path"] == ""
+
+
+def test_a_role_that_a_session_with_its_own_account_takes_on_is_in_the_digest() -> None:
+    for session in (personal("gw_a"), personal("gw_b", user="owner")):
+        before = session.digest_state()
+        session.apply(SetsParameter("role", "auditor", local=False), "SET")
+        assert dict(session.digest_state()).items() >= {"role": "auditor", "search_path": "auditor, public"}.items()
+        session.apply(SetsParameter("role", None, local=False), "SET")
+        assert session.digest_state() == before
+
+
+def test_no_role_at_all_is_the_account_itself() -> None:
+    session = personal("gw_a", user="owner")
+    session.apply(SetsParameter("role", "none", local=False), "SET")
+    assert session.path.schemas == ("gw_a", "public")
+
+
+def test_an_account_that_all_sessions_share_is_in_the_digest() -> None:
+    shared = Settings({"user": "app", "role": "none", "search_path": '"$user"'})
+    assert dict(shared.digest_state()) == {"role": "none", "search_path": "app", "user": "app"}
+    assert not shared.path.personal
 
 
 def test_what_changes_the_meaning_of_a_statement_is_in_the_digest() -> None:
