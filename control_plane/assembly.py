@@ -14,6 +14,8 @@ from control_plane.access import validation as access_validation
 from control_plane.access.documents import OfferKind
 from control_plane.access.service import AccessService
 from control_plane.access.windows import LentGroups
+from control_plane.accounts import endpoints as account_endpoints
+from control_plane.accounts.service import AccountService
 from control_plane.agents import endpoints as agent_endpoints
 from control_plane.agents.feature import AgentsFeature, open_authority
 from control_plane.agents.stream import Timing
@@ -179,6 +181,7 @@ class ControlPlane:
         )
         self.access = AccessService(self.offers, self.lent_groups, self.approvals.petitions)
         self.plans = PlanService(self.approvals.petitions, self.targets)
+        self.accounts = AccountService()
         self.sessions = SessionService(KnownNames(self.identities, self.targets), self.approvals.service)
         self._loops += self.approvals.loops
 
@@ -224,6 +227,7 @@ class ControlPlane:
             identities=self.lent_groups,
             approvals=self.approvals.service,
             sessions=self.sessions,
+            accounts=self.accounts,
             recordings=self.recordings,
             served=self.targets,
             secrets=self.secrets.delivery,
@@ -263,6 +267,7 @@ class ControlPlane:
             self.plans,
             self.access,
             self.sessions,
+            self.accounts,
             self.recordings,
             self.agents.service,
             self.secrets.service,
@@ -294,6 +299,7 @@ class ControlPlane:
             access_endpoints.offers,
             access_endpoints.router,
             recorded_session_endpoints.router,
+            account_endpoints.router,
             recording_endpoints.router,
             agent_endpoints.router,
             secret_endpoints.router,

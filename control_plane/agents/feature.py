@@ -8,7 +8,7 @@ from pathlib import Path
 
 from control_plane.agents.authority import CertificateAuthority
 from control_plane.agents.errands import Errands
-from control_plane.agents.ports import Approvals, Documents, Identities, Recordings, Secrets, Served, Sessions
+from control_plane.agents.ports import Accounts, Approvals, Documents, Identities, Recordings, Secrets, Served, Sessions
 from control_plane.agents.reports import ReportIntake
 from control_plane.agents.secret_calls import SecretCalls
 from control_plane.agents.server import GrpcServer, enrolment_address_beside
@@ -45,6 +45,7 @@ class AgentsFeature:
         identities: Identities,
         approvals: Approvals,
         sessions: Sessions,
+        accounts: Accounts,
         recordings: Recordings,
         served: Served,
         secrets: Secrets,
@@ -56,7 +57,7 @@ class AgentsFeature:
         self.authority = authority
         self.service = AgentService(authority, certificate_life)
         self.snapshots = Snapshots(units, keys, deployment, documents, identities, Encoder())
-        intake = ReportIntake(approvals, sessions)
+        intake = ReportIntake(approvals, sessions, accounts)
         timing = timing or Timing()
         self.errands = Errands(units, events, served)
         parts = Parts(

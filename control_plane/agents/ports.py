@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+from control_plane.accounts.reports import EndedReport, LeasedReport
 from control_plane.approvals.reports import (
     Answer,
     CancelledReport,
@@ -69,6 +70,12 @@ class Sessions(Protocol):
     async def reconcile(self, uow: UnitOfWork, reporter: Reporter, open_sessions: Collection[str]) -> None: ...
 
     async def terminations(self, uow: UnitOfWork, instance_id: str) -> list[tuple[str, str]]: ...
+
+
+class Accounts(Protocol):
+    async def leased(self, uow: UnitOfWork, reporter: Reporter, report: LeasedReport) -> None: ...
+
+    async def ended(self, uow: UnitOfWork, reporter: Reporter, report: EndedReport) -> None: ...
 
 
 class Recordings(Protocol):

@@ -17,10 +17,11 @@ import msgspec
 import structlog
 from sqlalchemy.exc import DataError, IntegrityError
 
+from control_plane.accounts.reports import EndedReport, LeasedReport
 from control_plane.agents import repository
 from control_plane.agents.domain import Agent, Heartbeat, Hello, Notice, Numbered
 from control_plane.agents.errors import End, StreamEndedError
-from control_plane.agents.ports import Approvals, Sessions
+from control_plane.agents.ports import Accounts, Approvals, Sessions
 from control_plane.agents.tables import AgentInstanceRow
 from control_plane.approvals.domain import Outcome
 from control_plane.approvals.reports import (
@@ -43,9 +44,10 @@ _LARGEST_NUMBER: Final = 2**63 - 1
 
 
 class ReportIntake:
-    def __init__(self, approvals: Approvals, sessions: Sessions) -> None:
+    def __init__(self, approvals: Approvals, sessions: Sessions, accounts: Accounts) -> None:
         self._approvals = approvals
         self._sessions = sessions
+        self._accounts = accounts
 
     async def greet(self, uow: UnitOfWork, agent: Agent, hello: Hello) -> int:
         """The instance as it is now; returns up to which number its reports are here. Raises StreamEndedError."""
@@ -128,6 +130,10 @@ class ReportIntake:
                 await self._approvals.finished(uow, who.instance_id, report, who.agent_name)
             case OpenedReport() | ClosedReport() | RefusedReport():
                 await self._of_session(uow, who, report)
+            case LeasedReport():
+                await self._accounts.leased(uow, who, report)
+            case EndedReport():
+                await self._accounts.ended(uow, who, report)
             case Notice(kind, text):
                 row.notice = f"{kind}: {text}"[:1000]
                 actor = Actor(who.instance_id, who.agent_name, "agent")

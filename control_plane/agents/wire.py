@@ -10,6 +10,7 @@ from typing import Final
 
 from assentry.v1 import link_pb2 as pb
 
+from control_plane.accounts import reports as accounts
 from control_plane.agents import domain
 from control_plane.agents.snapshots import SnapshotContents
 from control_plane.approvals import reports as approvals
@@ -78,7 +79,18 @@ def _report(message: pb.Report) -> object:
         return _session_report(message)
     if kind == "notice":
         return domain.Notice(message.notice.kind, message.notice.text)
+    if kind in {"account_leased", "account_ended"}:
+        return _account_report(message)
     return _approval_report(message)
+
+
+def _account_report(message: pb.Report) -> accounts.LeasedReport | accounts.EndedReport:
+    if message.HasField("account_leased"):
+        said = message.account_leased
+        about = (said.session_id, said.target, said.provider, said.principal)
+        return accounts.LeasedReport(said.lease_id, message.at_ms, *about, said.expires_at_ms)
+    end = message.account_ended
+    return accounts.EndedReport(end.lease_id, message.at_ms, end.outcome, end.detail, end.target, end.principal)
 
 
 def _approval_report(message: pb.Report) -> object:

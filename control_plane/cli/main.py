@@ -11,6 +11,7 @@ import typer
 
 from control_plane.cli import (
     access,
+    accounts,
     agents,
     approval_acts,
     approvals,
@@ -50,6 +51,7 @@ app.add_typer(approvals.app, name="approvals")
 app.add_typer(plans.app, name="plans")
 app.add_typer(access.app, name="access")
 app.add_typer(sessions.app, name="sessions")
+app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
 app.add_typer(agents.app, name="agents")

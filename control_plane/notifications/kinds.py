@@ -34,6 +34,7 @@ HEADLINES: Final = {
     "review.closed": "The review is closed",
     "fatigue.locked": "Locked: too many requests",
     "fatigue.limit-reached": "As many requests wait as one requester may have",
+    "account.stuck": "An account of a session would not go away",
 }
 EVERY: Final = tuple(HEADLINES)
 
@@ -47,6 +48,7 @@ ALARMS: Final = (
     "review.opened",
     "fatigue.locked",
     "fatigue.limit-reached",
+    "account.stuck",
 )
 # The state will not change any more but for reports of how it ran.
 CLOSING: Final = frozenset(

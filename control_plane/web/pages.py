@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.staticfiles import StaticFiles
 
 from control_plane.web import (
+    account_pages,
     act_pages,
     approval_pages,
     delegation_pages,
@@ -16,7 +17,7 @@ from control_plane.web import (
 from control_plane.web.rendering import STATIC
 
 router = APIRouter()
-for part in (sign_in_pages, approval_pages, act_pages, delegation_pages, review_pages, session_pages):
+for part in (sign_in_pages, approval_pages, act_pages, delegation_pages, review_pages, session_pages, account_pages):
     router.include_router(part.router)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from control_plane.accounts.service import AccountService
 from control_plane.agents.feature import AgentsFeature, open_authority
 from control_plane.agents.service import CERTIFICATE_LIFE
 from control_plane.agents.stream import Timing
@@ -166,6 +167,7 @@ def build_feature(
         identities=documents,
         approvals=world.approvals,
         sessions=world.sessions,
+        accounts=AccountService(),
         recordings=world.recordings,
         served=documents,
         secrets=secrets.delivery,

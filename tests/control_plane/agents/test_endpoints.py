@@ -88,7 +88,7 @@ async def test_an_agent_is_listed_with_its_instances_and_can_be_disabled(
     async with control_plane.units() as uow:
         holder = await control_plane.agents.service.holder(uow, enrolled.certificates.serial)
         assert holder == Agent(enrolled.agent_id, "demo", enrolled.certificates.expires_at)
-        intake = ReportIntake(control_plane.approvals.service, control_plane.sessions)
+        intake = ReportIntake(control_plane.approvals.service, control_plane.sessions, control_plane.accounts)
         assert await intake.greet(uow, holder, HELLO) == 0
     shown = (await admin.get("/v1/agents/demo")).json()
     assert (shown["connected"], shown["disabled"]) == (True, False)

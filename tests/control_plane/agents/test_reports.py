@@ -10,6 +10,7 @@ import msgspec
 import pytest
 import zstandard
 
+from control_plane.accounts.service import AccountService
 from control_plane.agents import repository
 from control_plane.agents.domain import Agent, Hello, Notice, Numbered
 from control_plane.agents.errors import End, StreamEndedError
@@ -28,7 +29,7 @@ class Intake:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.intake = ReportIntake(world.approvals, world.sessions)
+        self.intake = ReportIntake(world.approvals, world.sessions, AccountService())
         self.agent = Agent("agt_1", "demo", world.clock.now() + timedelta(days=1))
 
     async def greet(self, hello: Hello = HELLO, agent: Agent | None = None) -> int:

@@ -1,0 +1,5 @@
+"""The fixture of a control plane without its network."""
+
+from tests.control_plane.world import world
+
+__all__ = ["world"]
