@@ -80,6 +80,8 @@ from control_plane.slack import endpoints as slack_endpoints
 from control_plane.slack.config import configuration as slack_configuration
 from control_plane.slack.feature import SlackFeature
 from control_plane.targets import endpoints as target_endpoints
+from control_plane.targets import examination_endpoints
+from control_plane.targets.examination import ExaminationService
 from control_plane.targets.service import TargetService
 from data_plane.policy.documents import Problem
 
@@ -273,6 +275,7 @@ class ControlPlane:
             self.secrets.service,
             self.secrets.rewrapping,
             self.agents.errands,
+            ExaminationService(self.units, self.agents.errands),
             self.authority,
             authenticator,
         )
@@ -284,6 +287,7 @@ class ControlPlane:
             link_endpoints.router,
             identity_endpoints.router,
             credential_endpoints.router,
+            examination_endpoints.router,
             target_endpoints.router,
             policy_endpoints.router,
             document_endpoints.router,

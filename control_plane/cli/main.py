@@ -23,6 +23,7 @@ from control_plane.cli import (
     plans,
     processes,
     sessions,
+    targets,
 )
 from control_plane.cli.demo.command import demo
 from control_plane.cli.errors import CommandError
@@ -55,6 +56,7 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
 app.add_typer(agents.app, name="agents")
+app.add_typer(targets.app, name="targets")
 app.add_typer(doctor.app, name="doctor")
 PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 app.command("control-plane", context_settings=PASSES_ON)(processes.control_plane)
