@@ -70,6 +70,8 @@ from control_plane.policies.service import PolicyService
 from control_plane.recordings import endpoints as recording_endpoints
 from control_plane.recordings.local_store import LocalStore
 from control_plane.recordings.service import RecordingService
+from control_plane.rotation import endpoints as rotation_endpoints
+from control_plane.rotation.feature import RotationFeature
 from control_plane.secrets import endpoints as secret_endpoints
 from control_plane.secrets import validation as secret_validation
 from control_plane.secrets.feature import Sealing, SecretsFeature
@@ -237,6 +239,14 @@ class ControlPlane:
             enrolment_address=self.settings.enrolment_address,
             timing=_timing(self.settings.lease_seconds),
         )
+        self.rotation = RotationFeature(
+            units=self.units,
+            targets=self.targets,
+            errands=self.agents.errands,
+            uses=self.sessions,
+            sealed=self.secrets.service,
+        )
+        self._loops += self.rotation.loops
 
     # -------------------------------------------------------------- given to the application
 
@@ -276,6 +286,8 @@ class ControlPlane:
             self.secrets.rewrapping,
             self.agents.errands,
             ExaminationService(self.units, self.agents.errands),
+            self.rotation.service,
+            self.rotation.report,
             self.authority,
             authenticator,
         )
@@ -306,6 +318,7 @@ class ControlPlane:
             account_endpoints.router,
             recording_endpoints.router,
             agent_endpoints.router,
+            rotation_endpoints.router,
             secret_endpoints.router,
         )
 

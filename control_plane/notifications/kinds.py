@@ -32,6 +32,8 @@ HEADLINES: Final = {
     "approval.undeliverable": "No channel could tell anybody of a request",
     "review.opened": "A review is open: somebody else must close it",
     "review.closed": "The review is closed",
+    "rotation.done": "The agent's account at a target was rotated",
+    "rotation.failed": "The agent's account at a target could not be rotated",
     "fatigue.locked": "Locked: too many requests",
     "fatigue.limit-reached": "As many requests wait as one requester may have",
     "account.stuck": "An account of a session would not go away",
@@ -49,6 +51,7 @@ ALARMS: Final = (
     "fatigue.locked",
     "fatigue.limit-reached",
     "account.stuck",
+    "rotation.failed",
 )
 # The state will not change any more but for reports of how it ran.
 CLOSING: Final = frozenset(

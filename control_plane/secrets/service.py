@@ -7,6 +7,7 @@ version is next, the second stores it if that is still so.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -127,6 +128,11 @@ class SecretService:
             raise SecretNotFoundError(name)
         deliveries = await repository.deliveries(uow.session, [name])
         return Described(row, await self._users(uow, name), deliveries[name])
+
+    async def changed_at(self, uow: UnitOfWork, name: str) -> datetime | None:
+        """When the value that is kept was written. None: there is none."""
+        row = await repository.any_secret(uow.session, name)
+        return None if row is None or row.deleted else row.changed_at
 
     async def known(self, uow: UnitOfWork) -> frozenset[str]:
         """For what may name them. In a unit that writes, none of them goes before it ends."""

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Sequence
+from datetime import datetime
 from typing import Final
 
 from control_plane.audit import sealed
 from control_plane.kit.access import Permission, Principal
-from control_plane.kit.clock import milliseconds
+from control_plane.kit.clock import from_milliseconds, milliseconds
 from control_plane.kit.errors import InvalidError
 from control_plane.kit.pagination import Paging
 from control_plane.kit.unit_of_work import SYSTEM, Actor, AuditEvent, Json, UnitOfWork
@@ -148,6 +149,11 @@ class SessionService:
         uow.audit(AuditEvent(f"session.{what}", _agent(reporter), session_id[:64]))
 
     # -------------------------------------------------------------- for people
+
+    async def last_used(self, uow: UnitOfWork, target: str) -> datetime | None:
+        """When a session of this target was opened last, by the agent's clock."""
+        rows = await repository.newest(uow.session, Filter(target=target), None, 1)
+        return from_milliseconds(rows[0].opened_at_ms) if rows else None
 
     async def listed(
         self, uow: UnitOfWork, principal: Principal, wanted: Filter, paging: Paging

@@ -80,12 +80,13 @@ class _Target:
             )
         return self._catalogues
 
-    async def _credential(self) -> tuple[str, str]:
+    async def _credential(self) -> tuple[str, ...]:
         try:
             credential = await self._endpoint.credentials.own()
         except CredentialError as error:
             raise ConnectionError("no credential to read the catalogue with") from error
-        return credential.username, credential.password.reveal()
+        passwords = (credential.password, *credential.also)
+        return credential.username, *(password.reveal() for password in passwords)
 
     @contextlib.asynccontextmanager
     async def prepare(self, admitted: Admitted, database: str) -> AsyncIterator[MakeCore]:
