@@ -14,11 +14,13 @@ import ssl
 from collections.abc import Callable, Mapping
 from importlib import metadata
 
+import msgspec
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from data_plane.config import Config, ConfigError
+from data_plane.credentials.feature import SessionAccounts
 from data_plane.credentials.local import LocalCredential
 from data_plane.credentials.ports import PasswordCredential
 from data_plane.gate.policy_admission import PolicyAdmission
@@ -26,6 +28,7 @@ from data_plane.gate.services import GateServices
 from data_plane.gate.tickets import Tickets
 from data_plane.identifiers import ApprovalId, SessionId, TargetName
 from data_plane.link import wire
+from data_plane.link.accounts import LinkAccounts
 from data_plane.link.approvals import LinkApprovals
 from data_plane.link.client import Link
 from data_plane.link.errands import Errands, Handler
@@ -40,7 +43,7 @@ from data_plane.link.siblings import SiblingNews
 from data_plane.link.snapshots import SnapshotStore
 from data_plane.link.stream import Parts
 from data_plane.link.tickets import StoredTickets
-from data_plane.policy.model import MaskSpec
+from data_plane.policy.model import MaskSpec, TargetSpec
 from data_plane.policy.snapshot import PolicyState
 from data_plane.protocols.interface import ALPN, Endpoint, Process, ProtocolService
 from data_plane.protocols.registry import PROTOCOLS
@@ -104,6 +107,7 @@ class Worker:
         self._policy()
         self._recording()
         self._admission()
+        self._credentials()
         self._link()
 
     # -------------------------------------------------------------- parts
@@ -180,6 +184,21 @@ class Worker:
             end_session=self.sessions.terminate,
         )
 
+    def _credentials(self) -> None:
+        self._accounts = SessionAccounts(
+            self._config.state,
+            f"worker-{self._index}.{self._journal.boot_id}",
+            reports=LinkAccounts(self._journal),
+            clock=self._clock,
+            end_session=self.sessions.terminate,
+            spec=self._spec_of,
+        )
+
+    def _spec_of(self, name: TargetName) -> TargetSpec | None:
+        """As the current snapshot has it."""
+        found = self.policy.current.targets.get(name) if self.policy.current else None
+        return found.spec if found else None
+
     def _link(self) -> None:
         self.agent = LinkedAgent(self.sessions, self._doors, self._config.settings.drain_seconds)
         self.agent.shelf, self.agent.sessions = self._shelf, self.sessions
@@ -216,10 +235,11 @@ class Worker:
         """Serves until `agent.stop` is set, then drains."""
         self._spool.start()
         self._news.listen(self._tickets.changed)
-        service = PROTOCOLS[_PROTOCOL](Process(self._config.state / "workers", f"worker-{self._index}"))
+        service = PROTOCOLS[_PROTOCOL](self._process())
         await service.start()
         linked = spawn(self._stream.run(), "link")
         renewing = spawn(self._renewal.run(), "renewal")
+        sweeping = spawn(self._accounts.run(), "janitor")
         metrics = self._metrics()
         try:
             await self._listen(service)
@@ -228,19 +248,28 @@ class Worker:
             await self.agent.drained(self._shipped)
         finally:
             metrics.close()
-            for task in (linked, renewing):
+            for task in (linked, renewing, sweeping):
                 task.cancel()
-            await asyncio.wait([linked, renewing])
+            await asyncio.wait([linked, renewing, sweeping])
+            await self._accounts.close()
             await service.close()
             self._news.close()
             await asyncio.to_thread(self._close)
 
+    def _process(self) -> Process:
+        identity = self._identity
+        folder, worker = self._config.state / "workers", f"worker-{self._index}"
+        return Process(folder, worker, identity.deployment, identity.agent_name)
+
     async def _listen(self, service: ProtocolService) -> None:
+        """Nobody is let in before what the last run has left at the targets was looked through."""
         mask_key = kept_secret(self._config.state / "mask.key", lambda: secrets.token_bytes(32))
+        endpoints = [self._with_accounts(service, self._endpoint(name, mask_key)) for name in self._target_names]
+        await self._accounts.begin()
         listeners = []
-        for name, address in self._config.listeners.items():
-            serve = service.serving(self._endpoint(TargetName(name), mask_key))
-            listener = Listener(serve, tls=self._listener_tls)
+        for endpoint in endpoints:
+            name, address = endpoint.target, self._config.listeners[endpoint.target]
+            listener = Listener(service.serving(endpoint), tls=self._listener_tls)
             try:
                 await listener.start(address.host, address.port, reuse_port=self._config.settings.workers > 1)
             except OSError as error:
@@ -248,6 +277,17 @@ class Worker:
             listeners.append(listener)
             log.info("listening", target=name, host=address.host, port=listener.port)
         self.agent.listeners = listeners
+
+    @property
+    def _target_names(self) -> list[TargetName]:
+        return [TargetName(name) for name in self._config.listeners]
+
+    def _with_accounts(self, service: ProtocolService, endpoint: Endpoint) -> Endpoint:
+        """Sessions of a target that names `session_roles` get accounts of their own."""
+        source = self._accounts.source(
+            endpoint.target, endpoint.credentials, service.accounts(endpoint), _names_session_roles
+        )
+        return msgspec.structs.replace(endpoint, credentials=source)
 
     def _endpoint(self, name: TargetName, mask_key: bytes) -> Endpoint:
         settings = self._config.settings.targets[name]
@@ -286,6 +326,7 @@ class Worker:
             "spool_bytes": ("Recordings that wait for upload", lambda: float(self._shelf.size)),
             "link_connected": ("1: there is a stream to the control plane", lambda: float(self._stream.reachable)),
             "lease_seconds": ("How long the lease still runs", lambda: float(self._lease.seconds_left)),
+            "orphaned_accounts": ("Accounts of sessions that will not go away", lambda: float(self._accounts.orphans)),
             "snapshot_version": ("The policy snapshot in force", lambda: float(self.policy.version)),
         }
         registry = of_this_process(Figures(figures))
@@ -307,7 +348,9 @@ class Worker:
         return "" if self._lease.valid else "no lease: the control plane is out of reach"
 
     async def _shipped(self) -> None:
-        """Recordings are ended, and leave with the last reports while there is somebody to take them."""
+        """The accounts of the last sessions go. Recordings are ended, and leave with the last reports while there is
+        somebody to take them."""
+        await self._accounts.ended(_SHIP_SECONDS)
         await asyncio.to_thread(self._spool.stop)
         await asyncio.to_thread(self._journal.flush, _SHIP_SECONDS)
         with contextlib.suppress(TimeoutError):
@@ -324,3 +367,7 @@ class Worker:
         self._stored.close()
         self._journal.close()
         self._nonces.close()
+
+
+def _names_session_roles(spec: TargetSpec) -> bool:
+    return spec.credential.session_roles is not None
