@@ -22,7 +22,6 @@ from data_plane.protocols.postgres.examination.rights import (
     Rights,
     Role,
     beyond,
-    together,
 )
 from data_plane.protocols.postgres.examination.sql import Writer, name
 
@@ -190,8 +189,7 @@ class _Look:
         yield from self._memberships(known, self._milder(role))
         if known.oid in script.owning(self._rights):
             yield self._owns(known)
-        most = together([self._needs.most(role), self._needs.access[role]])
-        yield from self._beyond(known, most)
+        yield from self._beyond(known, self._needs.most(role))
         yield from self._lacks(known, self._needs.access[role])
 
     def _milder(self, role: str) -> tuple[str, ...]:
