@@ -59,6 +59,9 @@ async def http_sink(answering: Answering | None = None, tls: ssl.SSLContext | No
     try:
         yield sink
     finally:
+        for connection in server.connections:  # a client that keeps one would keep the sink
+            if connection.transport is not None:
+                connection.transport.abort()
         await runner.cleanup()
 
 

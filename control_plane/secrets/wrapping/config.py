@@ -25,7 +25,7 @@ def _file(path: str, where: str) -> KeyWrapper:
 
 def _env(name: str, where: str) -> KeyWrapper:
     if name not in os.environ:
-        raise WrapperConfigurationError(f"{where}: {name} is not in the environment")
+        raise WrapperConfigurationError(f"{where}: there is no such variable")
     return local.from_text(os.environ[name], where)
 
 
