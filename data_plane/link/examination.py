@@ -6,7 +6,7 @@ The control plane gets findings and SQL, never the credential; the snapshot in f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from data_plane.credentials.ports import CredentialSource
 from data_plane.gate.interface import TargetFacts
@@ -15,6 +15,7 @@ from data_plane.link.errands import ErrandError
 from data_plane.policy.snapshot import PolicyState
 from data_plane.protocols.interface import ExaminationError, Examined, ProtocolService
 
+EXAMINE: Final = "examine-target"
 Sources = Callable[[TargetName], CredentialSource]
 
 
