@@ -22,6 +22,7 @@ from control_plane.cli import (
     identities,
     plans,
     processes,
+    rotation,
     sessions,
     targets,
 )
@@ -48,6 +49,8 @@ app.command()(documents.apply)
 app.command()(documents.export)
 for act in approval_acts.COMMANDS:
     approvals.app.command()(act)
+for command in rotation.COMMANDS:
+    targets.app.command()(command)
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(plans.app, name="plans")
 app.add_typer(access.app, name="access")

@@ -24,6 +24,7 @@ class Line(msgspec.Struct, frozen=True):
     changed_at: datetime | None  # None: not known here
     rotated_at: datetime | None
     used_at: datetime | None
+    rotates: bool
     every: str  # empty: on demand only
     next_at: datetime | None
     problems: tuple[str, ...]
@@ -56,6 +57,7 @@ class CredentialReport:
             changed_at=max((at for at in (sealed_at, past.done_at) if at), default=None),
             rotated_at=past.done_at,
             used_at=await self._uses.last_used(uow, target.name),
+            rotates=credential.rotate is not None,
             every=every,
             next_at=next_at,
             problems=tuple(await self._problems(uow, target, told, past)),

@@ -8,6 +8,7 @@ from typing import Self
 import msgspec
 from pydantic import BaseModel, Field
 
+from control_plane.kit.display import visible
 from control_plane.rotation.report import Line
 from control_plane.rotation.tables import RotationRow
 
@@ -29,7 +30,8 @@ class RotationOut(BaseModel):
 
     @classmethod
     def of(cls, row: RotationRow) -> Self:
-        return cls(**{name: getattr(row, name) for name in cls.model_fields})
+        told = {name: getattr(row, name) for name in cls.model_fields}
+        return cls(**told | {name: visible(told[name]) for name in ("account", "previous", "disabled", "problem")})
 
 
 class CredentialLineOut(BaseModel):
@@ -41,10 +43,13 @@ class CredentialLineOut(BaseModel):
     changed_at: datetime | None = Field(description="how old it is; null: not known to the control plane")
     rotated_at: datetime | None
     used_at: datetime | None = Field(description="when a session was opened last")
+    rotates: bool = Field(description="the target's document says so")
     every: str = Field(description="its cadence; empty: on demand only")
     next_at: datetime | None
     problems: list[str]
 
     @classmethod
     def of(cls, line: Line) -> Self:
-        return cls(**msgspec.structs.asdict(line))
+        told = msgspec.structs.asdict(line)
+        shown = {name: visible(told[name]) for name in ("account", "kept")}
+        return cls(**told | shown | {"problems": [visible(problem) for problem in line.problems]})

@@ -9,6 +9,7 @@ from control_plane.web import (
     account_pages,
     act_pages,
     approval_pages,
+    credential_pages,
     delegation_pages,
     review_pages,
     session_pages,
@@ -17,7 +18,16 @@ from control_plane.web import (
 from control_plane.web.rendering import STATIC
 
 router = APIRouter()
-for part in (sign_in_pages, approval_pages, act_pages, delegation_pages, review_pages, session_pages, account_pages):
+for part in (
+    sign_in_pages,
+    approval_pages,
+    act_pages,
+    delegation_pages,
+    review_pages,
+    session_pages,
+    account_pages,
+    credential_pages,
+):
     router.include_router(part.router)
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import msgspec
 
 from data_plane.credentials.ports import AccountProvider, CredentialSource, PasswordCredential
+from data_plane.credentials.rotation import Accounts
 from data_plane.gate.admission import Admission
 from data_plane.gate.interface import TargetFacts
 from data_plane.gate.ports import Clock
@@ -67,6 +68,9 @@ class ProtocolService(Protocol):
     async def start(self) -> None: ...
 
     async def close(self) -> None: ...
+
+    def rotating(self, spec: TargetSpec) -> Accounts:
+        """How passwords of the target's accounts are changed."""
 
     def serving(self, endpoint: Endpoint) -> Serve:
         """What the listener of this endpoint calls for each connection."""

@@ -17,6 +17,7 @@ from data_plane.policy.model import TargetSpec
 from data_plane.protocols.interface import Endpoint, Examined, Process, Serve
 from data_plane.protocols.postgres.accounts.names import Names
 from data_plane.protocols.postgres.accounts.provider import PostgresAccounts
+from data_plane.protocols.postgres.accounts.rotating import RotatingAccounts
 from data_plane.protocols.postgres.cancellation import CancelRegistry
 from data_plane.protocols.postgres.catalog_refresh import Catalogues
 from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource
@@ -56,6 +57,9 @@ class PostgresService:
     def accounts(self, endpoint: Endpoint) -> PostgresAccounts:
         names = Names(self._process.deployment, self._process.agent, endpoint.mask_key)
         return PostgresAccounts(endpoint.target, names, endpoint.credentials.own)
+
+    def rotating(self, spec: TargetSpec) -> RotatingAccounts:
+        return RotatingAccounts(spec)
 
     async def examine(self, examined: Examined) -> Mapping[str, Any]:
         return await examine(examined, self._classifier)
