@@ -245,8 +245,10 @@ def _wants_roles(spec: TargetSpec) -> bool:
 
 
 @contextlib.asynccontextmanager
-async def process(state: Path, owner: str, provider: AccountProvider) -> AsyncIterator[Process]:
-    running = Process(state, owner, provider)
+async def process(
+    state: Path, owner: str, provider: AccountProvider, spec: TargetSpec = SPEC
+) -> AsyncIterator[Process]:
+    running = Process(state, owner, provider, spec)
     await running.accounts.begin()
     try:
         yield running

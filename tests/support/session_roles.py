@@ -13,10 +13,12 @@ READER, WRITER, OWNER = "shop_reader", "shop_writer", "shop_owner"
 OURS = "SELECT rolname, rolcanlogin AND coalesce(rolvaliduntil > now(), true) FROM pg_roles WHERE rolname LIKE 'gw\\_%'"
 
 
+ROLES = {"read": [READER], "write": [WRITER], "ddl": [OWNER]}
+
+
 def session_roles(**changes: Any) -> dict[str, Any]:
     """For the spec of a Target."""
-    roles = {"read": [READER], "write": [WRITER], "ddl": [OWNER]}
-    return {"session_roles": {"roles": roles, "owner": OWNER, "sign_in_within": "5s", **changes}}
+    return {"session_roles": {"roles": ROLES, "owner": OWNER, "sign_in_within": "5s", **changes}}
 
 
 def found(server: PostgresServer, database: str) -> tuple[str, str]:
