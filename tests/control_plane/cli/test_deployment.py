@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import configparser
 import re
+import secrets
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psycopg
 import pytest
+from msgspec import convert, structs
 
 from control_plane.cli.yaml_documents import load_documents
 from control_plane.config import Settings
 from data_plane import config as agent_configuration
+from data_plane.credentials.ports import PasswordCredential
+from data_plane.gate.interface import TargetFacts
+from data_plane.identifiers import TargetName
+from data_plane.policy.model import AnyDocument, Mask, Policy, Target, TargetTls
+from data_plane.protocols.interface import Examined
+from data_plane.protocols.postgres.examination.examining import examine
+from data_plane.protocols.postgres.statements import StatementClassifier
+from data_plane.runtime.secret import Secret
 from tests.support.postgres import PostgresServer
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -69,7 +80,7 @@ def test_every_setting_of_the_control_plane_and_the_agent_is_in_the_readme() -> 
 
 
 def test_the_example_account_reads_and_changes_rows_and_does_no_more(postgres: PostgresServer) -> None:
-    given = (DEPLOY / "README.md").read_text().split("```sql")[1].split("```")[0]
+    given = (DEPLOY / "README.md").read_text().split("```sql")[2].split("```")[0]
     database = postgres.fresh_database()
     statements = given.replace("DATABASE orders", f"DATABASE {database}").strip().split(";\n")
     postgres.execute("CREATE TABLE old (id serial)", *statements, "CREATE TABLE new (id serial)", database=database)
@@ -83,8 +94,47 @@ def test_the_example_account_reads_and_changes_rows_and_does_no_more(postgres: P
                 connection.execute(refused)
 
 
+async def test_the_example_target_is_set_up_by_what_the_doctor_writes_for_the_example_policies(
+    postgres: PostgresServer,
+) -> None:
+    database, mine = postgres.fresh_database(), f"t{secrets.token_hex(4)}"
+    given = (DEPLOY / "README.md").read_text().split("```sql")[1].split("```")[0]
+    statement = given.replace("DATABASE orders", f"DATABASE {database}").replace("assentry_orders", mine)
+    tables = "CREATE TABLE customers (id int, email text, card text); CREATE TABLE orders (id serial)"
+    await postgres._execute((tables, statement), database)
+    credential = PasswordCredential(mine, Secret("a long random one"))
+
+    async def look() -> dict[str, Any]:
+        return await examine(_example(postgres, database, credential), StatementClassifier())
+
+    written = await look()
+    await postgres._execute((written["sql"],), database)
+    left = {one["code"] for one in (await look())["findings"] if one["severity"] != "remark"}
+    assert left <= {"createrole-before-16"}
+
+
+def _example(server: PostgresServer, database: str, credential: PasswordCredential) -> Examined:
+    found = [
+        convert(one.content, AnyDocument) for one in _examples() if one.content["kind"] in ("Policy", "Mask", "Target")
+    ]
+    (target,) = [one for one in found if isinstance(one, Target)]
+    address, tls = f"{server.host}:{server.port}", TargetTls("disable")
+    return Examined(
+        target=TargetFacts(TargetName("orders"), "postgres", target.spec.environment, target.metadata.labels),
+        spec=structs.replace(target.spec, address=address, database=database, tls=tls),
+        policies=tuple(one.spec for one in found if isinstance(one, Policy)),
+        masks={one.metadata.name: one.spec for one in found if isinstance(one, Mask)},
+        credential=credential,
+        options={},
+    )
+
+
+def _examples() -> list[Any]:
+    return load_documents(DEPLOY / "examples" / "documents")
+
+
 def test_the_example_account_of_previews_reads_and_changes_nothing(postgres: PostgresServer) -> None:
-    given = (DEPLOY / "README.md").read_text().split("```sql")[2].split("```")[0]
+    given = (DEPLOY / "README.md").read_text().split("```sql")[3].split("```")[0]
     database = postgres.fresh_database()
     statement = given.replace("DATABASE orders", f"DATABASE {database}")
     postgres.execute("CREATE TABLE old (id int)", statement, "CREATE TABLE new (id int)", database=database)
