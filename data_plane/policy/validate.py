@@ -14,7 +14,7 @@ import msgspec
 
 from data_plane.gate.interface import TargetFacts
 from data_plane.identifiers import TargetName
-from data_plane.policy import chains, conditions, durations, globs, model, unreachable, vocabulary
+from data_plane.policy import chains, conditions, durations, globs, model, session_roles, unreachable, vocabulary
 from data_plane.policy.documents import Problem
 from data_plane.policy.rules import listed, selects_target
 
@@ -260,6 +260,7 @@ def _target(spec: model.TargetSpec) -> _Found:
     yield from _duration("$.spec.preview.lock_timeout", spec.preview.lock_timeout, _LONGEST_PREVIEW)
     if spec.tls.ca and "-----BEGIN CERTIFICATE-----" not in spec.tls.ca:
         yield "$.spec.tls.ca", "this is not a PEM certificate"
+    yield from session_roles.credential_problems(spec.credential)
 
 
 def _reference(path: str, what: str, name: str, known: Collection[str] | None) -> _Found:
