@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from data_plane.config import Address, ConfigError, load
+from data_plane.credentials.settings import AppRole, CloudSqlIam, CredentialSettings, VaultAuth
 
 GOOD = """
 name = "demo"
@@ -99,7 +100,12 @@ def test_secrets_are_not_shown(folder: Path) -> None:
             'username = "app"\nclient_tls = "never"',
             "targets.orders.client_tls: invalid enum value 'never'; choose one of: optional, required",
         ),
-        ('password_file = "orders.password"', "", "targets.orders: needs password_file or password_env"),
+        (
+            'password_file = "orders.password"',
+            'password_file = "orders.password"\npassword_env = "X"',
+            "targets.orders: password_file and password_env: choose one of them",
+        ),
+        ('username = "app"', "", "targets.orders.password_file: the secret names no username: set username in"),
         ("orders.password", "missing", "targets.orders.password_file: missing cannot be read: No such file"),
         ("username = ", 'preview_username = "app"\nusername = ', "preview_username: must be another account than"),
         (
@@ -130,3 +136,73 @@ def test_a_state_directory_whose_sockets_would_have_no_room_is_told(folder: Path
     assert load(configured(folder, GOOD.replace('"state"', f'"{"s" * longest}"'))).state.name == "s" * longest
     with pytest.raises(ConfigError, match=r"state: .* is too long for sockets; take a path of 80 bytes at most"):
         load(configured(folder, GOOD.replace('"state"', f'"{"s" * (longest + 1)}"')))
+
+
+VAULT = """
+address = "https://vault.example:8200"
+auth = {approle = {role_id = "r", secret_id_file = "token"}}
+"""
+KV = f"[targets.orders.credential.vault_kv]\npath = 'orders'\n{VAULT}"
+DATABASE = f"[targets.orders.credential.vault_database]\nrole = 'orders'\nca_file = 'ca.pem'\n{VAULT}"
+ELSEWHERE = GOOD.replace('password_file = "orders.password"\n', "")
+
+
+def test_a_target_may_say_nothing_of_its_account_because_its_document_does(folder: Path) -> None:
+    config = load(configured(folder, ELSEWHERE.replace('username = "app"\n', "")))
+    assert config.places == config.preview_places == {}
+
+
+def test_files_of_an_account_elsewhere_are_relative_to_the_configuration_too(folder: Path) -> None:
+    place = load(configured(folder, ELSEWHERE + KV)).places["orders"]
+    assert isinstance(place, CredentialSettings)
+    assert place.vault_kv is not None
+    assert (place.vault_kv.mount, place.vault_kv.path) == ("secret", "orders")
+    assert place.vault_kv.auth == VaultAuth(approle=AppRole("r", str(folder / "token")))
+    made = load(configured(folder, ELSEWHERE.replace('username = "app"\n', "") + DATABASE)).places["orders"]
+    assert isinstance(made, CredentialSettings)
+    assert made.vault_database is not None
+    assert (made.vault_database.mount, made.vault_database.ca_file) == ("database", str(folder / "ca.pem"))
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        (KV + "\n[targets.orders.credential.rds_iam]\nregion = 'eu'", "vault_kv and credential.rds_iam: choose one"),
+        (KV.replace("path", "pth"), "credential.vault_kv: unknown field 'pth'; did you mean 'path'?"),
+        (KV.replace("role_id", "role"), "vault_kv.auth.approle: unknown field 'role'; did you mean 'role_id'?"),
+        (KV.replace("path = 'orders'", ""), "credential.vault_kv: object missing required field `path`"),
+        (KV.replace("orders'", "'").replace("'orders", "'"), "credential.vault_kv.path: is empty"),
+        (KV.replace("https", "http"), "vault_kv.address: 'http://vault.example:8200' is not https://host:port"),
+        (KV.replace("'token'", "x").replace('"token"', '"gone"'), "auth.approle.secret_id_file: gone cannot be read"),
+        (KV.replace("{approle", "{token_file = 'token', approle"), "auth: needs one of: token_file, approle,"),
+        (KV.replace('{approle = {role_id = "r", secret_id_file = "token"}}', "{}"), "vault_kv.auth: needs one of"),
+        (KV + "ca_file = 'gone'", "credential.vault_kv.ca_file: gone cannot be read: No such file"),
+        (DATABASE, "targets.orders.username: vault_database names the accounts itself: leave it out"),
+        ("[targets.orders.credential.vault]", "targets.orders.credential: unknown field 'vault'; "),
+        ("[targets.orders.credential.rds_iam]\nregion = ''", "credential.rds_iam.region: is empty"),
+        ("[targets.orders.credential.aws_secret]\nid = 'x'", "missing required field `region`"),
+    ],
+)
+def test_a_mistake_in_where_an_account_is_kept_is_told(folder: Path, table: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(configured(folder, ELSEWHERE + table))
+    assert str(error.value).startswith(f"{folder / 'agent.toml'}: targets.orders")
+    assert problem in str(error.value)
+
+
+def test_a_sign_in_token_needs_an_account_and_one_place_only(folder: Path) -> None:
+    table = "[targets.orders.credential]\ncloud_sql_iam = {}\n"
+    assert load(configured(folder, ELSEWHERE + table)).places["orders"] == CredentialSettings(
+        cloud_sql_iam=CloudSqlIam()
+    )
+    with pytest.raises(ConfigError, match=r"targets\.orders\.username: sign-in tokens are for an account: name it"):
+        load(configured(folder, ELSEWHERE.replace('username = "app"\n', "") + table))
+    with pytest.raises(ConfigError, match=r"credential\.cloud_sql_iam and password_file: choose one of them"):
+        load(configured(folder, GOOD + table))
+
+
+def test_a_secret_with_the_account_in_it_needs_no_username(folder: Path) -> None:
+    (folder / "orders.password").write_text('{"username": "app", "password": "hunter2"}')
+    assert load(configured(folder, GOOD.replace('username = "app"\n', ""))).places == {
+        "orders": folder / "orders.password"
+    }
