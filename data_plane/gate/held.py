@@ -211,18 +211,23 @@ class HeldOperation:
         return self._permitted(verified), verified.approvers
 
     def _permitted(self, verified: Verified) -> Allowed | Denied:
-        """Nothing is awaited between this and the bytes going out."""
-        stale = self._stale()
+        """Nothing is awaited between this and the bytes going out, or `Gate.stands` is asked again."""
+
+        def changed() -> Denied | None:
+            return self._changed() or self._too_late(verified)
+
+        stale = self._stale() or changed()
         if stale is not None:
             return stale
+        masks = {*self._decision.masks, *self._gate.decide(self._operation.subjects).masks}
+        permit = self._gate.permit(self._raw, self._decision, self._id, changed, verified.most_rows, self._use)
+        return Allowed(permit, tuple(sorted(masks)))
+
+    def _too_late(self, verified: Verified) -> Denied | None:
         if not in_time(verified, self._services.clock.now()):
             return Denied(Code.EXPIRED, "the approval came too late to be used")
         over = self._window.over(self._gate) if self._window else ""
-        if over:
-            return Denied(Code.WITHDRAWN, f"the approval stands no more: {over}", hint="send it again")
-        masks = {*self._decision.masks, *self._gate.decide(self._operation.subjects).masks}
-        permit = self._gate.permit(self._raw, self._decision, self._id, verified.most_rows, self._use)
-        return Allowed(permit, tuple(sorted(masks)))
+        return Denied(Code.WITHDRAWN, f"the approval stands no more: {over}", hint="send it again") if over else None
 
     def _verified(self, grant: SignedGrant) -> Verified | Rejected:
         state, snapshot = self._services.state, self._services.state.current
@@ -251,6 +256,9 @@ class HeldOperation:
         """Why what was approved may not run any more: nobody waits, the session may not, or policy changed."""
         if self._state is not State.CLAIMING:
             return Denied(Code.CANCELLED, "nobody waits for it any more")
+        return self._changed()
+
+    def _changed(self) -> Denied | None:
         objection = self._gate.objection()
         if objection is not None:
             return objection

@@ -258,5 +258,9 @@ class Gate(Protocol):
     ) -> Hold:
         """Asks people, once the preview is there. `raw` is what the permit will carry."""
 
+    def stands(self, permit: Permit) -> Denied | None:
+        """Why what people approved may not run any more; None: it may. For a protocol that could not send it at once:
+        nothing is awaited between this and the bytes going out. Never raises."""
+
     def executed(self, permit: Permit, outcome: str, detail: str) -> None:
         """What became of a permit that people gave: done, failed or outcome-unknown."""

@@ -104,7 +104,7 @@ class PolicyGate:
         self._lease = services.lease
         self._record = recorder.decided
         self._holds: set[HeldOperation | WindowUse] = set()
-        self._running: dict[int, tuple[Permit, ApprovalId, int]] = {}
+        self._running: dict[int, tuple[Permit, ApprovalId, int, Callable[[], Denied | None]]] = {}
         self.windows = Windows(self)
 
     # ------------------------------------------------------------ judging
@@ -224,12 +224,23 @@ class PolicyGate:
         return hold
 
     def permit(
-        self, raw: bytes, decision: Decision, approval: ApprovalId, most_rows: int | None = None, use: int = 0
-    ) -> Permit:
-        """For `held` and `windows` only: people approved it, the grant is verified and spent. `use`: of a window."""
+        self, raw: bytes, decision: Decision, approval: ApprovalId, changed: Callable[[], Denied | None],
+        most_rows: int | None = None, use: int = 0,
+    ) -> Permit:  # fmt: skip
+        """For `held` and `windows` only: people approved it, the grant is verified and spent. `changed`: looks at
+        everything once more. `use`: of a window."""
         permit = Permit(raw, decision, most_rows)
-        self._running[id(permit)] = (permit, approval, use)
+        self._running[id(permit)] = (permit, approval, use, changed)
         return permit
+
+    def stands(self, permit: Permit) -> Denied | None:
+        running = self._running.get(id(permit))
+        if running is None:
+            return Denied(Code.ENDED, self._objection or "the approval is over", hint="connect again")
+        try:
+            return running[3]()
+        except Exception as error:  # noqa: BLE001  # whatever went wrong, nothing is allowed by it
+            return Denied(Code.ENDED, f"this could not be judged again: {error}", hint="connect again")
 
     def ended(self, hold: HeldOperation | WindowUse) -> None:
         self._holds.discard(hold)
@@ -259,7 +270,7 @@ class PolicyGate:
         for hold in tuple(self._holds):
             hold.cancel(reason)
         running, self._running = self._running, {}
-        for _, approval, use in running.values():
+        for _, approval, use, _ in running.values():
             self._finished(approval, "outcome-unknown", reason, use)
         self.windows.close(reason)
 

@@ -213,13 +213,15 @@ class WindowUse:
         return self._permitted()
 
     def _permitted(self) -> Allowed | Denied:
-        """Nothing is awaited between this and the bytes going out."""
+        """Nothing is awaited between this and the bytes going out, or `Gate.stands` is asked again."""
         objection = self._objection()
         if objection is not None:
             return objection
         masks = {*self._decision.masks, *self._gate.decide(self._operation.subjects).masks}
         most_rows = self._window.verified.most_rows
-        permit = self._gate.permit(self._raw, self._decision, self._window.approval, most_rows, self._use)
+        permit = self._gate.permit(
+            self._raw, self._decision, self._window.approval, self._changed, most_rows, self._use
+        )
         return Allowed(permit, tuple(sorted(masks)))
 
     def _objection(self) -> Denied | None:
@@ -231,12 +233,15 @@ class WindowUse:
             facts.target.name,
         ):
             return Denied(Code.NOT_UNDERSTOOD, "what would be sent is not what was described")
+        return self._changed()
+
+    def _changed(self) -> Denied | None:
         objection = self._gate.objection()
         if objection is not None:
             return objection
         over = self._window.over(self._gate)
-        now = self._gate.decide(operation.subjects)
-        if over or now.effect is not Effect.HOLD or not self._window.fits(operation, now):
+        now = self._gate.decide(self._operation.subjects)
+        if over or now.effect is not Effect.HOLD or not self._window.fits(self._operation, now):
             reason = over or CHANGED
             self._window.ended = self._window.ended or reason
             message = f"the window in which it could run has ended: {reason}"

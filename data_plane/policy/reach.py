@@ -6,7 +6,7 @@ can be allowed: no rule reaches it, or a stricter rule fires on everything that 
 a rule speaks of the operation, what it could say is assumed: that it allows, and that it neither holds nor denies.
 
 What people approve is not in it: the account is widened for that operation alone. `session` and `connect` need no
-right, and what is not understood has none of its own.
+right. What is not understood may run any code, and needs what `exec` needs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ from data_plane.policy.globs import Patterns
 from data_plane.policy.rules import CompiledPolicy, CompiledRule, selects
 from data_plane.policy.vocabulary import SEVERITY, possible
 
-_NEED_RIGHTS: Final = tuple(Action(name) for name in get_args(model.RoleAction))
+_RIGHTS: Final[Mapping[Action, str]] = {
+    **{Action(name): name for name in get_args(model.RoleAction)},
+    Action.UNKNOWN: Action.EXEC.value,
+}
 
 
 class _Known(msgspec.Struct, frozen=True, eq=False):
@@ -44,13 +47,18 @@ def actions(policies: Iterable[CompiledPolicy], session: SessionFacts, database:
     allowing = [rule for rule in rules if rule.effect is Effect.ALLOW]
     stricter = [rule for rule in rules if rule.effect is not Effect.ALLOW]
     return frozenset(
-        action.value
-        for action in _NEED_RIGHTS
+        right
+        for action, right in _RIGHTS.items()
         if any(
             _names(rule, action) and not _stopped(rule, action, stricter, known) and _fires(rule, action, known)
             for rule in allowing
         )
     )
+
+
+def needed(of_operation: Iterable[Action]) -> frozenset[str]:
+    """The same for one operation with these actions."""
+    return frozenset(_RIGHTS[action] for action in of_operation if action in _RIGHTS)
 
 
 class Granted(msgspec.Struct, frozen=True):

@@ -10,14 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
-from typing import Final, Protocol
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from typing import Any, Final, Protocol
 
 import structlog
 
+from data_plane.credentials.of_session import SessionAccount
+from data_plane.credentials.ports import CredentialError
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Hold, Operation, Pending, Permit, Preview
 from data_plane.runtime.connection import Connection
 from data_plane.runtime.leg import BY_CANCEL, BY_CORE, Leg
+from data_plane.runtime.tasks import spawn
 
 log = structlog.get_logger(__name__)
 
@@ -48,6 +51,9 @@ class Core(Protocol):
 
     def remind(self) -> None: ...
 
+    def account_changed(self, problem: str) -> None:
+        """It has been widened or narrowed, or could not be; `problem` is empty when it was."""
+
     def terminate(self, reason: str, message: str) -> None: ...
 
     @property
@@ -66,6 +72,7 @@ class Driver:
         gate: Gate,
         farewell: Callable[[Exception], bytes],
         remind_seconds: float = REMIND_SECONDS,
+        account: SessionAccount | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self.client, self.target = Leg(self, client), Leg(self, target)
@@ -75,6 +82,7 @@ class Driver:
         self.to_target: Callable[[Permit], None] = self.target.write_permitted
         self.control_to_target: Callable[[bytes], None] = self.target.write
         self._gate = gate
+        self._account = account
         self._farewell = farewell
         self._remind_seconds = remind_seconds
         self._remind_after = remind_seconds
@@ -127,6 +135,17 @@ class Driver:
             self._timer.cancel()
             self._timer = None
 
+    def lacks(self, actions: Iterable[str]) -> bool:
+        return self._account is not None and self._account.lacks(actions)
+
+    def widen(self, actions: Iterable[str]) -> None:
+        if self._account is not None:
+            spawn(self._widened(self._account.widen(actions)), name="wider account")
+
+    def narrow(self) -> None:
+        if self._account is not None:
+            spawn(self._changed(self._account.narrow()), name="narrow account")
+
     def end(self, reason: str) -> None:
         if self.reason:
             return
@@ -138,6 +157,33 @@ class Driver:
         if self._linger is not None:
             self._linger.cancel()
         self._linger = self._loop.call_later(LINGER_SECONDS, self._abort)
+
+    # -------------------------------------------------------------- the session's account
+
+    async def _widened(self, change: Coroutine[Any, Any, None]) -> None:
+        """As with what people decide: the client is looked at before anything runs for it."""
+        problem = await self._problem(change)
+        if self.client.hung_up():
+            self.client.eof_received()
+        if not self.reason:
+            self._guarded(lambda: self._core.account_changed(problem))
+
+    async def _changed(self, change: Coroutine[Any, Any, None]) -> None:
+        problem = await self._problem(change)
+        if not self.reason:
+            self._guarded(lambda: self._core.account_changed(problem))
+
+    async def _problem(self, change: Coroutine[Any, Any, None]) -> str:
+        """Whatever else than a CredentialError comes, nobody knows what the account can do now."""
+        try:
+            await change
+        except CredentialError as error:
+            log.warning("the account of a session could not be changed", error=str(error))
+            return str(error) or "no reason was given"
+        except Exception as error:
+            self.failed(error)
+            raise
+        return ""
 
     # -------------------------------------------------------------- HoldListener: called by the gate
 

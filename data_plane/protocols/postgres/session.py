@@ -14,6 +14,7 @@ from typing import Protocol
 
 import structlog
 
+from data_plane.credentials.of_session import SessionAccount
 from data_plane.credentials.ports import CredentialError, Need, PasswordCredential
 from data_plane.gate.admission import Admitted, CertificateCredential, Credential
 from data_plane.gate.admission import Refused as NotAdmitted
@@ -257,7 +258,8 @@ class Opening:
     ) -> str:
         ready = opened.ready
         own = {name: asked.settings[name] for name in ("statement_timeout", REASON) if name in asked.settings}
-        driver = Driver(self._client, opened.connection, admitted.gate, farewell)
+        account = SessionAccount(self._endpoint.credentials, admitted.facts.id)
+        driver = Driver(self._client, opened.connection, admitted.gate, farewell, account=account)
         core = make_core(driver, {**ready.parameters, **ready.state, **own, **self._personal, "database": database})
         session = PostgresSession(admitted, driver, core, ready.key)
         key = self._cancels.issue(asked.version, ready.key, session)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_plane.gate.interface import Effect, Requester, SessionFacts
+from data_plane.gate.interface import Action, Effect, Requester, SessionFacts
 from data_plane.policy import reach
 from data_plane.policy.evaluate import SessionPolicy
 from data_plane.policy.model import Policy
@@ -49,7 +49,14 @@ def test_a_rule_without_an_action_reaches_all_that_its_verbs_can_have() -> None:
 
 
 def test_what_needs_no_right_at_the_target_is_not_in_it() -> None:
-    assert reached(allow(match={"action": ["session", "connect", "unknown"]})) == set()
+    assert reached(allow(match={"action": ["session", "connect"]})) == set()
+    assert reach.needed([Action.SESSION, Action.CONNECT]) == set()
+
+
+def test_what_is_not_understood_needs_the_rights_of_what_runs_any_code() -> None:
+    assert reached(allow(match={"action": "unknown"})) == {"exec"}
+    assert reached(allow(match={"action": "unknown"}), hold(match={"action": "unknown"})) == set()
+    assert reach.needed([Action.UNKNOWN, Action.READ]) == {"exec", "read"}
 
 
 def test_a_stricter_rule_that_always_applies_takes_its_action_away() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from data_plane.gate.interface import Gate
+from data_plane.gate.interface import Denied, Gate, Permit
 from data_plane.protocols.postgres.core.units import Unit
 from data_plane.recording.interface import Recorder
 
@@ -24,6 +24,15 @@ class Accounts:
                 if unit.permit is not None:
                     self._gate.executed(unit.permit, "failed" if unit.failed else "done", unit.status)
         units.clear()
+
+    def stands(self, permit: Permit) -> Denied | None:
+        return self._gate.stands(permit)
+
+    def not_run(self, unit: Unit, why: str) -> None:
+        """People approved it, and it will not be sent."""
+        if unit.permit is not None:
+            self._gate.executed(unit.permit, "failed", f"not run: {why}")
+            unit.permit = None
 
     def unanswered(self, units: Iterable[Unit], reason: str) -> None:
         """The session ends before they were answered. The gate hears of it even when it cannot be recorded."""

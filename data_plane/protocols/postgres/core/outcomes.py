@@ -26,7 +26,7 @@ from data_plane.protocols.postgres.core.lane import PlainAnswer, description_in
 from data_plane.protocols.postgres.core.names import Meaning, Portal, Prepared
 from data_plane.protocols.postgres.core.settings import contradicts_pin
 from data_plane.protocols.postgres.core.states import Expected
-from data_plane.protocols.postgres.core.units import Concern, Ending, Unit
+from data_plane.protocols.postgres.core.units import Concern, Ending, Unheard, Unit
 from data_plane.protocols.postgres.framing import RemoteProtocolError, encode
 from data_plane.protocols.postgres.interface import (
     ChangesNames,
@@ -272,7 +272,7 @@ class Outcomes:
         error = self.erred(payload, unit)
         unit.status = decode_notice(error[5:]).get(SQLSTATE, "error")
         unit.error = b""
-        return error
+        return b"" if isinstance(unit, Unheard) and not self.dying else error
 
     def _ready(self, payload: bytes, expected: Expected, unit: Unit) -> bytes | None:
         if expected is _QUERY and unit.place < len(unit.meanings):

@@ -5,6 +5,7 @@ The driver owns the sockets, the timers and the `Hold`; the core owns every deci
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final, Protocol, final
 
 from data_plane.gate.interface import Held, Operation, Permit, Preview
@@ -35,6 +36,15 @@ class Output(Protocol):
 
     def hold_ended(self, cancelled: str = "") -> None:
         """The hold is over. `cancelled` is empty when it was decided, else the reason for `Hold.cancel`."""
+
+    def lacks(self, actions: Iterable[str]) -> bool:
+        """Whether the session's account must be widened for what people approved with these actions."""
+
+    def widen(self, actions: Iterable[str]) -> None:
+        """Then `account_changed` is called: when it failed, nothing was given, and the reason is told."""
+
+    def narrow(self) -> None:
+        """Then `account_changed` is called: when it failed, something was not taken back, and the reason is told."""
 
     def end(self, reason: str) -> None:
         """Send what is written, then close both sides."""

@@ -145,6 +145,22 @@ def kept_too_much(most: int) -> Refusal:
     )
 
 
+NOT_ALONE: Final = Refusal(
+    "25P02",
+    "in a transaction in which an approved operation failed, one statement at a time may be sent",
+    "End the transaction with ROLLBACK, or go back to a savepoint, by itself.",
+)
+
+
+def not_widened(problem: str = "its rights could not be had") -> Refusal:
+    return Refusal(
+        "42501",
+        f"not run: it was approved, and it needs rights that the session's account has not: {problem}",
+        "The approval is used up; run it again to ask anew. Tell the operator of the gateway if that does not help.",
+        code=Code.UNAVAILABLE,
+    )
+
+
 def unguarded(problem: str) -> Refusal:
     return Refusal(
         "0A000", f"not run: it was approved with a row guard, and {problem}", "Write it so that its rows are counted."

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Pending, Permit, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.core import refusals
+from data_plane.protocols.postgres.core import ending, refusals
 from data_plane.protocols.postgres.core.accounts import Accounts
 from data_plane.protocols.postgres.core.backlog import Backlog
 from data_plane.protocols.postgres.core.batch import Batch
@@ -39,6 +39,7 @@ from data_plane.protocols.postgres.core.relay import Relay
 from data_plane.protocols.postgres.core.settings import Settings
 from data_plane.protocols.postgres.core.states import Phase, Treatment
 from data_plane.protocols.postgres.core.units import Ending, Pipeline, Unit
+from data_plane.protocols.postgres.core.widening import Widening
 from data_plane.protocols.postgres.framing import FrameReader, RemoteProtocolError
 from data_plane.protocols.postgres.interface import Classifier, Masking, Names
 from data_plane.protocols.postgres.preview.question import Previews
@@ -77,6 +78,8 @@ class SessionCore:
         self._pending: Pending | None = None
         self._guard: Guard | None = None
         self._copies = Copies(self._pipeline, self._outcomes, masking, self._judge, recorder, output)
+        parts = (self._context, self._pipeline, self._accounts, self._judge, output)
+        self._widening = Widening(*parts, self._allowed, self._refuse, self._enter, self._end)
         self._leaving = False
 
     @property
@@ -101,7 +104,7 @@ class SessionCore:
             for frame in self._frames.feed(data):
                 self._actions[frame[0]](self, frame)
         except (RemoteProtocolError, RecordingError) as error:
-            self._failed(error)
+            self._end(*ending.of_client(error))
 
     def client_closed(self) -> None:
         """It may have stopped writing only, so what it has asked for is still answered; a hold is over at once."""
@@ -134,7 +137,7 @@ class SessionCore:
 
     def _stream(self, frame: bytes) -> None:
         if self._copies.client_sent(frame):
-            self._enter(Phase.READY)
+            self._enter(self._widening.resting)
 
     # -------------------------------------------------------------- one unit
 
@@ -212,6 +215,9 @@ class SessionCore:
             if refusal is not None:
                 self._refuse(unit, self._judge.refused(unit, refusal))
                 return
+        if self._widening.unseen and (refusal := self._widening.mends(unit)) is not None:
+            self._refuse(unit, self._judge.refused(unit, refusal))
+            return
         if verdict.permit.most_rows is not None:
             self._run_guarded(unit, verdict.permit)
             return
@@ -241,7 +247,7 @@ class SessionCore:
                 self._enter(Phase.READY)
                 self._take(*request)
             elif not self._pipeline.blocks_everything():
-                self._enter(Phase.READY)
+                self._enter(self._widening.resting)
         while self._backlog and (self._phase is Phase.READY or self._phase is Phase.COPYING):
             frame = self._backlog.take()
             self._actions[frame[0]](self, frame)
@@ -278,13 +284,12 @@ class SessionCore:
 
     def hold_decided(self, verdict: Allowed | Denied) -> None:
         if (unit := self._leave_hold("")) is not None:
-            unit.permit = verdict.permit if isinstance(verdict, Allowed) else None
-            self._advance(partial(self._ruled, unit, verdict))
+            self._advance(partial(self._widening.decided, unit, verdict))
 
     def cancel_requested(self) -> bool:
         """True: something runs at the target, which should be told. False: a hold was cancelled, or nothing runs."""
         if (unit := self._leave_hold("client-cancelled")) is None:
-            return len(self._pipeline) > 0
+            return not self._widening.cancel() and len(self._pipeline) > 0
         self._refuse(unit, refusals.CANCELLED)
         return False
 
@@ -299,6 +304,10 @@ class SessionCore:
             self._output.hold_ended(cancelled)
         return unit
 
+    def account_changed(self, problem: str) -> None:
+        if self._phase is not _ENDED:
+            self._advance(partial(self._widening.changed, problem))
+
     # -------------------------------------------------------------- the target
 
     def target_sent(self, data: bytes) -> None:
@@ -312,12 +321,8 @@ class SessionCore:
             finally:
                 if self._guard is None:
                     self._accounts.answered(self._relay.over)
-        except RemoteProtocolError as broken:
-            self._end("target-broke-protocol", fatal("08P01", f"the target broke the protocol: {broken}"))
-        except PinBrokenError as contradiction:
-            self._end("pin-broken", fatal("57P01", f"terminating connection: {contradiction}"))
-        except RecordingError as error:
-            self._failed(error)
+        except (RemoteProtocolError, PinBrokenError, RecordingError) as error:
+            self._end(*ending.of_target(error))
         else:
             self._answered()
 
@@ -338,7 +343,7 @@ class SessionCore:
             step()
             self._resume()
         except (RemoteProtocolError, RecordingError) as error:
-            self._failed(error)
+            self._end(*ending.of_client(error))
 
     def _follow_copy(self) -> None:
         request = self._request
@@ -346,7 +351,9 @@ class SessionCore:
         if phase is Phase.COPYING:
             self._request = None
         if phase is not None:
-            self._enter(phase)
+            self._enter(self._widening.resting if phase is _READY else phase)
+        if not len(self._pipeline) and self._guard is None:
+            self._widening.follow()
 
     def _follow_guard(self, guard: Guard) -> None:
         if self._leaving and guard.stage is Stage.OPENING:  # nobody waits for it any more
@@ -360,13 +367,6 @@ class SessionCore:
     def terminate(self, reason: str, message: str) -> None:
         self._end(reason, fatal("57P01", message))
 
-    def _failed(self, error: RemoteProtocolError | RecordingError) -> None:
-        """The client broke the protocol, or what it does cannot be recorded."""
-        if isinstance(error, RemoteProtocolError):
-            self._end("client-broke-protocol", fatal(error.sqlstate, str(error)))
-        else:
-            self._end("recording-failed", fatal("58030", f"the session cannot be recorded any more: {error}"))
-
     def _end(self, reason: str, last_words: bytes, *, target_is_there: bool = True) -> None:
         if self._phase is Phase.ENDED:
             return
@@ -378,7 +378,7 @@ class SessionCore:
         if (last_words or guarded) and (guarded or not self._relay.amid_message):
             self._output.to_client(last_words or UNCERTAIN)
         with contextlib.suppress(RecordingError):  # what is recorded is valid up to here, and the session ends anyway
-            self._accounts.unanswered(guarded.left() if guarded else self._pipeline, reason)
+            self._accounts.unanswered(self._widening.left(guarded.left() if guarded else self._pipeline), reason)
         if target_is_there:
             self._output.control_to_target(m.TERMINATE)
         self._output.end(reason)

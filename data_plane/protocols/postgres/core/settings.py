@@ -206,11 +206,13 @@ class Settings:
 
     def _path(self) -> SearchPath:
         written = self.value("search_path")
-        schemas = read_path(_UNSET_PATH if written is None else written, self._user())
+        schemas = read_path(_UNSET_PATH if written is None else written, self.user)
         temporary = self._levels[-1].temporary if self._levels else self._temporary
         return SearchPath(schemas, temporary, self._altered, ACCOUNT in self._initial)
 
-    def _user(self) -> str:
+    @property
+    def user(self) -> str:
+        """Who `current_user` is."""
         role = self.value("role")
         if role and role.strip("'\"") != "none":
             return role.strip("'\"")
@@ -232,7 +234,7 @@ class Settings:
         return tuple(sorted(state.items()))
 
     def _told_path(self) -> tuple[str, ...]:
-        if ACCOUNT not in self._initial or self._user() != self._initial.get("user"):
+        if ACCOUNT not in self._initial or self.user != self._initial.get("user"):
             return self.path.schemas
         written = self.value("search_path")
         return read_path(_UNSET_PATH if written is None else written, "$user")

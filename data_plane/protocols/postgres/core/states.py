@@ -38,6 +38,8 @@ class Phase(enum.Enum):
     HELD = "people decide on a unit"
     COPYING = "the client sends the data of a COPY"
     GUARDED = "a unit runs under a row guard"
+    WIDENING = "the session's account is being made wider for a unit"
+    WIDENED = "it is, or may be, wider than it was"
     ENDED = "nothing is taken any more"
 
     treatments: tuple[Treatment, ...]  # by message type, filled from CLIENT_MESSAGES
@@ -64,6 +66,8 @@ CLIENT_MESSAGES: Final[Mapping[Phase, Mapping[int, Treatment]]] = {
     },
     Phase.WAITING: dict.fromkeys((*_OPERATIONS, *_COPY, m.Terminate), Treatment.QUEUED),
     Phase.GUARDED: dict.fromkeys((*_OPERATIONS, *_COPY, m.Terminate), Treatment.QUEUED),
+    Phase.WIDENED: dict.fromkeys((*_OPERATIONS, *_COPY, m.Terminate), Treatment.QUEUED),
+    Phase.WIDENING: {**dict.fromkeys((*_OPERATIONS, *_COPY), Treatment.QUEUED), m.Terminate: Treatment.GOODBYE},
     Phase.HELD: {**dict.fromkeys((*_OPERATIONS, *_COPY), Treatment.QUEUED), m.Terminate: Treatment.GOODBYE},
     Phase.COPYING: {
         **dict.fromkeys(_COPY, Treatment.STREAMED),

@@ -94,6 +94,10 @@ class Unit:
         return ", ".join(dict.fromkeys(verb for subject in self.subjects for verb in subject.verbs))
 
 
+class Unheard(Unit):
+    """Of our own: the client hears nothing of the answer, not even its error."""
+
+
 class Pipeline:
     __slots__ = ("_barrier", "_defined", "_sequence", "_units", "expected", "head", "settled", "skipping")
 

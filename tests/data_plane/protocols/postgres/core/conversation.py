@@ -66,6 +66,7 @@ class FakeGate:
         self.masks = masks
         self.broken = False
         self.snapshot = "the first"
+        self.changed: Denied | None = None  # what has become of an approval meanwhile
 
     def ground(self) -> object:
         return self.snapshot
@@ -87,6 +88,9 @@ class FakeGate:
 
     def hold(self, operation: Operation, held: Held, raw: bytes, listener: Any, preview: Any = None) -> Any:
         raise AssertionError("the driver holds")
+
+    def stands(self, permit: Permit) -> Denied | None:
+        return self.changed
 
     def executed(self, permit: Permit, outcome: str, detail: str) -> None:
         self.executions.append((permit.raw, outcome, detail))
@@ -221,6 +225,8 @@ class Conversation:
         self.permitted, self.controls, self.told = bytearray(), [], 0
         self.operations: list[Operation] = []
         self.ended, self.paused, self.hold_end = "", False, None
+        self.lacking: frozenset[str] = frozenset()  # rights that the account of the session has not
+        self.account: list[str] = []  # what became of it, and what is being done to it
         numbers = itertools.count(1)
         self.core = SessionCore(
             facts=FACTS, gate=self.gate, classifier=CLASSIFIER, names=self.names, masking=self.masking,
@@ -257,6 +263,16 @@ class Conversation:
 
     def hold_ended(self, cancelled: str = "") -> None:
         self.hold_end = cancelled
+
+    def lacks(self, actions: Iterable[str]) -> bool:
+        self.asked = frozenset(actions)
+        return not self.lacking.isdisjoint(self.asked)
+
+    def widen(self, actions: Iterable[str]) -> None:
+        self.account.append(f"widen {' '.join(sorted(actions))}")
+
+    def narrow(self) -> None:
+        self.account.append("narrow")
 
     def end(self, reason: str) -> None:
         assert not self.ended

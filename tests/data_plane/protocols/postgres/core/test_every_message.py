@@ -49,6 +49,12 @@ def in_phase(phase: Phase) -> Conversation:
     elif phase is Phase.GUARDED:
         session.client(QUERY("delete from t"))
         session.approve(most_rows=5)
+    elif phase in (Phase.WIDENING, Phase.WIDENED):
+        session.lacking = frozenset({"write"})
+        session.client(QUERY("delete from t"))
+        session.approve()
+        if phase is Phase.WIDENED:
+            session.core.account_changed("")
     elif phase is Phase.ENDED:
         session.core.client_closed()
     assert session.core._phase is phase
