@@ -18,7 +18,7 @@ from sqlmodel import col, delete, select, update
 
 from control_plane.agents import repository
 from control_plane.agents.domain import Errand, ErrandDone
-from control_plane.agents.errors import ErrandFailedError, NoAgentError
+from control_plane.agents.errors import AgentLeftError, ErrandFailedError, NoAgentError
 from control_plane.agents.ports import Served
 from control_plane.agents.tables import ErrandRow
 from control_plane.kit.errors import NotFoundError
@@ -44,8 +44,8 @@ class Errands:
 
     async def ask(self, target: str, kind: str, arguments: Mapping[str, Json], timeout: float) -> Any:  # noqa: ASYNC109 - a parameter of the errand
         """The agent's answer, decoded. Raises NotFoundError for the target, NoAgentError when no agent is there for it,
-        and ErrandFailedError for what the agent could not do or has not answered in time. Opens transactions of its
-        own: never call it inside one."""
+        AgentLeftError when it went away meanwhile, and ErrandFailedError for what it could not do or has not answered
+        in time. Opens transactions of its own: never call it inside one."""
         async with self._events.subscribe(TOLD) as told:  # before anybody can take it
             errand_id, agent = await self._put(target, kind, arguments)
             try:
@@ -56,6 +56,8 @@ class Errands:
                 await self._forget(errand_id)
         if row is None:
             raise ErrandFailedError(f"agent {agent!r} has not answered in {timeout:g} seconds; see its log")
+        if row.problem == _WENT_AWAY:
+            raise AgentLeftError(row.problem)
         if row.problem:
             raise ErrandFailedError(row.problem)
         return msgspec.json.decode(row.result or "null")

@@ -37,6 +37,12 @@ class ErrandFailedError(ConflictError):
     code, title = "errand-failed", "The agent could not do it"
 
 
+class AgentLeftError(ErrandFailedError):
+    """Its stream ended first: how much of it was done is not known."""
+
+    code = "agent-left"
+
+
 class End(enum.Enum):
     """Why a stream ends; the servicer knows the gRPC status of each."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Final
@@ -13,6 +14,7 @@ import msgspec
 import structlog
 from sqlalchemy.exc import IntegrityError
 
+from control_plane.agents.errors import AgentLeftError
 from control_plane.kit.clock import from_milliseconds, milliseconds
 from control_plane.kit.errors import NotFoundError, ProblemError
 from control_plane.kit.ids import new_id
@@ -31,7 +33,8 @@ ROTATE: Final = "rotate-credential"
 LOOK: Final = "show-credential"
 _ROTATE_SECONDS: Final = 180.0
 _LOOK_SECONDS: Final = 30.0
-ABANDONED_AFTER: Final = timedelta(seconds=2 * _ROTATE_SECONDS)
+_TRIES: Final = 3
+ABANDONED_AFTER: Final = timedelta(seconds=(_TRIES + 1) * _ROTATE_SECONDS)
 _STOPPED: Final = "the control plane was stopped before it heard of the end"
 
 
@@ -57,6 +60,8 @@ class Told(msgspec.Struct, frozen=True):
 
 
 class RotationService:
+    comes_back_seconds = 5.0  # an agent connects again within so many
+
     def __init__(self, units: Units, targets: TargetService, errands: Errands) -> None:
         self._units = units
         self._targets = targets
@@ -89,7 +94,7 @@ class RotationService:
     async def run(self, rotation_id: str, target: str) -> None:
         """After `begin` was committed. Never raises for what the agent does."""
         try:
-            answer = await self._errands.ask(target, ROTATE, {}, _ROTATE_SECONDS)
+            answer = await self._answer(rotation_id, target)
             outcome = msgspec.convert(answer, Outcome, strict=False)
         except ProblemError as error:
             outcome = Outcome("", "", problem=error.detail)
@@ -99,6 +104,17 @@ class RotationService:
             row = await repository.one(uow.session, rotation_id)
             if row is not None and row.running:
                 await self._end(uow, row, outcome)
+
+    async def _answer(self, rotation_id: str, target: str) -> Any:
+        """An agent that went away is asked again: one that remembers this rotation only tells what became of it, any
+        other goes on with it."""
+        told = {"rotation": rotation_id}
+        for _ in range(_TRIES - 1):
+            try:
+                return await self._errands.ask(target, ROTATE, told, _ROTATE_SECONDS)
+            except AgentLeftError:
+                await asyncio.sleep(self.comes_back_seconds)
+        return await self._errands.ask(target, ROTATE, told, _ROTATE_SECONDS)
 
     async def _end(self, uow: UnitOfWork, row: RotationRow, outcome: Outcome) -> None:
         told = {name: getattr(outcome, name) for name in ("account", "previous", "disabled", "remaining", "problem")}

@@ -91,7 +91,7 @@ class Rotation:
     ) -> None:
         """`username`: of a secret that names none. `turns`: None: one account."""
         self._store, self._username, self._accounts, self._turns = store, username, accounts, turns
-        self._settle = settle or _settle
+        self._settle = settle or _settled
 
     async def rotate(self) -> Rotated:
         """Finishes what an earlier call has begun, else makes a new password. Raises CredentialError: what was in force
@@ -217,5 +217,5 @@ def _new_password() -> Secret:
     return Secret(secrets.token_urlsafe(_PASSWORD_BYTES))
 
 
-async def _settle() -> None:
+async def _settled() -> None:
     await asyncio.sleep(SETTLE_SECONDS)

@@ -12,7 +12,7 @@ from sqlmodel import select
 
 from control_plane.agents import errands as control_errands
 from control_plane.agents.errands import Errands
-from control_plane.agents.errors import ErrandFailedError, NoAgentError
+from control_plane.agents.errors import AgentLeftError, ErrandFailedError, NoAgentError
 from control_plane.agents.tables import ErrandRow
 from control_plane.kit.errors import NotFoundError
 from data_plane.identifiers import TargetName
@@ -144,7 +144,7 @@ async def test_a_stream_that_ends_fails_its_errands_and_breaks_off_only_the_harm
     asking = asyncio.ensure_future(served.feature.errands.ask("orders", kind, {}, 10))
     await deeds.begun.get()
     connected.task.cancel()
-    with pytest.raises(ErrandFailedError, match="went away"):
+    with pytest.raises(AgentLeftError, match="went away"):
         await asking
     await asyncio.wait([connected.task])
     if kind == "change":

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from sqlmodel import select
 
-from control_plane.agents.errors import ErrandFailedError, NoAgentError
+from control_plane.agents.errors import AgentLeftError, ErrandFailedError, NoAgentError
 from control_plane.assembly import ControlPlane
 from control_plane.kit.outbox import NoticeRow
 from tests.control_plane.conftest import ManualClock
@@ -26,13 +26,17 @@ class Agent:
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {"rotate-credential": DONE, "show-credential": TOLD}
         self.asked: list[tuple[str, str]] = []
+        self.told: list[dict[str, Any]] = []
         self.go_on = asyncio.Event()
         self.go_on.set()
 
     async def ask(self, target: str, kind: str, arguments: Mapping[str, Any], timeout: float) -> Any:
         self.asked.append((kind, target))
+        self.told.append(dict(arguments))
         await self.go_on.wait()
         answer = self.answers[kind]
+        if isinstance(answer, list):
+            answer = answer.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -145,6 +149,20 @@ async def test_a_failure_alarms_and_is_tried_again(
     assert (newest["state"], newest["cause"]) == ("done", "retry")
 
 
+async def test_an_agent_that_went_away_is_asked_again_for_the_same_rotation(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, agent: Agent
+) -> None:
+    await target(admin, rotate=TURNS)
+    control_plane.rotation.service.comes_back_seconds = 0
+    left = AgentLeftError("the agent went away")
+    agent.answers["rotate-credential"] = [left, DONE]
+    begun = (await admin.post("/v1/targets/orders/rotate")).json()
+    assert (await ended(admin, begun))["state"] == "done"
+    assert agent.told == [{"rotation": begun["id"]}] * 2
+    agent.answers["rotate-credential"] = [left] * 3
+    assert (await ended(admin, (await admin.post("/v1/targets/orders/rotate")).json()))["state"] == "failed"
+
+
 async def test_the_cadence_rotates_by_itself(
     control_plane: ControlPlane, admin: httpx.AsyncClient, agent: Agent, clock: ManualClock
 ) -> None:
@@ -167,7 +185,7 @@ async def test_a_rotation_that_the_control_plane_did_not_survive_is_closed_and_g
     control_plane.rotation.service.run = _killed
     begun = (await admin.post("/v1/targets/orders/rotate")).json()
     del control_plane.rotation.service.run
-    clock.advance(minutes=7)
+    clock.advance(minutes=13)
     await control_plane.rotation.keeper.once()
     closed = (await admin.get(f"/v1/rotations/{begun['id']}")).json()
     assert (closed["state"], "stopped" in closed["problem"]) == ("failed", True)
