@@ -93,9 +93,9 @@ class Vault:
 
     def _refused(self, path: str, error: Any) -> VaultError:
         status = {"InvalidRequest": 400, "Unauthorized": 401, "Forbidden": 403, "InvalidPath": 404}
-        said = "; ".join(str(one).strip() for one in error.errors or ()) or "nothing is there"
+        said = "; ".join(" ".join(one.split()) for one in error.errors or ()) or "nothing is there"
         code = status.get(type(error).__name__, 500)
-        return VaultError(f"{self}: {path}: {said}", code)
+        return VaultError(f"{self}: {path}: {said.replace('1 error occurred: * ', '')}", code)
 
     @cached_property
     def _adapter(self) -> Any:

@@ -1,8 +1,10 @@
 #!/bin/sh
 # Installs what the tests drive and the machine lacks: a PostgreSQL server with psql and pgbench, PgBouncer, Chromium,
-# Node.js with npm, Java with PostgreSQL's JDBC driver.
+# Node.js with npm, Java with PostgreSQL's JDBC driver; a Vault, built from its modules (vault/install.sh).
 # Without the right to install, the tests that need a missing thing say so in their report.
 set -eu
+
+sh "$(dirname "$0")/vault/install.sh" >/dev/null
 
 missing=""
 want() { # want PACKAGES TEST…: the packages unless the test succeeds

@@ -106,8 +106,9 @@ def _base64(data: bytes) -> str:
 
 
 def _why(error: Any) -> str:
-    """What Vault says; it never repeats what it was sent."""
-    return "; ".join(error.errors) if error.errors else type(error).__name__
+    """What Vault says, on one line; it never repeats what it was sent."""
+    said = "; ".join(" ".join(one.split()) for one in error.errors or ())
+    return said.replace("1 error occurred: * ", "") or type(error).__name__
 
 
 def vault_transit(text: str, where: str) -> KeptElsewhere:
