@@ -234,7 +234,7 @@ class VaultOwnAccount:
         except CredentialError:
             return False
         self._kept = issued, asked_at + seconds
-        return seconds > issued.seconds / 4  # less: as old as its role lets it become
+        return seconds > issued.seconds / 2  # less: as old as its role lets it become
 
     async def _new(self) -> tuple[Issued, float]:
         asked_at, told = self._clock.now(), {"target": self._target}
