@@ -21,6 +21,7 @@ from control_plane.sessions.reports import Reporter
 TOPIC: Final = "account"  # made, gone or stuck; the key is its id
 STUCK_NOTICE: Final = "account.stuck"
 _LONGEST_ID: Final = 64
+_LONGEST_PRINCIPAL: Final = 255
 
 
 class AccountService:
@@ -30,7 +31,7 @@ class AccountService:
             return
         row.session_id, row.provider = report.session_id, report.provider
         row.leased_at_ms, row.expires_at_ms = report.at_ms, report.expires_at_ms
-        row.principal = row.principal or report.principal
+        row.principal = row.principal or _shortened(report.principal)
         uow.session.add(row)
         uow.audit(_audited(row, "leased", reporter, {"expires_at_ms": row.expires_at_ms}))
         uow.notify(TOPIC, row.id)
@@ -42,7 +43,7 @@ class AccountService:
         before = State(row.state)
         row.state = then(before, report.outcome)
         row.detail, row.changed_at_ms = _clean(report.detail), report.at_ms
-        row.principal = report.principal or row.principal
+        row.principal = _shortened(report.principal) or row.principal
         uow.session.add(row)
         stuck = row.state in STUCK
         told: dict[str, Json] = {"outcome": report.outcome, "detail": row.detail} if stuck else {}
@@ -75,7 +76,7 @@ def _row(reporter: Reporter, report: LeasedReport | EndedReport) -> AccountRow:
         session_id="",
         target=report.target,
         provider="",
-        principal=report.principal,
+        principal=_shortened(report.principal),
         state=State.OPEN,
         leased_at_ms=report.at_ms,
         expires_at_ms=report.at_ms,
@@ -90,6 +91,11 @@ def _agent(reporter: Reporter) -> Actor:
 def _audited(row: AccountRow, what: str, reporter: Reporter, data: dict[str, Json]) -> AuditEvent:
     known: dict[str, Json] = {"target": row.target, "session_id": row.session_id, "account": row.principal}
     return AuditEvent(f"account.{what}", _agent(reporter), row.id, {**known, **data})
+
+
+def _shortened(principal: str) -> str:
+    """A service before the target may put its own name of the account beside the target's."""
+    return _clean(principal)[:_LONGEST_PRINCIPAL]
 
 
 def _clean(text: str) -> str:

@@ -98,6 +98,16 @@ async def test_an_account_that_was_found_has_no_session(world: World) -> None:
     assert (row.session_id, row.provider, row.state) == ("", "", "disabled")
 
 
+async def test_a_name_of_any_length_is_kept_as_far_as_it_fits(world: World) -> None:
+    await report(world, msgspec.structs.replace(LEASED, principal=""))
+    await report(
+        world, msgspec.structs.replace(GONE, outcome="failed", principal="v-token database/creds/" + "x" * 500)
+    )
+    row = await only(world)
+    assert row.principal.startswith("v-token database/creds/xxx")
+    assert len(row.principal) == 255
+
+
 async def test_another_agent_cannot_report_of_it(world: World) -> None:
     await report(world, LEASED)
     await report(world, GONE, by=STRANGER)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from data_plane.credentials import janitor
 from data_plane.credentials.janitor import Janitor
 from data_plane.policy.model import TargetCredential, TargetSpec
 from tests.support.accounts import (
@@ -206,18 +207,6 @@ async def test_a_lease_of_a_target_that_the_configuration_has_lost_is_alarmed_on
     await running.accounts.close()
 
 
-async def test_a_sweep_that_fails_is_no_end_of_the_sweeping(running: Process, monkeypatch: pytest.MonkeyPatch) -> None:
-    swept = asyncio.Event()
-
-    async def fails(self: Janitor) -> None:
-        swept.set()
-        raise RuntimeError("a bug")
-
-    monkeypatch.setattr(Janitor, "_sweep", fails)
-    await running.accounts._janitor.sweep()
-    assert swept.is_set()
-
-
 async def test_a_removal_that_is_under_way_is_not_begun_again(
     running: Process, provider: MemoryAccounts, target: MemoryTarget
 ) -> None:
@@ -244,3 +233,22 @@ async def test_a_process_that_ends_closes_what_its_providers_keep(tmp_path: Path
     async with process(tmp_path, "worker-0.boot_1", provider):
         assert not provider.closed
     assert provider.closed
+
+
+async def test_it_sweeps_every_minute_whatever_fails(running: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    swept, enough = 0, asyncio.Event()
+
+    async def sweep_once(self: Janitor) -> None:
+        nonlocal swept
+        swept += 1
+        if swept == 3:
+            enough.set()
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(janitor, "EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(Janitor, "_sweep", sweep_once)
+    sweeping = asyncio.ensure_future(running.accounts.run())
+    await enough.wait()
+    sweeping.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sweeping
