@@ -42,6 +42,8 @@ class SessionMasking:
         self._epoch = -1
         self._sets: dict[tuple[str, ...], SetOfMasks] = {}
         self._plans: dict[_Key, ResultPlan | None] = {}
+        self._last_key: _Key | None = None
+        self._last_plan: ResultPlan | None = None
         self._hidden: frozenset[str] = frozenset()
         self._altered = False
 
@@ -52,13 +54,16 @@ class SessionMasking:
             return None
         self._forget_what_changed()
         key = (description, tuple(formats), statement, masks)
-        try:
+        if key != self._last_key:  # compared more quickly than hashed
+            self._last_plan, self._last_key = self._found(key), key
+        return self._last_plan
+
+    def _found(self, key: _Key) -> ResultPlan | None:
+        if key in self._plans:
             return self._plans[key]
-        except KeyError:
-            pass
         if len(self._plans) >= _REMEMBERED:
             self._plans.clear()
-        plan = self._plans[key] = self._plan(description, formats, statement, masks)
+        plan = self._plans[key] = self._plan(*key)
         return plan
 
     def copy(self, statement: Statement, masks: tuple[str, ...]) -> CopyPlan | CopyRefused | None:
@@ -76,14 +81,12 @@ class SessionMasking:
     def hidden(self, names: frozenset[str]) -> None:
         if not names <= self._hidden:
             self._hidden |= names
-            self._sets = {}
-            self._plans = {}
+            self._forget()
 
     def in_doubt(self, *, altered: bool) -> None:
         if altered is not self._altered:
             self._altered = altered
-            self._sets = {}
-            self._plans = {}
+            self._forget()
 
     def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
         if not masks and not self._masks:
@@ -93,13 +96,17 @@ class SessionMasking:
     def carries_mark(self, data: bytes) -> bool:
         return marks.carries_mark(data)
 
+    def _forget(self) -> None:
+        self._sets = {}
+        self._plans = {}
+        self._last_key = None
+
     def _forget_what_changed(self) -> None:
         defined = self._definitions()
         if defined is not self._defined or self._epoch != self._catalogue.epoch:
             self._defined = defined
             self._epoch = self._catalogue.epoch
-            self._sets = {}
-            self._plans = {}
+            self._forget()
 
     def _plan(
         self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]

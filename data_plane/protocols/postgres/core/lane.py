@@ -72,10 +72,10 @@ def plan_plain(data: bytes, context: Context) -> Unit | None:
 
 def _plan_query(data: bytes, context: Context) -> Unit | None:
     last = len(data) - 1
-    if data.find(0, HEADER) != last or uint32_at(data, 1) != last:
+    if data[last] or uint32_at(data, 1) != last:
         return None
     text = data[HEADER:last]
-    if not text.isascii():
+    if 0 in text or not text.isascii():
         return None
     statements = context.classifier.parse(text).statements
     if len(statements) != 1 or not _plain(statement := statements[0], context):
@@ -195,13 +195,13 @@ def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
             return None
     try:
         found = _read_rows(data, at, last, described=described)
-    except IndexError:
+    except (IndexError, UnicodeDecodeError):
         return None
     return None if found is None or (rowless and found.rows) else found
 
 
 def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> PlainAnswer | None:
-    """Raises IndexError when messages are not where their lengths say."""
+    """Raises IndexError when messages are not where their lengths say, UnicodeDecodeError for an odd tag."""
     if described:
         length = uint32_at(data, at + 1)
         if length < _LEAST:
@@ -215,7 +215,7 @@ def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> PlainAnsw
         length = uint32_at(data, at + 1)
     if data[at] != _COMPLETE or at + length + 1 != last or not _LEAST < length <= _LONGEST_TAG:
         return None
-    return PlainAnswer(data[at + HEADER : last - 1].decode("utf-8", "replace"), rows, begin, at)
+    return PlainAnswer(data[at + HEADER : last - 1].decode(), rows, begin, at)
 
 
 def description_in(data: bytes, unit: Unit) -> bytes | None:

@@ -140,8 +140,10 @@ class NameTables:
 
     def query_answered(self) -> None:
         """A Query drops the unnamed statement and the unnamed portal."""
-        self.statements.pop("", None)
-        self.portals.pop("", None)
+        if self.statements:
+            self.statements.pop("", None)
+        if self.portals:
+            self.portals.pop("", None)
 
     def transaction_ended(self) -> None:
         if self.portals:

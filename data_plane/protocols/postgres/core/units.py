@@ -128,18 +128,21 @@ class Pipeline:
 
     def blocks(self, unit: Unit) -> bool:
         """Whether an unanswered unit gives a new meaning to a name that this one uses."""
-        if not self._units:
+        if (head := self.head) is None:
             return False
+        if unit.alone or (head.plain and any(name in head.defined for name in unit.relied)):
+            return True
         defined = self._defined
-        return unit.alone or (bool(defined) and any(defined.get(name, 0) > self.settled for name in unit.relied))
+        return bool(defined) and any(defined.get(name, 0) > self.settled for name in unit.relied)
 
     def sent(self, unit: Unit) -> None:
         self._sequence += 1
         unit.sequence = self._sequence
         if unit.barrier:
             self._barrier = self._sequence
-        for name in unit.defined:
-            self._defined[name] = self._sequence
+        if not unit.plain:  # those of the fast lane are the head for as long as they are here: see `blocks`
+            for name in unit.defined:
+                self._defined[name] = self._sequence
         self._units.append(unit)
         if self.head is None:
             self._begin()

@@ -64,3 +64,18 @@ def test_nothing_is_taken_between_a_statement_that_makes_names_and_its_answer(la
     session.client(BOUND_ONE + RUN)
     assert not any(lane)
     assert len(session.gate.judged) == judged
+
+
+def test_what_runs_the_unnamed_portal_again_waits_for_the_batch_that_binds_it(lane: list[bool]) -> None:
+    """Until its answer nobody knows whether the portal is there, and what it means."""
+    session = prepared()
+    session.client(c.QUERY("begin"))
+    session.target(c.COMPLETE("BEGIN") + c.ready("T"))
+    session.client(BOUND_ONE + RUN)
+    assert lane[-1]
+    judged, sent = len(session.gate.judged), bytes(session.permitted)
+    session.client(RUN)
+    assert (len(session.gate.judged), bytes(session.permitted)) == (judged, sent)
+    session.target(c.BOUND + c.COMPLETE("SELECT 0") + c.ready("T"))
+    assert len(session.gate.judged) == judged + 1
+    assert bytes(session.permitted) == sent + RUN
