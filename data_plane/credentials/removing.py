@@ -93,6 +93,7 @@ class Remover:
     async def _try(self, provider: AccountProvider, lease: Lease, tries: int) -> bool:
         """Whether the account is gone, and the lease with it."""
         try:
+            _require_maker(provider, lease)
             async with self._places, asyncio.timeout(PATIENCE):
                 await provider.remove(lease)
             await self._leases.gone(lease.id)
@@ -138,3 +139,9 @@ class Remover:
         event = self._tried.pop(lease_id, None)
         if event is not None:
             event.set()
+
+
+def _require_maker(provider: AccountProvider, lease: Lease) -> None:
+    """Another one would not know the account, and take that for gone."""
+    if lease.provider != provider.name:
+        raise CredentialError(f"{lease.provider} made it, and this agent is configured for {provider.name} by now")

@@ -100,6 +100,20 @@ async def test_an_account_that_will_not_go_is_disabled_alarmed_and_still_tried(r
     await rig.close()
 
 
+async def test_an_account_that_another_provider_made_is_not_taken_for_gone(rig: Rig) -> None:
+    """The target was configured anew: its sessions get accounts from Vault now."""
+    rig.provider.name = "vault-database"
+    await rig.begin("a")
+    await rig.until_tries(9)
+    assert leases_on_disk(rig.file) != {}
+    assert "gw_a" in rig.target.accounts
+    assert "memory made it, and this agent is configured for vault-database by now" in rig.told.alarms[0]
+    rig.provider.name = "memory"
+    await rig.gone()
+    assert rig.target.accounts == {}
+    await rig.close()
+
+
 async def test_a_provider_that_breaks_does_not_stop_the_tries(rig: Rig) -> None:
     def breaks(step: str) -> None:
         raise RuntimeError("a bug")
