@@ -12,14 +12,13 @@ import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from data_plane.credentials import stored
-from data_plane.credentials.ports import SecretStore
 from data_plane.credentials.rotation import Rotated, Rotation
-from data_plane.credentials.stored import Stage
+from data_plane.credentials.stored import Stage, StoredCredential
 from data_plane.identifiers import TargetName
 from data_plane.link.errands import ErrandError
 from data_plane.link.files import locked_directory, private_directory, write_atomically
@@ -31,12 +30,12 @@ SHOW: Final = "show-credential"
 _TURN_SECONDS: Final = 0.25  # between two looks whether another worker has finished
 
 
-class OwnSecret(msgspec.Struct, frozen=True, eq=False):
-    """Where the agent's own account at one target is kept. `username`: of a secret that names none."""
+class OwnSecrets(Protocol):
+    def source(self, name: TargetName) -> StoredCredential:
+        """What the agent signs in with."""
 
-    store: SecretStore
-    username: str
-    kept: str  # for people: the kind of place, and its name
+    def kept(self, name: TargetName) -> str:
+        """Where, for people."""
 
 
 class _Last(msgspec.Struct, frozen=True):
@@ -52,7 +51,7 @@ class CredentialErrands:
         folder: Path,
         spec: Callable[[TargetName], TargetSpec | None],
         service: ProtocolService,
-        secrets: Callable[[TargetName], OwnSecret],
+        secrets: OwnSecrets,
     ) -> None:
         self._folder, self._spec, self._service, self._secrets = folder, spec, service, secrets
 
@@ -72,18 +71,18 @@ class CredentialErrands:
         rotate = spec.credential.rotate if spec is not None else None
         if spec is None or rotate is None:
             raise ErrandError(f"the target {name!r} says nothing of rotation in the snapshot of this agent: try again")
-        secret = self._secrets(name)
+        secret = self._secrets.source(name)
         return await Rotation(secret.store, secret.username, self._service.rotating(spec), rotate.accounts).rotate()
 
     async def show(self, name: TargetName, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Implements `errands.Do`."""
         del arguments
-        secret = self._secrets(name)
+        secret = self._secrets.source(name)
         text = await secret.store.read()
         waiting = stored.waiting(text)
         return {
             "account": stored.account(text, secret.username).username,
-            "kept": secret.kept,
+            "kept": self._secrets.kept(name),
             "writable": secret.store.writable,
             "unfinished": waiting is not None and waiting.stage is not Stage.ASLEEP,
         }

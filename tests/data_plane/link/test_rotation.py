@@ -12,9 +12,10 @@ import pytest
 
 from data_plane.credentials import rotation, stored
 from data_plane.credentials.ports import PasswordCredential
+from data_plane.credentials.stored import StoredCredential
 from data_plane.identifiers import TargetName
 from data_plane.link.errands import ErrandError
-from data_plane.link.rotation import CredentialErrands, OwnSecret
+from data_plane.link.rotation import CredentialErrands
 from data_plane.policy.model import AccountRotation, TargetCredential, TargetSpec
 from data_plane.runtime.secret import Secret
 
@@ -72,9 +73,13 @@ class World:
 
     def worker(self) -> CredentialErrands:
         service: Any = self.target
-        return CredentialErrands(
-            self.folder, lambda _: self.spec, service, lambda _: OwnSecret(self.store, "app", "file: app.password")
-        )
+        return CredentialErrands(self.folder, lambda _: self.spec, service, self)
+
+    def source(self, name: TargetName) -> StoredCredential:
+        return StoredCredential(self.store, "app")
+
+    def kept(self, name: TargetName) -> str:
+        return "file: app.password"
 
     @property
     def spec(self) -> TargetSpec:
