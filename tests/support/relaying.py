@@ -101,6 +101,8 @@ class FakeAdmission:
         self.admitted: list[admission.Admitted] = []
         self.expires_at = time.time() + 3600
         self.refusal: admission.Refused | None = None
+        self.make_gate: Callable[[], FakeGate] = lambda: FakeGate(self.rule)
+        self.actions: frozenset[str] = frozenset()
 
     async def admit(self, credential, target, client_address, application_name, details: Mapping[str, str]):
         self.seen.append((credential, target, client_address, application_name, dict(details)))
@@ -118,13 +120,14 @@ class FakeAdmission:
         )
         admitted = admission.Admitted(
             facts=facts,
-            gate=FakeGate(self.rule),
+            gate=self.make_gate(),
             recorder=FakeRecorder(),
             masks=tuple(self.masks),
             target=self.spec,
             row_limit=100,
             expires_at=self.expires_at,
             snapshot_version=1,
+            actions=self.actions,
         )
         self.admitted.append(admitted)
         return admitted
@@ -206,7 +209,7 @@ class Relay:
         self.endpoint = Endpoint(
             target=TargetName("orders"),
             admission=self.admission,
-            credentials=LocalCredential(username, Secret(password)),
+            credentials=settings.pop("credentials", None) or LocalCredential(username, Secret(password)),
             sessions=self.sessions,
             clock=SystemClock(),
             masks=lambda: self.masks,
