@@ -252,7 +252,6 @@ class ControlPlane:
 
     def parts(self) -> Mapping[type[Any], object]:
         """What endpoints get by type."""
-        authenticator = AuthenticatorPart(self.authenticator)
         known = (
             self.units,
             self.cookies,
@@ -282,16 +281,22 @@ class ControlPlane:
             self.accounts,
             self.recordings,
             self.agents.service,
+            self.authority,
+            AuthenticatorPart(self.authenticator),
+            *self._target_accounts(),
+        )
+        return {type(part): part for part in known}
+
+    def _target_accounts(self) -> Sequence[object]:
+        """Of what agents sign in with at targets."""
+        return (
             self.secrets.service,
             self.secrets.rewrapping,
             self.agents.errands,
             ExaminationService(self.units, self.agents.errands),
             self.rotation.service,
             self.rotation.report,
-            self.authority,
-            authenticator,
         )
-        return {type(part): part for part in known}
 
     def routers(self) -> Sequence[APIRouter]:
         return (
