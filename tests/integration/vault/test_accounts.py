@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 
 import asyncpg
 import msgspec
@@ -14,7 +15,7 @@ from data_plane.credentials.ports import CredentialError, Lease, Need, PasswordC
 from data_plane.credentials.settings import AppRole, VaultAuth, VaultDatabase
 from data_plane.credentials.stored import StoredCredential
 from data_plane.credentials.vault import Vault
-from data_plane.credentials.vault_accounts import DATABASE, Dynamic, VaultAccounts, VaultOwnAccount
+from data_plane.credentials.vault_accounts import DATABASE, Dynamic, Issued, VaultAccounts, VaultOwnAccount
 from data_plane.identifiers import SessionId
 from data_plane.policy.model import SessionRoles, TargetCredential, TargetSpec
 from data_plane.runtime.clock import SystemClock
@@ -205,16 +206,24 @@ async def test_an_answer_that_comes_too_late_is_taken_back(
     engine: VaultServer, postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     provider = VaultAccounts(dynamic(engine), SystemClock())
-    ended = asyncio.Event()
-    loop, end = asyncio.get_running_loop(), provider._dynamic.end
-    monkeypatch.setattr(provider._dynamic, "end", lambda token: (end(token), loop.call_soon_threadsafe(ended.set)))
+    issue, end = provider._dynamic.issue, provider._dynamic.end
+    asked, given_up, ended = threading.Event(), threading.Event(), threading.Event()
+
+    def slowly(told: Mapping[str, str]) -> Issued:
+        asked.set()
+        given_up.wait(10)
+        return issue(told)
+
+    monkeypatch.setattr(provider._dynamic, "issue", slowly)
+    monkeypatch.setattr(provider._dynamic, "end", lambda token: (end(token), ended.set()))
     before = await roles(postgres)
     making = asyncio.ensure_future(provider.create(lease(), need()))
-    await asyncio.sleep(0)
+    assert await asyncio.to_thread(asked.wait, 10)
     making.cancel()
     with pytest.raises(asyncio.CancelledError):
         await making
-    await asyncio.wait_for(ended.wait(), 10)
+    given_up.set()
+    assert await asyncio.to_thread(ended.wait, 10)
     async with asyncio.timeout(20):
         while await roles(postgres) != before:
             await asyncio.sleep(0.05)
