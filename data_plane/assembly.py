@@ -32,6 +32,7 @@ from data_plane.link.accounts import LinkAccounts
 from data_plane.link.approvals import LinkApprovals
 from data_plane.link.client import Link
 from data_plane.link.errands import Errands, Handler
+from data_plane.link.examination import EXAMINE, Examination
 from data_plane.link.files import kept_secret, locked_directory
 from data_plane.link.identity import Identity, IdentityStore
 from data_plane.link.journal import Journal
@@ -202,7 +203,8 @@ class Worker:
     def _link(self) -> None:
         self.agent = LinkedAgent(self.sessions, self._doors, self._config.settings.drain_seconds)
         self.agent.shelf, self.agent.sessions = self._shelf, self.sessions
-        self._errands = Errands(self._handlers(), self._config.listeners.__contains__)
+        self._handlers: dict[str, Handler] = {}  # by kind; filled when the endpoints are made
+        self._errands = Errands(self._handlers, self._config.listeners.__contains__)
         self._parts = Parts(
             self.agent,
             self._approvals,
@@ -224,10 +226,6 @@ class Worker:
             version=VERSION,
             recording_keys=[base64.b64encode(self._key.public_key().public_bytes_raw()).decode()],
         )
-
-    def _handlers(self) -> Mapping[str, Handler]:
-        """What the control plane may ask this agent to do at a target."""
-        return {}
 
     # -------------------------------------------------------------- life
 
@@ -265,6 +263,8 @@ class Worker:
         """Nobody is let in before what the last run has left at the targets was looked through."""
         mask_key = kept_secret(self._config.state / "mask.key", lambda: secrets.token_bytes(32))
         endpoints = [self._with_accounts(service, self._endpoint(name, mask_key)) for name in self._target_names]
+        sources = {endpoint.target: endpoint.credentials for endpoint in endpoints}
+        self._handlers[EXAMINE] = Handler(Examination(self.policy, service, sources.__getitem__).examine, harmless=True)
         await self._accounts.begin()
         listeners = []
         for endpoint in endpoints:
