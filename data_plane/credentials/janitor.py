@@ -88,7 +88,7 @@ class Janitor:
             self._remover.alarm(kept.lease, _HOMELESS)
             return
         if kept.owner == self._owners.own:
-            if kept.lease.id not in source.living and kept.lease.id not in self._remover.working_on:
+            if kept.lease.id not in source.living:
                 self._remover.start(source.provider, kept.lease)
         elif not self._owners.alive(kept.owner) and await self._leases.take_over(kept):
             log.info("removing what a process has left", principal=kept.lease.principal, target=kept.lease.target)

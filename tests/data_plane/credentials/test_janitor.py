@@ -137,6 +137,20 @@ async def test_a_lost_state_directory_leaves_nobody_an_account_in_the_end(tmp_pa
         assert [outcome for outcome, _ in running.told.all] == ["gone"]
 
 
+async def test_an_account_of_a_living_session_is_never_taken_for_one_without_a_lease(
+    running: Process, target: MemoryTarget
+) -> None:
+    """Its sign-in time may be over and its session not signed in yet: that is its session's business."""
+    await running.source.obtain(need())
+    target.sign_in_time_over()
+    await sweep(running)
+    assert target.accounts
+    for account in target.accounts.values():
+        account.lease = ""  # a target whose names tell no lease
+    await sweep(running)
+    assert target.accounts
+
+
 async def test_an_account_without_a_lease_that_will_not_go_is_alarmed_once(
     running: Process, target: MemoryTarget
 ) -> None:

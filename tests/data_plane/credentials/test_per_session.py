@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from data_plane.credentials import per_session
-from data_plane.credentials.ports import CredentialError, PasswordCredential
+from data_plane.credentials.ports import CredentialError, Lease, Made, Need, PasswordCredential
 from data_plane.policy.model import SessionRoles, TargetCredential
 from tests.support.accounts import OWN, SPEC, MemoryAccounts, MemoryTarget, Process, facts, leases_on_disk, need
 
@@ -185,6 +185,22 @@ async def test_a_client_that_goes_away_before_its_account_is_made_gets_none(
     assert leases_on_disk(tmp_path / "leases.db") == {}
 
 
+async def test_a_name_that_the_target_chose_is_on_the_disk_before_the_account_is_used(
+    running: Process, provider: MemoryAccounts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = provider.create
+
+    async def chosen(lease: Lease, need: Need) -> Made:
+        made = await create(msgspec.structs.replace(lease, principal="v-token-1"), need)
+        return Made(made.credential, "v-token-1")
+
+    monkeypatch.setattr(provider, "principal", lambda lease_id: "")
+    monkeypatch.setattr(provider, "create", chosen)
+    await obtained(running)
+    assert [one.lease.principal for one in await running.accounts._leases.all()] == ["v-token-1"]
+    assert list(leases_on_disk(tmp_path / "leases.db").values()) == ["active"]
+
+
 async def test_the_lease_knows_when_nobody_can_sign_in_any_more(running: Process) -> None:
     short = SessionRoles(roles={}, sign_in_within="7s")
     spec = msgspec.structs.replace(SPEC, credential=TargetCredential(session_roles=short))
@@ -288,6 +304,31 @@ async def test_a_session_that_is_over_is_not_widened_any_more(
     with pytest.raises(CredentialError, match="the session is over"):
         await second
     await running.settled()
+    assert not target.accounts
+
+
+async def test_what_is_being_removed_is_not_narrowed_before(
+    running: Process, provider: MemoryAccounts, target: MemoryTarget
+) -> None:
+    await obtained(running)
+    reached, going, steps = asyncio.Event(), asyncio.Event(), list[str]()
+
+    def at(step: str) -> asyncio.Event | None:
+        steps.append(step)
+        reached.set()
+        return going if step == "widen" else None
+
+    provider.at = at
+    widening = asyncio.ensure_future(running.source.widen(facts().id, ["write"]))
+    await reached.wait()
+    narrowing = asyncio.ensure_future(running.source.narrow(facts().id))
+    closing = asyncio.ensure_future(running.source.signed_in(facts().id))
+    await asyncio.sleep(0)
+    await running.source.release(facts())
+    going.set()
+    await asyncio.gather(widening, narrowing, closing)
+    await running.settled()
+    assert not {"narrow", "signed-in"} & set(steps)
     assert not target.accounts
 
 

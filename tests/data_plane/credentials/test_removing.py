@@ -139,14 +139,21 @@ async def test_a_try_that_takes_too_long_is_given_up_and_repeated(rig: Rig, monk
 
 
 async def test_one_account_is_removed_by_one_task(rig: Rig) -> None:
-    going = asyncio.Event()
-    rig.provider.at = lambda step: going if step == "remove" else None
+    going, tries = asyncio.Event(), 0
+
+    def at(step: str) -> asyncio.Event | None:
+        nonlocal tries
+        tries += step == "remove"
+        return going if step == "remove" else None
+
+    rig.provider.at = at
     await rig.begin("a")
     rig.remover.start(rig.provider, lease("a"))
     assert list(rig.remover.working_on) == ["a"]
     going.set()
     await rig.gone()
     assert rig.told.all == [("gone", "gw_a")]
+    assert tries == 1
     await rig.close()
 
 
