@@ -88,6 +88,8 @@ def _running() -> Iterator[Demo]:
         accounts = (shop.ACCOUNT, target.account_password, shop.PREVIEW_ACCOUNT, target.preview_password)
         agent = LocalAgent(control, folder / "agent", {shop.TARGET: accounts})
         stack.callback(agent.stop)
+        _say("setting its account up as `assentry targets doctor` says")
+        target.set_up(shop.examined(control.admin)["sql"])
         yield Demo(folder, control, agent, target)
 
 

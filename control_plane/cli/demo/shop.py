@@ -8,11 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from control_plane.cli.config import client_environment
+from control_plane.cli.client import Api
+from control_plane.cli.config import Profile, client_environment
 from control_plane.cli.demo import postgres
 from control_plane.cli.yaml_documents import load_documents
 
-ACCOUNT = "shop_app"
+ACCOUNT = "shop_agent"
 PREVIEW_ACCOUNT = "shop_preview"
 DATABASE = "shop"
 TARGET = "shop"
@@ -22,7 +23,7 @@ _FILES = resources.files("control_plane.cli.demo") / "documents"
 
 
 class Shop:
-    """The target. Its account for the agent owns nothing and is no superuser."""
+    """The target. The agent's account there makes accounts for sessions, and can do nothing else by itself."""
 
     def __init__(self, folder: Path) -> None:
         found = postgres.binaries()
@@ -58,12 +59,29 @@ class Shop:
             raise postgres.PostgresError(done.stderr)
         return done.stdout
 
+    def set_up(self, sql: str) -> None:
+        """As an administrator applies what `assentry targets doctor` writes."""
+        script = self.folder / "roles.sql"
+        script.write_text(sql, encoding="utf-8")
+        self.psql(DATABASE, self.password, "-f", str(script), user=postgres.SUPERUSER)
+
+    def session_roles(self) -> list[str]:
+        """The accounts of sessions that exist now."""
+        query = "SELECT rolname FROM pg_roles WHERE rolname LIKE 'gw\\_%'"
+        return self.psql(DATABASE, self.password, "-c", query, user=postgres.SUPERUSER).split()
+
     def count_orders(self) -> int:
         """What is really in the table, seen past the gateway."""
         return int(self.psql(DATABASE, self.password, "-c", "SELECT count(*) FROM orders", user=postgres.SUPERUSER))
 
     def stop(self) -> None:
         postgres.stop(self.folder, self.bin)
+
+
+def examined(admin: Profile) -> Any:
+    """What the agent finds at the target. Masking is left to it, so that `SELECT *` shows what masks look like."""
+    with Api(admin) as api:
+        return api.post(f"/v1/targets/{TARGET}/examine", {"masks": "agent"})
 
 
 def demo_documents(target_port: int) -> list[dict[str, Any]]:

@@ -49,7 +49,8 @@ class Story:
         self, control: LocalControlPlane, agent: LocalAgent, target: shop.Shop, reviewer: Profile, token: str
     ) -> None:
         self._target, self._api = target, Api(reviewer)
-        self._admin = Api(control.sign_in())
+        self._profile = control.sign_in()
+        self._admin = Api(self._profile)
         self._environment = client_environment(
             PGHOST=postgres.HOST, PGPORT=str(agent.ports[shop.TARGET]), PGUSER=shop.BOT, PGPASSWORD=token,
             PGDATABASE=shop.DATABASE, PGAPPNAME="the demo's psql", LC_ALL="C.UTF-8",
@@ -58,6 +59,8 @@ class Story:
 
     def run(self) -> None:
         self._masked_read()
+        self._session_role()
+        self._least_privilege()
         self._held_and_approved_delete()
         self._held_and_denied_update()
         self._refusals()
@@ -72,6 +75,18 @@ class Story:
         for secret in ("ada@example.com", "4111 1111 1111 1111", "5500"):
             expect(secret not in done.stdout, "protected values are masked", done.stdout)
         self._tell("a read flowed, e-mail and card masked", done.stdout.splitlines()[0])
+
+    def _session_role(self) -> None:
+        role = self._psql("SELECT current_user").stdout.strip()
+        expect(role.startswith("gw_"), "a session has an account of its own", role)
+        eventually(lambda: role not in self._target.session_roles(), f"the account {role} going with its session")
+        self._tell("each session has an account of its own at the target, which is gone when it ends", role)
+
+    def _least_privilege(self) -> None:
+        found = [one for one in shop.examined(self._profile)["findings"] if one["severity"] != "remark"]
+        left = [one for one in found if one["code"] != "createrole-before-16"]
+        expect(not left, "the agent's account and the roles of sessions can do no more than policy says", left)
+        self._tell(f"`assentry targets doctor {shop.TARGET}` finds nothing more to mend")
 
     def _held_and_approved_delete(self) -> None:
         client = self._start_psql("DELETE FROM orders WHERE id = 2")

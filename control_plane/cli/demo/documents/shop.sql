@@ -1,4 +1,6 @@
-CREATE ROLE shop_app LOGIN PASSWORD :'password' NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 50;
+-- The agent's account makes an account for each session. The roles that those are in, and what they may do, come from
+-- `assentry targets doctor shop --sql`, which the demo applies once the agent is there to look.
+CREATE ROLE shop_agent LOGIN CREATEROLE PASSWORD :'password';
 CREATE ROLE shop_preview LOGIN PASSWORD :'preview_password' NOSUPERUSER NOCREATEDB NOCREATEROLE CONNECTION LIMIT 8;
 CREATE TABLE customers (
     id integer PRIMARY KEY,
@@ -17,5 +19,4 @@ INSERT INTO customers VALUES
     (2, 'Grace', 'grace@example.com', '5500 0000 0000 0004'),
     (3, 'Edsger', 'edsger@example.com', '3400 0000 0000 009');
 INSERT INTO orders VALUES (1, 1, 19.90), (2, 2, 5.00), (3, 3, 42.00), (4, 1, 7.50);
-GRANT SELECT, INSERT, UPDATE, DELETE ON customers, orders TO shop_app;
 GRANT SELECT ON customers, orders TO shop_preview;
