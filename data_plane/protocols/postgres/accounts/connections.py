@@ -23,12 +23,12 @@ from data_plane.protocols.postgres.target_connection import read_address
 
 CONNECT_SECONDS: Final = 8.0
 ANSWER_SECONDS: Final = 10.0
+CLEANING_SECONDS: Final = 45.0
 _ANY: Final = "postgres"  # the database where no other is named
 _ITS_OWN: Final = {
     "search_path": "pg_catalog",  # nothing that a session made may be called here
     "application_name": "assentry",
     "lock_timeout": "2s",
-    "statement_timeout": "8s",
     "idle_in_transaction_session_timeout": "20s",
     "jit": "off",
     "client_min_messages": "error",
@@ -72,9 +72,12 @@ class Version(msgspec.Struct, frozen=True):
 class Kept:
     """One connection, one task at a time."""
 
-    def __init__(self, connection: asyncpg.Connection[Any], credential: PasswordCredential, version: Version) -> None:
+    def __init__(
+        self, connection: asyncpg.Connection[Any], credential: PasswordCredential, version: Version, seconds: float
+    ) -> None:
         self.connection = connection
         self.version = version
+        self._seconds = seconds
         self._credential = credential
         self._turn = asyncio.Lock()
         self.lost = False
@@ -99,7 +102,7 @@ class Kept:
     async def _ask(self, work: Coroutine[Any, Any, T]) -> T:
         async with self._turn:
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(self._seconds):
                     return await work
             except asyncpg.PostgresError as refused:
                 if problems.ends_connection(refused):
@@ -142,9 +145,9 @@ class Connections:
             return kept
 
     @contextlib.asynccontextmanager
-    async def to(self, spec: TargetSpec, database: str) -> AsyncIterator[Kept]:
-        """For one cleaning. Raises CredentialError."""
-        opened = await self._open(spec, database, await self._own())
+    async def to(self, spec: TargetSpec, database: str, seconds: float = ANSWER_SECONDS) -> AsyncIterator[Kept]:
+        """For one cleaning, each step of which takes so long at most. Raises CredentialError."""
+        opened = await self._open(spec, database, await self._own(), seconds)
         try:
             yield opened
         finally:
@@ -154,7 +157,9 @@ class Connections:
         while self._kept:
             self._kept.popitem()[1].abandon()
 
-    async def _open(self, spec: TargetSpec, database: str, credential: PasswordCredential) -> Kept:
+    async def _open(
+        self, spec: TargetSpec, database: str, credential: PasswordCredential, seconds: float = ANSWER_SECONDS
+    ) -> Kept:
         try:
             address = read_address(spec.address)
             connection = await sign_in(
@@ -164,12 +169,12 @@ class Connections:
                 database=database,
                 ssl=tls_context(spec.tls),
                 timeout=CONNECT_SECONDS,
-                server_settings=_ITS_OWN,
+                server_settings={**_ITS_OWN, "statement_timeout": f"{round(seconds * 900)}ms"},
             )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError) as error:
             raise CredentialError(problems.cannot_connect(self._target, database, error)) from error
         try:
-            return Kept(connection, credential, await _version(connection))
+            return Kept(connection, credential, await _version(connection), seconds)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             connection.terminate()
             raise CredentialError(problems.cannot_connect(self._target, database, error)) from error

@@ -16,16 +16,24 @@ _LEASE: Final = re.compile(r"[a-z2-7]{1,40}")
 _TOLD: Final = "A session role of Assentry, removed by its agent when the session is over. "
 
 
+class Handover(msgspec.Struct, frozen=True):
+    """To whom what a role owns is given; empty: to nobody. `everything`: also what can carry code, because policy or
+    people let the session make it."""
+
+    owner: str = ""
+    everything: bool = False
+
+
 class Note(msgspec.Struct, frozen=True):
-    """The part of a comment that is read again. `owner`: to whom what the role owns may be handed; empty: to nobody."""
+    """The part of a comment that is read again."""
 
     deployment: str
     agent: str
     target: str
     lease: str
     session: str
-    owner: str = ""
-    proof: str = ""
+    handover: Handover
+    proof: str
 
 
 class Names(msgspec.Struct, frozen=True):
@@ -51,19 +59,19 @@ class Names(msgspec.Struct, frozen=True):
         rest = role.removeprefix(self.prefix)
         return rest if rest != role and _LEASE.fullmatch(rest) else ""
 
-    def comment(self, lease: Lease, owner: str) -> str:
-        role = self.role(lease.id)
-        proof = self._proof(role, owner) if owner else ""
-        note = Note(self.deployment, self.agent, lease.target, lease.id, lease.session, owner, proof)
+    def comment(self, lease: Lease, handover: Handover) -> str:
+        proof = self._proof(self.role(lease.id), handover)
+        note = Note(self.deployment, self.agent, lease.target, lease.id, lease.session, handover, proof)
         return _TOLD + msgspec.json.encode(note).decode()
 
-    def owner(self, role: str, comment: str) -> str:
-        """To whom this agent meant to hand over what the role owns; empty: to nobody, or somebody else wrote it."""
+    def handover(self, role: str, comment: str) -> Handover:
+        """What this agent meant to do. What somebody else wrote means nothing."""
         try:
             note = msgspec.json.decode(comment.removeprefix(_TOLD), type=Note)
         except msgspec.DecodeError:
-            return ""
-        return note.owner if note.owner and hmac.compare_digest(note.proof, self._proof(role, note.owner)) else ""
+            return Handover()
+        return note.handover if hmac.compare_digest(note.proof, self._proof(role, note.handover)) else Handover()
 
-    def _proof(self, role: str, owner: str) -> str:
-        return hmac.new(self.key, f"hand over\0{role}\0{owner}".encode(), hashlib.sha256).hexdigest()[:32]
+    def _proof(self, role: str, handover: Handover) -> str:
+        text = msgspec.json.encode(["hand over", role, handover.owner, handover.everything])
+        return hmac.new(self.key, text, hashlib.sha256).hexdigest()[:32]

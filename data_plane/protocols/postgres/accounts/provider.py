@@ -12,7 +12,7 @@ from data_plane.policy import durations
 from data_plane.policy.model import SessionRoles, TargetSpec
 from data_plane.protocols.postgres.accounts import problems, removal, tasks
 from data_plane.protocols.postgres.accounts.connections import Connections, Kept, LostError, Own
-from data_plane.protocols.postgres.accounts.names import Names
+from data_plane.protocols.postgres.accounts.names import Handover, Names
 from data_plane.protocols.postgres.accounts.rights import Rights
 from data_plane.protocols.postgres.accounts.verifier import new_password, verifier
 
@@ -46,7 +46,7 @@ class PostgresAccounts:
             "as_owner": kept.version.full,
             "settings": kept.version.settings,
             "owner": rights.runs_as,
-            "comment": self._names.comment(lease, rights.hands_to),
+            "comment": self._names.comment(lease, rights.handover),
         }
         try:
             await kept.run(tasks.CREATE, task)
@@ -113,7 +113,7 @@ class PostgresAccounts:
         task = {
             "grants": sorted(lacking),
             "options": kept.version.membership,
-            "comment": self._names.comment(lease, rights.owner) if owns else "",
+            "comment": self._names.comment(lease, Handover(rights.owner, everything=True)) if owns else "",
         }
         try:
             await self._run(lease, tasks.WIDEN, task)
@@ -123,7 +123,7 @@ class PostgresAccounts:
                 self._refuse("no wider role can be given", refused)
             raise
         rights.made |= owns
-        rights.hands_to = rights.owner if owns else rights.hands_to
+        rights.everything |= owns
 
     async def narrow(self, lease: Lease) -> None:
         rights = self._rights.get(lease.id)
@@ -144,7 +144,7 @@ class PostgresAccounts:
         """What is not committed yet, or locked, is handed over later. Returns whether there may be such."""
         role = self._names.role(lease.id)
         async with self._connections.to(lease.spec, lease.database) as connection:
-            return not await removal.hand_over(connection, role, rights.hands_to)
+            return not await removal.hand_over(connection, role, rights.handover)
 
     # -------------------------------------------------------------- below
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from data_plane.policy.model import SessionRoles
+from data_plane.protocols.postgres.accounts.names import Handover
 
 DDL: Final = "ddl"
 
@@ -19,7 +20,7 @@ class Rights:
     owner: str  # to whom what sessions of this target make belongs; empty: to nobody
     runs_as: str  # the owner, in a session that policy allows ddl; empty: the session's own role
     given: frozenset[str]
-    hands_to: str  # what stands in the role's comment: the owner, once ddl was allowed or approved
+    everything: bool  # what it owns may be given to the owner, whatever it is: ddl was allowed or approved
     extra: frozenset[str] = frozenset()  # for the operation that runs now
     made: bool = False  # it may own what people let it make
 
@@ -27,9 +28,16 @@ class Rights:
     def of(cls, spec: SessionRoles, actions: frozenset[str]) -> Rights:
         owner = spec.owner or next(iter(spec.roles.get(DDL, ())), "")
         runs_as = owner if DDL in actions else ""
-        return cls(spec, owner, runs_as, _roles(spec, owner, actions), runs_as)
+        return cls(spec, owner, runs_as, _roles(spec, owner, actions), bool(runs_as))
+
+    @property
+    def handover(self) -> Handover:
+        return Handover(self.owner, self.everything)
 
     def lacking(self, actions: Iterable[str]) -> frozenset[str]:
+        """A session that runs as the owner lacks nothing that could be given to its own role."""
+        if self.runs_as:
+            return frozenset()
         return _roles(self.spec, self.owner, actions) - self.given
 
     def may_make(self, actions: Iterable[str]) -> bool:

@@ -103,7 +103,30 @@ STRIP: Final = _block(
     durable=True,
 )
 
+# For what only its owner may do, and cannot be done in a block: `COME_BACK` takes back what `BECOME` had to lend.
+BECOME: Final = _block(
+    "",
+    """
+  perform set_config('assentry.lent', '', false);
+  if not pg_has_role(current_user, role, task->>'privilege') then
+    execute format('grant %I to current_user', role) || (task->>'options');
+    perform set_config('assentry.lent', role, false);
+  end if;
+  perform set_config('role', role, false);
+""",
+)
+COME_BACK: Final = """
+do $assentry$
+begin
+  reset role;
+  if current_setting('assentry.lent') <> '' then
+    execute format('revoke %I from current_user', current_setting('assentry.lent'));
+  end if;
+end $assentry$
+"""
+
 # In each database. Handing over needs the rights of both sides: lent for this transaction where they are lacking.
+# Without `everything`, large objects only: they are data and carry no code.
 CLEAN: Final = _block(
     "owner text := task->>'owner'; lent boolean := false;",
     f"""
@@ -113,7 +136,14 @@ CLEAN: Final = _block(
       execute format('grant %I to current_user', owner) || (task->>'options');
       lent := true;
     end if;
-    execute format('reassign owned by %I to %I', role, owner);
+    if (task->>'everything')::boolean then
+      execute format('reassign owned by %I to %I', role, owner);
+    else
+      for one in select oid::text from pg_largeobject_metadata
+                 where lomowner = (select oid from pg_roles r where r.rolname = role) loop
+        execute format('alter large object %s owner to %I', one, owner);
+      end loop;
+    end if;
   end if;
   if (task->>'drop')::boolean then
     execute format('drop owned by %I', role);
@@ -121,30 +151,41 @@ CLEAN: Final = _block(
   if lent then
     execute format('revoke %I from current_user', owner);
   end if;
+""",  # noqa: S608  # nothing but constants
+    durable=True,
+)
+
+# Whoever holds a lock on the role must not keep other sessions from theirs: it is tried again.
+DROP: Final = _block(
+    "",
+    """
+  perform set_config('lock_timeout', '100ms', true);
+  execute format('drop role if exists %I', role);
 """,
     durable=True,
 )
 
-DROP: Final = _block("", "execute format('drop role if exists %I', role);", durable=True)
-
 # ---------------------------------------------------------------- what is asked
 
 ABOUT: Final = """
-select r.oid, r.rolcanlogin as can_sign_in, coalesce(shobj_description(r.oid, 'pg_authid'), '') as comment,
+select r.oid, r.rolcanlogin as may_sign_in, coalesce(r.rolvaliduntil > now(), true) as in_time,
+  coalesce(shobj_description(r.oid, 'pg_authid'), '') as comment,
   array(select a.pid from pg_stat_activity a where a.usesysid = r.oid) as backends,
+  array(select p.gid from pg_prepared_xacts p where p.owner = r.rolname) as prepared,
   array(select distinct coalesce(d.datname, '') from pg_shdepend s left join pg_database d on d.oid = s.dbid
         where s.refclassid = 'pg_authid'::regclass and s.refobjid = r.oid) as databases
 from pg_roles r where r.rolname = $1
 """
-# Also those of others that hold a lock on the role: they would keep it from being dropped.
+# Its own, and those of others that hold a lock on it, which would keep it from being dropped.
 PREPARED: Final = """
+with kept as materialized (select * from pg_locks where pid is null)
 select p.gid, p.owner, p.database from pg_prepared_xacts p
-where p.owner = $1 or p.transaction::text in (
-  select split_part(l.virtualtransaction, '/', 2) from pg_locks l
-  where l.locktype = 'object' and l.classid = 'pg_authid'::regclass and l.virtualtransaction like '-1/%'
+where p.owner = $1 or p.transaction in (
+  select own.transactionid from kept l join kept own using (virtualtransaction)
+  where own.locktype = 'transactionid' and l.locktype = 'object' and l.classid = 'pg_authid'::regclass
     and l.objid = (select oid from pg_roles where rolname = $1))
 """
-# What it owns here, without what is dropped rather than handed over: default privileges and user mappings.
+# Without what is dropped rather than handed over: default privileges and user mappings.
 OWNED: Final = """
 select pg_describe_object(s.classid, s.objid, s.objsubid)
 from pg_shdepend s where s.refclassid = 'pg_authid'::regclass and s.deptype = 'o'
