@@ -197,8 +197,8 @@ async def test_a_name_that_the_target_chose_is_on_the_disk_before_the_account_is
     monkeypatch.setattr(provider, "principal", lambda lease_id: "")
     monkeypatch.setattr(provider, "create", chosen)
     await obtained(running)
-    assert [one.lease.principal for one in await running.accounts._leases.all()] == ["v-token-1"]
     assert list(leases_on_disk(tmp_path / "leases.db").values()) == ["active"]
+    assert [one.lease.principal for one in await running.accounts._leases.all()] == ["v-token-1"]
 
 
 async def test_the_lease_knows_when_nobody_can_sign_in_any_more(running: Process) -> None:
