@@ -20,9 +20,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from data_plane.config import Config, ConfigError
+from data_plane.credentials.chosen import ChosenStore
+from data_plane.credentials.configured import Asking, open_provider, open_store
 from data_plane.credentials.feature import SessionAccounts
-from data_plane.credentials.local import LocalCredential
-from data_plane.credentials.ports import PasswordCredential
+from data_plane.credentials.ports import SecretStore
+from data_plane.credentials.stored import StoredCredential
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.gate.services import GateServices
 from data_plane.gate.tickets import Tickets
@@ -40,6 +42,7 @@ from data_plane.link.lease import Lease
 from data_plane.link.messages import LinkState, Load, Notice
 from data_plane.link.nonces import SpentNonces
 from data_plane.link.renewal import Renewal
+from data_plane.link.secrets import Calls, SealedSecrets
 from data_plane.link.siblings import SiblingNews
 from data_plane.link.snapshots import SnapshotStore
 from data_plane.link.stream import Parts
@@ -203,6 +206,7 @@ class Worker:
     def _link(self) -> None:
         self.agent = LinkedAgent(self.sessions, self._doors, self._config.settings.drain_seconds)
         self.agent.shelf, self.agent.sessions = self._shelf, self.sessions
+        self._sealed = SealedSecrets(self._identity.deployment, self._calls, self._secret_of)
         self._handlers: dict[str, Handler] = {}  # by kind; filled when the endpoints are made
         self._errands = Errands(self._handlers, self._config.listeners.__contains__)
         self._parts = Parts(
@@ -214,6 +218,7 @@ class Worker:
             self._lease,
             self._clock,
             self._errands,
+            self._sealed,
         )
         self._renewal = Renewal(
             self._store, self._identity, self._config.settings.control_plane, self._clock, lambda: self.policy.keys
@@ -226,6 +231,14 @@ class Worker:
             version=VERSION,
             recording_keys=[base64.b64encode(self._key.public_key().public_bytes_raw()).decode()],
         )
+
+    async def _calls(self) -> Calls:
+        return await self._stream.calls()
+
+    def _secret_of(self, target: str) -> str:
+        """What the document of the target calls its secret; empty: none."""
+        found = self.policy.current.targets.get(TargetName(target)) if self.policy.current else None
+        return found.spec.credential.secret if found else ""
 
     # -------------------------------------------------------------- life
 
@@ -283,10 +296,13 @@ class Worker:
         return [TargetName(name) for name in self._config.listeners]
 
     def _with_accounts(self, service: ProtocolService, endpoint: Endpoint) -> Endpoint:
-        """Sessions of a target that names `session_roles` get accounts of their own."""
-        source = self._accounts.source(
-            endpoint.target, endpoint.credentials, service.accounts(endpoint), _names_session_roles
-        )
+        """Sessions of a target that names `session_roles` get accounts of their own, and all where Vault makes them."""
+        name, fixed = endpoint.target, endpoint.credentials
+        elsewhere = open_provider(self._config.places.get(name), self._clock)
+        if elsewhere is not None:
+            source = self._accounts.source(name, fixed, elsewhere, lambda _: True)
+        else:
+            source = self._accounts.source(name, fixed, service.accounts(endpoint), _names_session_roles)
         return msgspec.structs.replace(endpoint, credentials=source)
 
     def _endpoint(self, name: TargetName, mask_key: bytes) -> Endpoint:
@@ -294,7 +310,7 @@ class Worker:
         return Endpoint(
             target=name,
             admission=self._doors,
-            credentials=LocalCredential(settings.username, self._config.passwords[name], self._preview_account(name)),
+            credentials=StoredCredential(self._secret_store(name), settings.username, self._preview_account(name)),
             sessions=self.sessions,
             clock=self._clock,
             masks=self._masks,
@@ -303,9 +319,18 @@ class Worker:
             tls_required=settings.client_tls == "required",
         )
 
-    def _preview_account(self, name: TargetName) -> PasswordCredential | None:
-        password = self._config.preview_passwords.get(name)
-        return PasswordCredential(self._config.settings.targets[name].preview_username, password) if password else None
+    def _secret_store(self, name: TargetName) -> SecretStore:
+        place = self._config.places.get(name)
+        configured = None if place is None else open_store(place, self._asking(name))
+        return ChosenStore(self._sealed.store(name), configured, lambda: bool(self._secret_of(name)))
+
+    def _preview_account(self, name: TargetName) -> StoredCredential | None:
+        place, username = self._config.preview_places.get(name), self._config.settings.targets[name].preview_username
+        return None if place is None else StoredCredential(open_store(place, self._asking(name)), username)
+
+    def _asking(self, name: TargetName) -> Asking:
+        username = self._config.settings.targets[name].username
+        return Asking(name, username, lambda: self._spec_of(name), self._clock)
 
     def _masks(self) -> Mapping[str, MaskSpec]:
         return self.policy.current.masks if self.policy.current else _NO_MASKS

@@ -60,6 +60,7 @@ class AgentsFeature:
         intake = ReportIntake(approvals, sessions, accounts)
         timing = timing or Timing()
         self.errands = Errands(units, events, served)
+        self.secret_calls = SecretCalls(units, self.service, secrets, deployment)
         parts = Parts(
             units,
             events,
@@ -78,6 +79,6 @@ class AgentsFeature:
             enrolment_address=enrolment_address or enrolment_address_beside(link_address),
             authority=authority,
             clock=clock,
-            link=LinkServicer(parts, recordings, SecretCalls(units, self.service, secrets, deployment)),
+            link=LinkServicer(parts, recordings, self.secret_calls),
             enrolment=EnrolmentServicer(units, self.service, keys, deployment),
         )

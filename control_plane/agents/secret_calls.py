@@ -17,10 +17,11 @@ from control_plane.agents import repository
 from control_plane.agents.domain import Agent
 from control_plane.agents.ports import Secrets
 from control_plane.agents.service import AgentService
-from control_plane.kit.errors import ProblemError
+from control_plane.kit.errors import InvalidError, ProblemError
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import NOBODY, Actor, UnitOfWork, Units
 from control_plane.secrets.delivery import CannotOpenError, Entitled, NotEntitled
+from control_plane.secrets.service import check_value
 
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _TRIES: Final = 5
@@ -83,6 +84,10 @@ class SecretCalls:
     async def store(self, serial: str, target: str, expected_version: int, value: Secret) -> int:
         """The version that the value has now. Raises RefusedError."""
         one = await self._entitled(serial, target)
+        try:
+            check_value(value)
+        except InvalidError as error:
+            raise RefusedError(Refusal.CONFUSED, error.detail) from error
         if not one.rotated:
             raise await self._refusal(serial, target, NotEntitled.NOT_ROTATED)
         if one.version == expected_version + 1 and (await self._opened(one)).same_as(value.reveal()):

@@ -201,7 +201,9 @@ class SecretStore(Protocol):
     """One target's secret, wherever it is kept. Its text is a bare password, or a JSON object with `username` and
     `password`, as Vault and AWS Secrets Manager keep database accounts (`credentials.stored`)."""
 
-    writable: bool  # False: what is in it cannot be rotated from here
+    @property
+    def writable(self) -> bool:
+        """False: what is in it cannot be rotated from here."""
 
     async def read(self) -> Secret:
         """The newest value. Cached as long as it cannot have changed. Raises CredentialError."""

@@ -59,10 +59,17 @@ class Link:
         self._failures = 0
         self.state = LinkState.DISCONNECTED
         self.connected = asyncio.Event()
+        self.stub: stubs.LinkAsyncStub | None = None  # of the connection, while there is one
 
     @property
     def reachable(self) -> bool:
         return self.state is LinkState.CONNECTED
+
+    async def calls(self) -> stubs.LinkAsyncStub:
+        """Waits for a connection."""
+        while self.stub is None:
+            await self.connected.wait()
+        return self.stub
 
     async def run(self) -> None:
         """Until it is cancelled."""
@@ -96,7 +103,7 @@ class Link:
         try:
             welcome = await stream.greet(self._hello())
             self._failures = 0
-            self.state = LinkState.CONNECTED
+            self.state, self.stub = LinkState.CONNECTED, stub
             self.connected.set()
             log.info("connected to the control plane", agent=welcome.agent_id, reports=welcome.reports_through)
             uploads = spawn(self._uploader.run(GrpcUploads(stub, self._parts.journal.instance_id)), "uploads")
@@ -144,7 +151,7 @@ class Link:
         self._lease_ended("agent-disabled")
 
     def _disconnected(self, state: LinkState) -> None:
-        self.state = state
+        self.state, self.stub = state, None
         self.connected.clear()
 
     def _pause(self) -> float:

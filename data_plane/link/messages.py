@@ -183,6 +183,13 @@ class ErrandDone(msgspec.Struct, frozen=True):
     problem: str = ""  # empty: it is done
 
 
+class SecretChanged(msgspec.Struct, frozen=True):
+    """The control plane keeps another value for this target, or tells once more which one it keeps."""
+
+    target: str
+    version: int
+
+
 class Unknown(msgspec.Struct, frozen=True):
     """A message of a newer control plane; ignored."""
 
@@ -197,6 +204,7 @@ FromControlPlane = (
     | SessionTerminate
     | Drain
     | Errand
+    | SecretChanged
     | Unknown
 )
 
@@ -216,6 +224,11 @@ class Renewed(msgspec.Struct, frozen=True):
     client_certificate: bytes
     listener_certificate: bytes
     ca_certificates: bytes
+
+
+class SealedValue(msgspec.Struct, frozen=True):
+    version: int
+    sealed: bytes  # HPKE: the encapsulated key, then the ciphertext
 
 
 class UploadAck(msgspec.Struct, frozen=True):

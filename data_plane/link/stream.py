@@ -22,6 +22,7 @@ from data_plane.link.approvals import LinkApprovals
 from data_plane.link.errands import Errands
 from data_plane.link.journal import Journal
 from data_plane.link.lease import Lease
+from data_plane.link.secrets import SealedSecrets
 from data_plane.link.snapshots import SnapshotStore
 from data_plane.policy.snapshot import Applied, PolicyState, Refused, SignedSnapshot, Snapshot
 from data_plane.runtime.tasks import spawn
@@ -66,6 +67,7 @@ class Parts(msgspec.Struct, frozen=True, eq=False):
     lease: Lease
     clock: Clock
     errands: Errands
+    secrets: SealedSecrets
 
 
 class Stream:
@@ -171,14 +173,21 @@ class Stream:
                 self._parts.approvals.is_pending(said)
             case messages.ApprovalDecided():
                 self._parts.approvals.is_decided(said)
+            case SignedSnapshot():
+                await self._apply(said)
+            case _:
+                self._told(said)
+
+    def _told(self, said: messages.FromControlPlane) -> None:
+        match said:
             case messages.SessionTerminate(session_id, reason):
                 self._parts.agent.terminate(session_id, reason)
             case messages.Drain(seconds):
                 self._parts.agent.drain(seconds)
             case messages.Errand():
                 self._parts.errands.asked(said)
-            case SignedSnapshot():
-                await self._apply(said)
+            case messages.SecretChanged(target, version):
+                self._parts.secrets.changed(target, version)
             case messages.Welcome() | messages.Unknown():
                 log.info("ignored a message of the control plane", message=type(said).__name__)
 
@@ -199,6 +208,7 @@ class Stream:
                 await self._write(wire.snapshot_nack(version, reason))
             case Applied(snapshot):
                 if snapshot is not before:
+                    self._parts.secrets.documents_changed()
                     self._parts.agent.snapshot_applied(snapshot)
                     await asyncio.to_thread(self._parts.snapshots.keep, signed)
                     log.info("applied a snapshot", version=snapshot.version)

@@ -249,6 +249,10 @@ def _errand(asked: pb.Errand) -> messages.Errand:
     return messages.Errand(asked.errand_id, asked.kind, asked.target, asked.arguments_json)
 
 
+def _secret_changed(message: pb.ControlMessage) -> messages.SecretChanged:
+    return messages.SecretChanged(message.secret_changed.target, message.secret_changed.version)
+
+
 _READERS: Mapping[str, Callable[[pb.ControlMessage], messages.FromControlPlane]] = {
     "welcome": _welcome,
     "lease_renewed": lambda message: messages.LeaseRenewed(message.lease_renewed.number),
@@ -258,6 +262,7 @@ _READERS: Mapping[str, Callable[[pb.ControlMessage], messages.FromControlPlane]]
     "approval_decided": _decided,
     "session_terminate": _terminate,
     "drain": lambda message: messages.Drain(message.drain.seconds),
+    "secret_changed": _secret_changed,
     "errand": lambda message: _errand(message.errand),
 }
 

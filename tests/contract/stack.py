@@ -26,8 +26,10 @@ from control_plane.db.engine import Database, parse_url
 from control_plane.db.migrate import migrate
 from control_plane.documents.domain import Stored
 from control_plane.identities.domain import SnapshotIdentities
+from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import SystemClock
 from control_plane.kit.ids import new_id
+from control_plane.kit.secret import Secret as ControlSecret
 from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork
 from control_plane.secrets.feature import Sealing, SecretsFeature
 from control_plane.targets.service import Target
@@ -53,6 +55,7 @@ from data_plane.link.journal import Journal
 from data_plane.link.lease import Lease
 from data_plane.link.messages import Load
 from data_plane.link.nonces import SpentNonces
+from data_plane.link.secrets import SealedSecrets
 from data_plane.link.snapshots import SnapshotStore
 from data_plane.link.stream import Parts
 from data_plane.policy import model
@@ -136,6 +139,13 @@ class ControlSide:
         async with self.world.units() as uow:
             return await uow.snapshot_changed()
 
+    async def keep(self, name: str, value: str) -> int:
+        """The version of the secret."""
+        async with self.world.units.reading() as uow:
+            known = name in await self.secrets.service.known(uow)
+        made = await self.secrets.service.put(KEEPER, name, ControlSecret(value), "*" if known else None)
+        return made.row.version
+
     async def replaced(self, timing: Timing | None = None) -> None:
         """The server stops and another one starts on the same ports, as after a restart."""
         server = self.feature.server
@@ -145,6 +155,15 @@ class ControlSide:
         await self.feature.server.start()
 
 
+KEEPER = Principal(
+    identity=IdentityId("idn_ada"),
+    name="ada",
+    kind="person",
+    groups=(),
+    permissions=frozenset({Permission.SECRETS}),
+    credential_id=CredentialId("crd_ada"),
+    authenticated_at=datetime.now(UTC),
+)
 QUICK_BEAT = Timing(lease_seconds=60, heartbeat_seconds=1)
 
 
@@ -302,7 +321,12 @@ async def running_agent(
     reach: list[Link] = []
     approvals = LinkApprovals(journal, SYSTEM_CLOCK, lambda: reach[0].reachable)
     errands = Errands(handlers or {}, lambda target: True)
-    parts = Parts(side, approvals, journal, policy, store, lease, SYSTEM_CLOCK, errands)
+
+    async def calls() -> Any:
+        return await reach[0].calls()
+
+    secrets = SealedSecrets(identity.deployment, calls, lambda target: secret_of(policy, target))
+    parts = Parts(side, approvals, journal, policy, store, lease, SYSTEM_CLOCK, errands, secrets)
     shelf = Shelf(folder / "spool", 1 << 30)
     uploader = Uploader(shelf, lambda session, why: None)
     link = Link(
@@ -323,6 +347,11 @@ async def running_agent(
         await asyncio.wait([task])
         journal.close()
         nonces.close()
+
+
+def secret_of(policy: PolicyState, target: str) -> str:
+    found = policy.current.targets.get(TargetName(target)) if policy.current else None
+    return found.spec.credential.secret if found else ""
 
 
 def session_facts(session_id: str) -> SessionFacts:
@@ -360,8 +389,14 @@ def policy_document(name: str, *rules: str) -> model.Policy:
     )
 
 
-def target_document(name: str, agent: str = AGENT) -> model.Target:
-    spec = model.TargetSpec(protocol="postgres", environment="production", agent=agent, address="127.0.0.1:5432")
+def target_document(name: str, agent: str = AGENT, **credential: Any) -> model.Target:
+    spec = model.TargetSpec(
+        protocol="postgres",
+        environment="production",
+        agent=agent,
+        address="127.0.0.1:5432",
+        credential=model.TargetCredential(**credential),
+    )
     return model.Target(apiVersion="assentry.dev/v1", metadata=model.Metadata(name=name), spec=spec)
 
 

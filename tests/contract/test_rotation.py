@@ -18,7 +18,7 @@ async def restarted_after(control: ControlSide, step: str) -> None:
     directory, now = control.folder / "ca", SystemClock().now()
     match step:
         case "prepare":
-            rotation.prepare(directory, now)
+            rotation.prepare(directory, now, control.secrets.sealing.files)
         case "switch":
             rotation.switch(directory, now, AT_ONCE)
         case "forget":
