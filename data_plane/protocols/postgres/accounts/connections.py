@@ -41,6 +41,7 @@ _ENDS_SOON: Final = {
     "tcp_keepalives_interval": "10",
     "tcp_keepalives_count": "3",
 }
+_NO_SUCH_PLACE: Final = (asyncpg.InvalidCatalogNameError, asyncpg.InsufficientPrivilegeError)
 _KNOWN: Final = "select name from pg_settings where name = any($1::text[])"
 _TRIED: Final = "select set_config($1, $2, true)"
 
@@ -141,8 +142,19 @@ class Connections:
             if kept is None or not kept.serves(credential):
                 if kept is not None:
                     kept.abandon()
-                kept = self._kept[place] = await self._open(spec, database or spec.database or _ANY, credential)
+                kept = self._kept[place] = await self._open_any(spec, database, credential)
             return kept
+
+    async def _open_any(self, spec: TargetSpec, database: str, credential: PasswordCredential) -> Kept:
+        """The database of a session may be gone by the time its role goes, or never have been there."""
+        wanted = [name for name in dict.fromkeys((database, spec.database, _ANY)) if name]
+        for name in wanted[:-1]:
+            try:
+                return await self._open(spec, name, credential)
+            except CredentialError as error:
+                if not isinstance(error.__cause__, _NO_SUCH_PLACE):
+                    raise
+        return await self._open(spec, wanted[-1], credential)
 
     @contextlib.asynccontextmanager
     async def to(self, spec: TargetSpec, database: str, seconds: float = ANSWER_SECONDS) -> AsyncIterator[Kept]:
