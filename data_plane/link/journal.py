@@ -2,9 +2,9 @@
 
 Each report gets a number that rises by one for the life of the state directory; it may be sent only when it is on
 disk, because a number that was used and then forgotten in a crash would be given to another report and dropped by
-the control plane. One thread writes, so that many reports share one sync: approvals at once, decisions a moment later.
-When the disk refuses, decisions raise RecordingError (strict: what cannot be reported does not go on), everything
-else waits in memory, and the thread tries again.
+the control plane. One thread writes, so that many reports share one sync: approvals at once, decisions and
+sessions that begin a moment later. When the disk refuses, decisions raise RecordingError (strict: what cannot be
+reported does not go on), everything else waits in memory, and the thread tries again.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _WINDOW_USED = (
 )
 _UNSPENT = Spent(b"", here=False)
 _UNKNOWN = ("outcome-unknown", "the agent stopped in between")
-_GATHER_SECONDS = 0.02  # decisions wait this long for others
+_GATHER_SECONDS = 0.1  # what nobody waits for waits this long for others
 _RETRY_SECONDS = 1.0
 
 _Change = tuple[str, tuple[object, ...]]  # a statement and its arguments
@@ -84,7 +84,7 @@ class Journal:
             body = wire.report(self._number, at_ms, report, self.boot_id)
             self._changes.append(("INSERT INTO outbox VALUES (?, ?)", (self._number, body)))
             self._follow(report)
-            if not isinstance(report, Decisions):
+            if not isinstance(report, Decisions | messages.SessionOpened):
                 self._urgent = True
             self._condition.notify()
             return self._number

@@ -13,6 +13,7 @@ from assentry.v1 import link_pb2 as pb
 
 from data_plane.gate.interface import Requester, SessionFacts, TargetFacts
 from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, SessionId, TargetName
+from data_plane.link import journal as journal_module
 from data_plane.link import messages
 from data_plane.link.journal import Journal
 from data_plane.link.nonces import SpentNonces
@@ -152,6 +153,20 @@ def test_a_disk_that_refuses_stops_decisions_and_keeps_the_rest_for_later(
     assert kinds == ["notice", "session_opened", "session_closed"], "a session that was not let in has an end"
     assert journal.failure == ""
     journal.decisions(ONE_DECISION)
+
+
+def test_sessions_that_begin_share_a_sync_and_wait_for_no_longer_than_whatever_is_urgent(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_GATHER_SECONDS", 3600)
+    written = threading.Semaphore(0)
+    journal.listen(written.release)
+    for name in ("ses_1", "ses_2", "ses_3"):
+        journal.opened(facts(name), 1)
+        assert not written.acquire(timeout=0.02)
+    journal.append(notice("urgent"))
+    assert written.acquire(timeout=10)
+    assert journal.durable == 4
 
 
 def test_sessions_stand_until_the_control_plane_has_taken_their_end(journal: Journal) -> None:
