@@ -92,14 +92,14 @@ class Rotation:
         """`username`: of a secret that names none. `turns`: None: one account."""
         self._store, self._username, self._accounts, self._turns = store, username, accounts, turns
         self._settle = settle or _settled
+        self._known: tuple[PasswordCredential, Waiting | None]  # what the secret says, as this rotation left it
 
     async def rotate(self) -> Rotated:
         """Finishes what an earlier call has begun, else makes a new password. Raises CredentialError: what was in force
         is, or the new one."""
         if not self._store.writable:
             raise CredentialError("the secret is kept where the agent cannot write it: keep it in a file or a store")
-        text = await self._store.read()
-        active, waiting = stored.account(text, self._username), stored.waiting(text)
+        active, waiting = self._known = self._said(await self._store.read())
         resumed = waiting is not None and waiting.stage is not Stage.ASLEEP
         if waiting is None or waiting.stage is Stage.ASLEEP:
             waiting = await self._begun(active, waiting)
@@ -133,6 +133,7 @@ class Rotation:
         new = PasswordCredential(active.username, waiting.passwords[-1])
         if not (resumed and await self._accounts.opens(new)):
             await self._settle()
+            await self._unchanged()
             await self._accounts.change(active, new.password)
             await self._must_open(new)
         await self._write(new, None)
@@ -208,9 +209,20 @@ class Rotation:
             raise CredentialError(f"the target does not let {new.username} in with its new password")
 
     async def _write(self, active: PasswordCredential, waiting: Waiting | None) -> None:
-        """Beside whatever else is in the secret."""
+        """Beside whatever else is in the secret; never over what somebody else has written there meanwhile."""
+        text = stored.renewed(await self._unchanged(), active, self._username, waiting)
+        await self._store.write(text)
+        self._known = self._said(text)
+
+    async def _unchanged(self) -> Secret:
+        """Asked again before anything changes at the target: what is set there must stand in the secret."""
         text = await self._store.read()
-        await self._store.write(stored.renewed(text, active, self._username, waiting))
+        if self._said(text) != self._known:
+            raise CredentialError("somebody else has changed the secret: see what is in it, then rotate again")
+        return text
+
+    def _said(self, text: Secret) -> tuple[PasswordCredential, Waiting | None]:
+        return stored.account(text, self._username), stored.waiting(text)
 
 
 def _new_password() -> Secret:

@@ -272,6 +272,22 @@ async def test_a_secret_that_cannot_be_written_is_not_rotated(turning: Make) -> 
             await rotation.rotate()
 
 
+async def test_what_somebody_else_has_written_meanwhile_is_not_written_over(turning: Make) -> None:
+    async with turning(turns=False) as one:
+        rotation = one.rotation()
+        genuine = rotation._settle
+
+        async def settle() -> None:
+            one.store.value = Secret("changed-by-hand")
+            await genuine()
+
+        rotation._settle = settle
+        with pytest.raises(CredentialError, match="somebody else has changed the secret"):
+            await rotation.rotate()
+        assert one.store.value == Secret("changed-by-hand")
+        assert await one.signs_in(one.a, Secret(FIRST)), "nothing was changed at the target"
+
+
 async def test_an_account_that_takes_no_turns_is_not_rotated(turning: Make) -> None:
     async with turning() as one:
         one.turns = ("x", "y")

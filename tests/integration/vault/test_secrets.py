@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import cast
+from unittest.mock import AsyncMock
 
 import pytest
 
 from data_plane.credentials import threads
 from data_plane.credentials.ports import CredentialError, PasswordCredential
+from data_plane.credentials.rotation import Accounts, Rotation
 from data_plane.credentials.settings import AppRole, KubernetesLogin, VaultAuth, VaultKv
 from data_plane.credentials.stored import StoredCredential, account, renewed
 from data_plane.credentials.vault import Vault, VaultSecret
@@ -47,6 +50,18 @@ async def test_a_new_password_is_what_all_others_read_and_the_rest_is_left(kept:
     await store.write(renewed(await store.read(), PasswordCredential("app_b", Secret("newer"))))
     found = kept.root.adapter.get("/v1/secret/data/targets/orders")["data"]["data"]
     assert found == {"username": "app_b", "password": "newer", "engine": "postgres"}
+
+
+async def test_a_rotation_leaves_the_rest_of_the_secret_and_nothing_of_itself(kept: VaultServer) -> None:
+    class Target:
+        opens = AsyncMock(return_value=True)
+        change = AsyncMock()
+
+    await Rotation(secret(kept), "", cast("Accounts", Target()), None, AsyncMock()).rotate()
+    found = kept.root.adapter.get("/v1/secret/data/targets/orders")["data"]["data"]
+    (_, password), _ = Target.change.call_args
+    assert found == {"username": "app", "password": password.reveal(), "engine": "postgres"}
+    assert len(found["password"]) == 43
 
 
 async def test_of_two_who_write_at_once_one_is_told(kept: VaultServer) -> None:
