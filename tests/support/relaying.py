@@ -208,7 +208,7 @@ class Relay:
         tls: ssl.SSLContext | None = settings.pop("tls", None)
         self.endpoint = Endpoint(
             target=TargetName("orders"),
-            admission=self.admission,
+            admission=settings.pop("admission", self.admission),
             credentials=settings.pop("credentials", None) or LocalCredential(username, Secret(password)),
             sessions=self.sessions,
             clock=SystemClock(),

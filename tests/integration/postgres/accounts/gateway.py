@@ -46,6 +46,7 @@ class LyingGate(FakeGate):
 class Gateway:
     def __init__(self, relay: Relay, world: World, accounts: Process) -> None:
         self.relay, self.world, self.accounts = relay, world, accounts
+        self.token = TOKEN
         self._open: list[psycopg.AsyncConnection[Any]] = []
 
     @property
@@ -57,7 +58,7 @@ class Gateway:
 
     @property
     def conninfo(self) -> str:
-        return f"host=127.0.0.1 port={self.relay.port} user=robot password={TOKEN} dbname={self.world.database}"
+        return f"host=127.0.0.1 port={self.relay.port} user=robot password={self.token} dbname={self.world.database}"
 
     async def psycopg(self, *, autocommit: bool = True) -> psycopg.AsyncConnection[Any]:
         connection = await psycopg.AsyncConnection.connect(self.conninfo, autocommit=autocommit)
@@ -78,12 +79,12 @@ class Gateway:
 
 
 @contextlib.asynccontextmanager
-async def gateway(world: World, folder: Path, *actions: str) -> AsyncIterator[Gateway]:
+async def gateway(world: World, folder: Path, *actions: str, **settings: Any) -> AsyncIterator[Gateway]:
     """`actions`: those that policy would let a session have without people."""
     spec = world.spec()
     async with process(folder, "one", world.accounts, spec) as accounts:
         accounts.source._fixed = LocalCredential(world.own.username, world.own.password)
-        relay = Relay(spec, "", "", folder=folder, credentials=accounts.source)
+        relay = Relay(spec, "", "", folder=folder, credentials=accounts.source, **settings)
         relay.admission.make_gate = LyingGate
         relay.admission.actions = frozenset(actions)
         await relay.listener.start("127.0.0.1", 0)
