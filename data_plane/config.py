@@ -87,14 +87,6 @@ class Config(msgspec.Struct, frozen=True):
     places: dict[str, Place]  # of the targets whose account this file tells; of the others, their document must
     preview_places: dict[str, Place]  # of the targets that have a preview account
 
-    @property
-    def passwords(self) -> dict[str, Secret]:
-        return {name: _text(place) for name, place in self.places.items()}
-
-    @property
-    def preview_passwords(self) -> dict[str, Secret]:
-        return {name: _text(place) for name, place in self.preview_places.items()}
-
     def cannot_listen(self, field: str, address: Address, error: OSError) -> ConfigError:
         advice = "; stop what listens there, or choose another port" if error.errno == errno.EADDRINUSE else ""
         why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror or str(error)
@@ -109,10 +101,6 @@ class Config(msgspec.Struct, frozen=True):
         if not self.settings.join_token_file:
             raise ConfigError(f"{self.file}: this agent is not enrolled yet and join_token_file is not set")
         return Secret(_read(self.file, "join_token_file", self.settings.join_token_file).decode().strip())
-
-
-def _text(place: Place) -> Secret:
-    return Secret(place.read_text().removesuffix("\n")) if isinstance(place, Path) else place  # type: ignore[return-value]
 
 
 def load(file: Path) -> Config:

@@ -10,6 +10,7 @@ import pytest
 
 from data_plane.config import Address, ConfigError, load
 from data_plane.credentials.settings import AppRole, CloudSqlIam, CredentialSettings, VaultAuth
+from data_plane.runtime.secret import Secret
 
 GOOD = """
 name = "demo"
@@ -47,7 +48,7 @@ def test_file_names_are_relative_to_the_configuration(folder: Path) -> None:
     assert config.state == folder / "state"
     assert config.control_plane_ca == b"CA"
     assert config.join_token.reveal() == "ajt_secret"
-    assert config.passwords["orders"].reveal() == "hunter2 "
+    assert config.places == {"orders": folder / "orders.password"}
     assert config.listeners == {"orders": Address("127.0.0.1", 15432)}
 
 
@@ -62,9 +63,8 @@ def test_enrolment_is_on_the_next_port_unless_told(folder: Path) -> None:
 def test_a_preview_account_has_a_password_of_its_own(folder: Path) -> None:
     (folder / "looker.password").write_text("hunter4\n")
     config = load(configured(folder, GOOD + 'preview_username = "looker"\npreview_password_file = "looker.password"\n'))
-    assert config.preview_passwords["orders"].reveal() == "hunter4"
-    assert "hunter4" not in repr(config)
-    assert load(configured(folder)).preview_passwords == {}
+    assert config.preview_places == {"orders": folder / "looker.password"}
+    assert load(configured(folder)).preview_places == {}
 
 
 def test_a_password_may_come_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,9 @@ def test_a_password_may_come_from_the_environment(folder: Path, monkeypatch: pyt
     with pytest.raises(ConfigError, match="ORDERS_PASSWORD is not in the environment"):
         load(configured(folder, text))
     monkeypatch.setenv("ORDERS_PASSWORD", "hunter3")
-    assert load(configured(folder, text)).passwords["orders"].reveal() == "hunter3"
+    config = load(configured(folder, text))
+    assert config.places == {"orders": Secret("hunter3")}
+    assert "hunter3" not in repr(config)
 
 
 def test_secrets_are_not_shown(folder: Path) -> None:

@@ -39,8 +39,26 @@ def test_the_agents_example_loads_with_its_files_in_place(tmp_path: Path) -> Non
     assert config.settings.name == "warehouse"
     assert config.listeners["orders"].port == 15432
     assert config.enrolment == "assentry.example.com:7444"
-    assert config.passwords["orders"].reveal() == "orders.password"
+    assert config.places == {"orders": tmp_path / "orders.password"}
     assert config.join_token.reveal() == "join-token"
+
+
+@pytest.mark.parametrize("place", agent_configuration.CredentialSettings.__struct_fields__)
+def test_every_other_place_of_an_account_in_the_agents_example_loads(tmp_path: Path, place: str) -> None:
+    for name in ("ca.pem", "join-token", "vault-secret-id"):
+        (tmp_path / name).write_text(name)
+    example = (DEPLOY / "examples" / "agent.toml").read_text().replace("/etc/assentry", str(tmp_path))
+    given, _, places = example.partition("# In place of password_file")
+    (table,) = (one for one in places.split("#\n") if place in one and "# [" in one)
+    lines = [line for line in given.splitlines() if not line.startswith("password_file")]
+    if place == "vault_database":
+        lines = [line for line in lines if not line.startswith("username")]
+    lines += [line.removeprefix("# ") for line in table[table.index("# [") :].splitlines()]
+    auth = ('{role = "assentry-agent"}', '{role = "assentry-agent", jwt_file = "ca.pem"}')
+    (tmp_path / "agent.toml").write_text("\n".join(lines).replace(*auth))
+    found = agent_configuration.load(tmp_path / "agent.toml").places["orders"]
+    assert isinstance(found, agent_configuration.CredentialSettings)
+    assert found.chosen == [place]
 
 
 def test_what_the_example_says_is_the_default_is_the_default() -> None:
