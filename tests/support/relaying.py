@@ -188,6 +188,9 @@ class RelayCore:
     def remind(self) -> None:
         self.reminders += 1
 
+    def account_changed(self, problem: str) -> None:
+        self.heard.append(f"account {problem or 'changed'}")
+
     def terminate(self, reason: str, message: str) -> None:
         from data_plane.protocols.postgres.answers import encode_error
 

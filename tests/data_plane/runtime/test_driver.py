@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from data_plane.credentials.of_session import SessionAccount
 from data_plane.gate.interface import Allowed, Code, Denied, Permit
 from data_plane.protocols.postgres.refusal import farewell
 from data_plane.recording.interface import RecordingError
@@ -39,10 +40,10 @@ async def ends() -> tuple[Connection, tuple[asyncio.StreamReader, asyncio.Stream
 
 
 @contextlib.asynccontextmanager
-async def line(remind_seconds: float = 15.0) -> AsyncIterator[Line]:
+async def line(remind_seconds: float = 15.0, account: SessionAccount | None = None) -> AsyncIterator[Line]:
     (client, client_end), (target, target_end) = await ends(), await ends()
     gate = FakeGate()
-    driver = Driver(client, target, gate, farewell, remind_seconds)
+    driver = Driver(client, target, gate, farewell, remind_seconds, account)
     core = RelayCore(driver, {})
     driver.start(core)
     try:
