@@ -11,7 +11,7 @@ import signal
 import sqlite3
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -21,9 +21,10 @@ import pytest
 from control_plane.cli.demo import postgres as server_process
 from control_plane.cli.demo.planes import LocalControlPlane, StartError
 from tests.e2e.faults.steps import Relay, Step
+from tests.e2e.faults.test_workers import shares, workers
 from tests.support.postgres import PostgresServer, running_postgres
-from tests.support.session_roles import backends, found, ours, session_roles
-from tests.support.stack import ALLOW_ALL, Stack, eventually, policy, running_stack, target
+from tests.support.session_roles import KEEPER, PASSWORD, backends, found, ours, session_roles
+from tests.support.stack import ALLOW_ALL, Stack, another_agent, eventually, policy, running_stack, target
 
 READS: Final = {"name": "reads", "match": {"action": ["read", "session"]}, "effect": "allow"}
 SIGN_IN_SECONDS: Final = 3
@@ -72,7 +73,8 @@ class Client:
             with psycopg.connect(self._dsn, autocommit=True) as connection:
                 connection.execute("SELECT 1")
                 self._connected.set()
-                self._leaving.wait()
+                while not self._leaving.wait(0.2):
+                    connection.execute("SELECT 1")
         except psycopg.Error as error:
             self._refusal = str(error)
 
@@ -80,6 +82,10 @@ class Client:
         """Returns when it is."""
         eventually(lambda: self._connected.is_set() or self._refusal, "the session", 30)
         assert self._connected.is_set(), self._refusal
+
+    @property
+    def alive(self) -> bool:
+        return not self._refusal
 
     def leave(self) -> None:
         self._leaving.set()
@@ -167,6 +173,7 @@ def test_a_control_plane_that_is_killed_keeps_no_account_from_its_end(step: Step
         eventually(lambda: not ours(stack.server), "the end of every session role without the control plane", WITHIN)
     finally:
         back(stack.control)
+    stack.agent.ready()
     nothing_is_left(stack)
 
 
@@ -255,6 +262,33 @@ def test_a_role_that_will_not_go_is_disabled_alarmed_shown_and_gone_when_it_can_
     stack.server.execute("DROP TABLE obstacle", database="roomy")
     nothing_is_left(stack)
     assert stack.gauge("orphaned_accounts") == 0
+
+
+def test_a_worker_that_is_killed_leaves_its_accounts_to_the_next_and_the_others_keep_theirs(stack: Stack) -> None:
+    documents = [
+        target("shared", stack.server, "roomy", agent="pair", credential=session_roles()),
+        policy("shared", "shared", ALLOW_ALL),
+    ]
+    stack.control.apply(documents)
+    account = {"shared": (KEEPER, PASSWORD)}
+    with another_agent(stack, "pair", account, workers=2) as pair, contextlib.ExitStack() as clients:
+        sessions: list[Client] = []
+        while len(sessions) < 4 or not all(shares(pair)):
+            sessions.append(clients.enter_context(Client(pair, "shared")))
+            sessions[-1].connected()
+        assert len(ours(stack.server)) == len(sessions)
+        victim, *_ = workers(pair)
+        os.kill(victim, signal.SIGKILL)
+        left = eventually(lambda: living(sessions, pair), "the end of the sessions of one worker", WITHIN)
+        assert left == len(ours(stack.server))
+        assert nobody_can_sign_in(stack.server)
+    nothing_is_left(pair)
+
+
+def living(sessions: Sequence[Client], stack: Stack) -> int:
+    """How many sessions still run, once there are no more accounts than those; 0: there are more yet."""
+    alive = sum(one.alive for one in sessions)
+    return alive if alive < len(sessions) and alive == len(ours(stack.server)) == leases(stack) else 0
 
 
 def sleeping(server: PostgresServer) -> bool:
