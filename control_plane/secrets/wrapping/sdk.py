@@ -1,4 +1,5 @@
-"""What the wrapping keys of other services have in common: their libraries block, so each call is made in a thread.
+"""What the wrapping keys of other services have in common: their libraries block, so each call is made in a thread, of
+a few that are kept for them alone, so that a service that hangs takes nothing else of the control plane with it.
 
 A library is loaded at the first call, because some need a second for it; that it is installed is asked at the start.
 """
@@ -7,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Final, Protocol, TypeVar
@@ -17,6 +19,7 @@ T = TypeVar("T")
 CONNECT_SECONDS: Final = 3.0
 ANSWER_SECONDS: Final = 8.0
 _PATIENCE: Final = 20.0  # for all tries of a library together
+_pool: Final = ThreadPoolExecutor(max_workers=8, thread_name_prefix="wrapping-keys")
 
 
 class Keeper(Protocol):
@@ -46,7 +49,7 @@ class KeptElsewhere:
     async def _in_thread(self, call: Callable[[], T]) -> T:
         try:
             async with asyncio.timeout(_PATIENCE):
-                return await asyncio.to_thread(call)
+                return await asyncio.wrap_future(_pool.submit(call))
         except TimeoutError:
             raise WrapperUnavailableError(f"{self.id}: no answer within {_PATIENCE:g} s") from None
 
