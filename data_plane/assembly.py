@@ -20,11 +20,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import CollectorRegistry
 
 from data_plane.config import Config, ConfigError
-from data_plane.credentials.chosen import ChosenStore
-from data_plane.credentials.configured import Asking, open_provider, open_store
+from data_plane.credentials.configured import open_provider
 from data_plane.credentials.feature import SessionAccounts
-from data_plane.credentials.ports import SecretStore
-from data_plane.credentials.stored import StoredCredential
+from data_plane.credentials.own import OwnCredentials, Told
+from data_plane.credentials.ports import CredentialSource
 from data_plane.gate.policy_admission import PolicyAdmission
 from data_plane.gate.services import GateServices
 from data_plane.gate.tickets import Tickets
@@ -42,6 +41,7 @@ from data_plane.link.lease import Lease
 from data_plane.link.messages import LinkState, Load, Notice
 from data_plane.link.nonces import SpentNonces
 from data_plane.link.renewal import Renewal
+from data_plane.link.rotation import ROTATE, SHOW, CredentialErrands
 from data_plane.link.secrets import Calls, SealedSecrets
 from data_plane.link.siblings import SiblingNews
 from data_plane.link.snapshots import SnapshotStore
@@ -207,6 +207,8 @@ class Worker:
         self.agent = LinkedAgent(self.sessions, self._doors, self._config.settings.drain_seconds)
         self.agent.shelf, self.agent.sessions = self._shelf, self.sessions
         self._sealed = SealedSecrets(self._identity.deployment, self._calls, self._secret_of)
+        told = {name: self._told(name) for name in self._target_names}
+        self._own = OwnCredentials(told, self._sealed.store, self._spec_of, self._clock)
         self._handlers: dict[str, Handler] = {}  # by kind; filled when the endpoints are made
         self._errands = Errands(self._handlers, self._config.listeners.__contains__)
         self._parts = Parts(
@@ -237,8 +239,8 @@ class Worker:
 
     def _secret_of(self, target: str) -> str:
         """What the document of the target calls its secret; empty: none."""
-        found = self.policy.current.targets.get(TargetName(target)) if self.policy.current else None
-        return found.spec.credential.secret if found else ""
+        spec = self._spec_of(TargetName(target))
+        return spec.credential.secret if spec is not None else ""
 
     # -------------------------------------------------------------- life
 
@@ -276,8 +278,7 @@ class Worker:
         """Nobody is let in before what the last run has left at the targets was looked through."""
         mask_key = kept_secret(self._config.state / "mask.key", lambda: secrets.token_bytes(32))
         endpoints = [self._with_accounts(service, self._endpoint(name, mask_key)) for name in self._target_names]
-        sources = {endpoint.target: endpoint.credentials for endpoint in endpoints}
-        self._handlers[EXAMINE] = Handler(Examination(self.policy, service, sources.__getitem__).examine, harmless=True)
+        self._handle(service, {endpoint.target: endpoint.credentials for endpoint in endpoints})
         await self._accounts.begin()
         listeners = []
         for endpoint in endpoints:
@@ -290,6 +291,14 @@ class Worker:
             listeners.append(listener)
             log.info("listening", target=name, host=address.host, port=listener.port)
         self.agent.listeners = listeners
+
+    def _handle(self, service: ProtocolService, sources: Mapping[TargetName, CredentialSource]) -> None:
+        """What the control plane may ask this agent to do at a target."""
+        examination = Examination(self.policy, service, sources.__getitem__)
+        own = CredentialErrands(self._config.state / "rotations", self._spec_of, service, self._own)
+        self._handlers[EXAMINE] = Handler(examination.examine, harmless=True)
+        self._handlers[SHOW] = Handler(own.show, harmless=True)
+        self._handlers[ROTATE] = Handler(own.rotate)
 
     @property
     def _target_names(self) -> list[TargetName]:
@@ -305,12 +314,18 @@ class Worker:
             source = self._accounts.source(name, fixed, service.accounts(endpoint), _names_session_roles)
         return msgspec.structs.replace(endpoint, credentials=source)
 
+    def _told(self, name: TargetName) -> Told:
+        settings, config = self._config.settings.targets[name], self._config
+        return Told(
+            config.places.get(name), settings.username, config.preview_places.get(name), settings.preview_username
+        )
+
     def _endpoint(self, name: TargetName, mask_key: bytes) -> Endpoint:
         settings = self._config.settings.targets[name]
         return Endpoint(
             target=name,
             admission=self._doors,
-            credentials=StoredCredential(self._secret_store(name), settings.username, self._preview_account(name)),
+            credentials=self._own.source(name),
             sessions=self.sessions,
             clock=self._clock,
             masks=self._masks,
@@ -318,19 +333,6 @@ class Worker:
             tls=self._listener_tls,
             tls_required=settings.client_tls == "required",
         )
-
-    def _secret_store(self, name: TargetName) -> SecretStore:
-        place = self._config.places.get(name)
-        configured = None if place is None else open_store(place, self._asking(name))
-        return ChosenStore(self._sealed.store(name), configured, lambda: bool(self._secret_of(name)))
-
-    def _preview_account(self, name: TargetName) -> StoredCredential | None:
-        place, username = self._config.preview_places.get(name), self._config.settings.targets[name].preview_username
-        return None if place is None else StoredCredential(open_store(place, self._asking(name)), username)
-
-    def _asking(self, name: TargetName) -> Asking:
-        username = self._config.settings.targets[name].username
-        return Asking(name, username, lambda: self._spec_of(name), self._clock)
 
     def _masks(self) -> Mapping[str, MaskSpec]:
         return self.policy.current.masks if self.policy.current else _NO_MASKS
