@@ -1,15 +1,19 @@
 """Anything from both sides, in any order and any pieces.
 
 Invariant: no byte of an operation without a permit reaches the target, what goes without one is of the few kinds that
-carry no operation, and no answer is ever attributed to a unit that is not there.
+carry no operation, and no answer is ever attributed to a unit that is not there. While an account is wider than it was,
+nothing but what people approved for it is sent, and that once.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_plane.gate.interface import Code, Denied
+from data_plane.gate.interface import Code, Denied, Permit
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import (
     encode_notice,
@@ -19,6 +23,8 @@ from data_plane.protocols.postgres.answers import (
 from data_plane.protocols.postgres.core import Limits
 from data_plane.protocols.postgres.core.guarding import Stage
 from data_plane.protocols.postgres.core.states import Expected, Phase
+from data_plane.protocols.postgres.core.widening import Stage as WideningStage
+from data_plane.protocols.postgres.core.widening import question
 from data_plane.protocols.postgres.framing import encode
 from tests.data_plane.protocols.postgres.core import conversation as c
 
@@ -52,6 +58,7 @@ steps = st.lists(
         st.tuples(st.just("answer"), st.just(b"")),
         st.tuples(st.just("target"), target_messages),
         st.tuples(st.sampled_from(["approve", "guard", "deny", "cancel"]), st.just(b"")),
+        st.tuples(st.sampled_from(["change", "change", "change", "fail"]), st.just(b"")),
     ),
     max_size=25,
 )
@@ -61,6 +68,40 @@ POISON = (c.QUERY("assentry refused the statement that stood here"),
 OWN = {c.PARSE("assentry_guard", text) for text in ("BEGIN", "COMMIT", "ROLLBACK")} | {
     c.BIND("", "assentry_guard"), c.EXECUTE(""),
 }  # fmt: skip
+OWN_NAME = re.compile(rb"assentry_account_[0-9]+_*")
+
+
+def is_own(frame: bytes) -> bool:
+    """Of the question that makes the target look at the account."""
+    found = OWN_NAME.search(frame)
+    name = found[0].decode() if found else ""
+    return frame in OWN or frame in (c.PARSE(name, question("app")), c.BIND(name, name), c.EXECUTE(name))
+
+
+class Session(c.Conversation):
+    """Watches what is sent while the account of the session is wider."""
+
+    approved = b""  # people let it run, and it has not been sent
+    wide = False  # the account must be widened for it
+
+    def to_target(self, permit: Permit) -> None:
+        stage = self.core._widening.stage
+        if stage is WideningStage.RUNNING or (self.wide and permit.raw == self.approved and self.approved):
+            assert (stage, permit.raw) == (WideningStage.RUNNING, self.approved)
+            self.approved = b""
+        else:
+            assert stage in (WideningStage.AS_MADE, WideningStage.MENDING)
+        super().to_target(permit)
+
+    def lacks(self, actions: Iterable[str]) -> bool:
+        self.wide = super().lacks(actions)
+        return self.wide
+
+    def approve(self, most_rows: int | None = None) -> None:
+        self.approved = self.held_raw
+        super().approve(most_rows)
+
+
 FITTING = {m.ParseComplete: c.PARSED, m.BindComplete: c.BOUND, m.CloseComplete: c.CLOSED, m.RowDescription: c.DESCRIPTION,
            m.NoData: c.NO_DATA, m.DataRow: c.ROW([b"1"]), m.CommandComplete: c.COMPLETE("X 1"), m.CopyInResponse: c.COPY_IN,
            m.CopyOutResponse: c.COPY_OUT, m.ErrorResponse: c.error("42601"), m.ReadyForQuery: c.ready(),
@@ -83,7 +124,7 @@ def check(session: c.Conversation) -> None:
         assert all(unit.left for unit in pipeline)
     for control in session.controls:
         for frame in c.frames(control):
-            assert frame[0] in WITHOUT_A_PERMIT or frame in POISON or frame in OWN, frame
+            assert frame[0] in WITHOUT_A_PERMIT or frame in POISON or is_own(frame), frame
     session.controls.clear()
     assert b"drop table" not in session.to_target_bytes
     if session.core._phase is Phase.GUARDED and session.core._guard.stage is not Stage.OPENING:
@@ -92,16 +133,17 @@ def check(session: c.Conversation) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(steps, st.integers(1, 40), st.booleans(), st.integers(0, 1000))
+@given(steps, st.integers(1, 40), st.booleans(), st.integers(0, 1000), st.booleans())
 def test_nothing_reaches_the_target_without_a_permit_whatever_both_sides_say(
-    script: list[tuple[str, bytes]], size: int, active: bool, choice: int
+    script: list[tuple[str, bytes]], size: int, active: bool, choice: int, narrow: bool
 ) -> None:
     """Invariants 1, 3, 4, 11."""
-    session = c.Conversation(
+    session = Session(
         masking=c.FakeMasking(active=active),
         limits=Limits(backlog_bytes=500, batch_messages=8),
         pieces=lambda data: (data[at : at + size] for at in range(0, len(data), size)),
     )
+    session.lacking = frozenset({"write"} if narrow else ())
     for place, (kind, data) in enumerate(script):
         if session.ended:
             break
@@ -111,6 +153,9 @@ def test_nothing_reaches_the_target_without_a_permit_whatever_both_sides_say(
             session.target(data)
         elif kind == "answer":
             answer(session, choice + place * 7)
+        elif kind in ("change", "fail"):
+            if session.core._widening.stage in (WideningStage.ASKED, WideningStage.RETURNED):
+                session.core.account_changed("no" if kind == "fail" else "")
         elif session.core.held:
             if kind == "approve":
                 session.approve()

@@ -195,6 +195,7 @@ def test_what_cannot_be_had_is_refused_and_the_approval_is_spent(pieces: Pieces)
     it.target(SYNTAX_ERROR, ready())
     assert it.take_client()[0].startswith("Error 42501 not run: it was approved, and it needs rights that")
     assert it.account == ["widen write"], "there is nothing to take back"
+    assert len(it.gate.executions) == 1, "its outcome is told once"
     ((number, effect, code, message),) = it.recorder.of("decided")
     assert (number, effect, code) == (1, "deny", "unavailable")
     assert "shop_write" not in message, "that is for the operator"
