@@ -65,8 +65,11 @@ class Api:
     def post(self, path: str, body: Any = None) -> Any:
         return self._call("POST", path, json=body, headers={"Idempotency-Key": uuid.uuid4().hex})
 
-    def delete(self, path: str) -> Any:
-        return self._call("DELETE", path)
+    def put(self, path: str, body: Any, if_match: str | None = None) -> Any:
+        return self._call("PUT", path, json=body, headers=_seen(if_match))
+
+    def delete(self, path: str, if_match: str | None = None) -> Any:
+        return self._call("DELETE", path, headers=_seen(if_match))
 
     def pages(self, path: str, limit: int = _PAGE, **query: Any) -> Iterator[Json]:
         """Every item of a cursor-paginated list, up to `limit`."""
@@ -126,6 +129,10 @@ class Api:
 
     def _unexplained(self, response: httpx.Response) -> str:
         return f"{self._url} answered HTTP {response.status_code}; is it an Assentry control plane? Set ASSENTRY_URL"
+
+
+def _seen(if_match: str | None) -> dict[str, str]:
+    return {} if if_match is None else {"If-Match": if_match}
 
 
 def _problem(response: httpx.Response) -> Json:

@@ -23,6 +23,7 @@ from control_plane.cli import (
     plans,
     processes,
     rotation,
+    secrets,
     sessions,
     targets,
 )
@@ -56,6 +57,7 @@ app.add_typer(plans.app, name="plans")
 app.add_typer(access.app, name="access")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
 app.add_typer(agents.app, name="agents")

@@ -12,6 +12,7 @@ from control_plane.web import (
     credential_pages,
     delegation_pages,
     review_pages,
+    secret_pages,
     session_pages,
     sign_in_pages,
 )
@@ -27,6 +28,7 @@ for part in (
     session_pages,
     account_pages,
     credential_pages,
+    secret_pages,
 ):
     router.include_router(part.router)
 

@@ -66,6 +66,7 @@ FOR_PEOPLE = {
     Permission.POLICY_EDIT,
     Permission.POLICY_READ,
     Permission.ADMIN,
+    Permission.SECRETS,
 }
 
 
