@@ -22,7 +22,7 @@ must not get the owner's rights. It is neither handed over nor dropped: the role
 **Widening** is GRANT and REVOKE of group roles. A backend keeps memberships in a cache that it looks through at the
 start of a transaction, when it takes a lock and when it analyses a statement that names a relation; within a
 transaction a plan that is kept (a prepared statement, a function's) may run with the memberships of before.
-`tasks.REREAD` makes a backend look: whoever widens or narrows inside a transaction sends it.
+So whoever widens or narrows makes the session's backend look (`core.widening`).
 
 Not protected here: what functions of the target do with their owner's rights; what PUBLIC may do; until PostgreSQL 15 a
 member may SET ROLE to its groups (from 16 on it may not: SET FALSE).

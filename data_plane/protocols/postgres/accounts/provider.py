@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import NoReturn
 
 import asyncpg
+import structlog
 
 from data_plane.credentials.ports import CredentialError, Found, Lease, Made, Need, PasswordCredential
 from data_plane.policy import durations
@@ -15,6 +16,8 @@ from data_plane.protocols.postgres.accounts.connections import Connections, Kept
 from data_plane.protocols.postgres.accounts.names import Handover, Names
 from data_plane.protocols.postgres.accounts.rights import Rights
 from data_plane.protocols.postgres.accounts.verifier import new_password, verifier
+
+log = structlog.get_logger(__name__)
 
 
 class PostgresAccounts:
@@ -122,7 +125,6 @@ class PostgresAccounts:
                 rights.extra -= lacking
                 self._refuse("no wider role can be given", refused)
             raise
-        rights.made |= owns
         rights.everything |= owns
 
     async def narrow(self, lease: Lease) -> None:
@@ -133,18 +135,20 @@ class PostgresAccounts:
             if rights.extra:
                 await self._run(lease, tasks.NARROW, {"grants": sorted(rights.extra)})
                 rights.extra = frozenset()
-            if rights.made:
-                rights.made = await self._handed_over(lease, rights)
         except asyncpg.PostgresError as refused:
             self._refuse("the wider role cannot be taken back", refused)
         except LostError as error:
             raise CredentialError(str(error)) from error
+        if rights.everything and not rights.runs_as:
+            await self._hand_over(lease, rights)
 
-    async def _handed_over(self, lease: Lease, rights: Rights) -> bool:
-        """What is not committed yet, or locked, is handed over later. Returns whether there may be such."""
+    async def _hand_over(self, lease: Lease, rights: Rights) -> None:
+        """What cannot be yet, for it is not committed or locked, is tried again at the next approval and at the end."""
         role = self._names.role(lease.id)
-        async with self._connections.to(lease.spec, lease.database) as connection:
-            return not await removal.hand_over(connection, role, rights.handover)
+        try:
+            await removal.hand_over(self._connections, lease, role, rights.handover)
+        except (asyncpg.PostgresError, LostError, CredentialError) as error:
+            log.warning("what a session made is not the owner's yet", role=role, owner=rights.owner, error=str(error))
 
     # -------------------------------------------------------------- below
 

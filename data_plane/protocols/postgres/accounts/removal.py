@@ -47,13 +47,12 @@ async def remove(connections: Connections, names: Names, lease: Lease, role: str
         await removal.to_the_end(about)
 
 
-async def hand_over(connection: Kept, role: str, handover: Handover) -> bool:
-    """In the connection's database. False: something is locked; what is not committed yet is not seen."""
-    try:
-        await connection.run(tasks.CLEAN, _cleaning(connection, role, handover, drop=False))
-    except asyncpg.LockNotAvailableError:
-        return False
-    return True
+async def hand_over(connections: Connections, lease: Lease, role: str, handover: Handover) -> None:
+    """What it owns in its session's database. What is not committed yet is not seen. Raises as `remove` does."""
+    about = await _about(await connections.kept(lease.spec, lease.database), role)
+    if about is not None and lease.database in about.databases:
+        async with connections.to(lease.spec, lease.database) as connection:
+            await connection.run(tasks.CLEAN, _cleaning(connection, role, handover, drop=False))
 
 
 async def _disable(kept: Kept, role: str, about: About) -> None:

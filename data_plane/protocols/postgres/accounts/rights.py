@@ -22,7 +22,6 @@ class Rights:
     given: frozenset[str]
     everything: bool  # what it owns may be given to the owner, whatever it is: ddl was allowed or approved
     extra: frozenset[str] = frozenset()  # for the operation that runs now
-    made: bool = False  # it may own what people let it make
 
     @classmethod
     def of(cls, spec: SessionRoles, actions: frozenset[str]) -> Rights:

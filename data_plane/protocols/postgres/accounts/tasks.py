@@ -201,6 +201,3 @@ select r.rolname, r.rolcanlogin and coalesce(r.rolvaliduntil > now(), true) as c
 from pg_roles r where starts_with(r.rolname, $1) order by 1
 """
 TERMINATE: Final = "select pg_terminate_backend(a.pid) from pg_stat_activity a where a.usesysid = $1"
-
-REREAD: Final = "SELECT FROM pg_catalog.pg_get_object_address('schema', '{pg_catalog}', '{}')"
-"""Sent in a session: its backend looks at what others have committed to memberships. Locks a name that nobody drops."""
