@@ -81,6 +81,7 @@ def is_own(frame: bytes) -> bool:
 class Session(c.Conversation):
     """Watches what is sent while the account of the session is wider."""
 
+    approvals = 0
     approved = b""  # people let it run, and it has not been sent
     wide = False  # the account must be widened for it
 
@@ -99,6 +100,7 @@ class Session(c.Conversation):
 
     def approve(self, most_rows: int | None = None) -> None:
         self.approved = self.held_raw
+        self.approvals += 1
         super().approve(most_rows)
 
 
