@@ -18,6 +18,7 @@ from control_plane.accounts import endpoints as account_endpoints
 from control_plane.accounts.service import AccountService
 from control_plane.agents import endpoints as agent_endpoints
 from control_plane.agents.feature import AgentsFeature, open_authority
+from control_plane.agents.ports import Neighbours
 from control_plane.agents.stream import Timing
 from control_plane.agents.wire import Encoder
 from control_plane.approvals import act_endpoints, break_glass_endpoints, delegation_endpoints, lock_endpoints
@@ -227,14 +228,16 @@ class ControlPlane:
             keys=self.keys,
             deployment=self.settings.deployment,
             authority=self.authority,
-            documents=(self.targets.targets, policies.masks, policies.chains, policies.policies),
-            identities=self.lent_groups,
-            approvals=self.approvals.service,
-            sessions=self.sessions,
-            accounts=self.accounts,
-            recordings=self.recordings,
-            served=self.targets,
-            secrets=self.secrets.delivery,
+            neighbours=Neighbours(
+                documents=(self.targets.targets, policies.masks, policies.chains, policies.policies),
+                identities=self.lent_groups,
+                approvals=self.approvals.service,
+                sessions=self.sessions,
+                accounts=self.accounts,
+                recordings=self.recordings,
+                served=self.targets,
+                secrets=self.secrets.delivery,
+            ),
             link_address=self.settings.grpc_address,
             enrolment_address=self.settings.enrolment_address,
             timing=_timing(self.settings.lease_seconds),

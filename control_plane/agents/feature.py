@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
 from control_plane.agents.authority import CertificateAuthority
 from control_plane.agents.errands import Errands
-from control_plane.agents.ports import Accounts, Approvals, Documents, Identities, Recordings, Secrets, Served, Sessions
+from control_plane.agents.ports import Neighbours
 from control_plane.agents.reports import ReportIntake
 from control_plane.agents.secret_calls import SecretCalls
 from control_plane.agents.server import GrpcServer, enrolment_address_beside
@@ -41,14 +40,7 @@ class AgentsFeature:
         keys: SigningKeys,
         deployment: str,
         authority: CertificateAuthority,
-        documents: Sequence[Documents],
-        identities: Identities,
-        approvals: Approvals,
-        sessions: Sessions,
-        accounts: Accounts,
-        recordings: Recordings,
-        served: Served,
-        secrets: Secrets,
+        neighbours: Neighbours,
         link_address: str,
         enrolment_address: str = "",
         timing: Timing | None = None,
@@ -56,29 +48,18 @@ class AgentsFeature:
     ) -> None:
         self.authority = authority
         self.service = AgentService(authority, certificate_life)
-        self.snapshots = Snapshots(units, keys, deployment, documents, identities, Encoder())
-        intake = ReportIntake(approvals, sessions, accounts)
-        timing = timing or Timing()
-        self.errands = Errands(units, events, served)
-        self.secret_calls = SecretCalls(units, self.service, secrets, deployment)
-        parts = Parts(
-            units,
-            events,
-            self.service,
-            intake,
-            approvals,
-            sessions,
-            self.snapshots,
-            keys,
-            self.errands,
-            secrets,
-            timing,
-        )
+        near = neighbours
+        self.snapshots = Snapshots(units, keys, deployment, near.documents, near.identities, Encoder())
+        intake = ReportIntake(near.approvals, near.sessions, near.accounts)
+        self.errands = Errands(units, events, near.served)
+        self.secret_calls = SecretCalls(units, self.service, near.secrets, deployment)
+        told = near.approvals, near.sessions, self.snapshots, keys, self.errands, near.secrets
+        parts = Parts(units, events, self.service, intake, *told, timing or Timing())
         self.server = GrpcServer(
             link_address=link_address,
             enrolment_address=enrolment_address or enrolment_address_beside(link_address),
             authority=authority,
             clock=clock,
-            link=LinkServicer(parts, recordings, self.secret_calls),
+            link=LinkServicer(parts, near.recordings, self.secret_calls),
             enrolment=EnrolmentServicer(units, self.service, keys, deployment),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+import msgspec
+
 from control_plane.accounts.reports import EndedReport, LeasedReport
 from control_plane.approvals.reports import (
     Answer,
@@ -104,3 +106,16 @@ class Secrets(Protocol):
     async def rotated(self, uow: UnitOfWork, agent: Actor, one: Entitled, sealed: Sealed) -> bool: ...
 
     async def current(self, uow: UnitOfWork, agent: str, secret: str = "") -> Sequence[Current]: ...
+
+
+class Neighbours(msgspec.Struct, frozen=True, eq=False):
+    """All of them; `documents` are those that snapshots carry."""
+
+    documents: Sequence[Documents]
+    identities: Identities
+    approvals: Approvals
+    sessions: Sessions
+    accounts: Accounts
+    recordings: Recordings
+    served: Served
+    secrets: Secrets

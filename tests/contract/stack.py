@@ -18,21 +18,19 @@ import msgspec
 
 from control_plane.accounts.service import AccountService
 from control_plane.agents.feature import AgentsFeature, open_authority
+from control_plane.agents.ports import Neighbours
 from control_plane.agents.service import CERTIFICATE_LIFE
 from control_plane.agents.stream import Timing
 from control_plane.agents.wire import Encoder
 from control_plane.approvals.grants import GrantIssuer
 from control_plane.db.engine import Database, parse_url
 from control_plane.db.migrate import migrate
-from control_plane.documents.domain import Stored
-from control_plane.identities.domain import SnapshotIdentities
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import SystemClock
 from control_plane.kit.ids import new_id
 from control_plane.kit.secret import Secret as ControlSecret
-from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork
+from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.secrets.feature import Sealing, SecretsFeature
-from control_plane.targets.service import Target
 from data_plane.gate.interface import (
     Action,
     Decision,
@@ -65,41 +63,13 @@ from data_plane.recording.upload import Uploader
 from data_plane.runtime import clock as agent_clock
 from data_plane.runtime.secret import Secret
 from data_plane.runtime.tasks import spawn
+from tests.contract.played import PlayedDocuments
 from tests.control_plane import world as worlds
 from tests.control_plane.world import World
 
 AGENT = "demo"
 QUICK = Pauses(first=0.02, longest=0.1, refused_first=0.02, refused_longest=0.1)
 SYSTEM_CLOCK = agent_clock.SystemClock()
-
-
-class PlayedDocuments:
-    """One kind of document and who there is, from values that a test changes."""
-
-    kind = "Policy"
-
-    def __init__(self) -> None:
-        self.found: dict[str, model.AnyDocument] = {}
-
-    async def stored(self, uow: UnitOfWork) -> Mapping[str, Stored]:
-        return {name: Stored(document, managed=True) for name, document in self.found.items()}
-
-    async def snapshot(self, uow: UnitOfWork) -> SnapshotIdentities:
-        return SnapshotIdentities((), ())
-
-    async def agent_of(self, uow: UnitOfWork, target: str) -> str | None:
-        found = await self.target(uow, target)
-        return None if found is None else found.spec.agent
-
-    async def all(self, uow: UnitOfWork) -> list[Target]:
-        found = [one for one in self.found.values() if isinstance(one, model.Target)]
-        return [Target(one.metadata.name, 1, {}, "", one.spec, "") for one in found]
-
-    async def target(self, uow: UnitOfWork, name: str) -> Target | None:
-        return next((one for one in await self.all(uow) if one.name == name), None)
-
-    async def of_agent(self, uow: UnitOfWork, agent: str) -> list[Target]:
-        return [one for one in await self.all(uow) if one.spec.agent == agent]
 
 
 @dataclass
@@ -182,14 +152,16 @@ def build_feature(
         keys=world.keys,
         deployment=worlds.DEPLOYMENT,
         authority=open_authority(secrets.sealing.state_dir, SystemClock(), secrets.sealing.files),
-        documents=[documents],
-        identities=documents,
-        approvals=world.approvals,
-        sessions=world.sessions,
-        accounts=AccountService(),
-        recordings=world.recordings,
-        served=documents,
-        secrets=secrets.delivery,
+        neighbours=Neighbours(
+            [documents],
+            documents,
+            world.approvals,
+            world.sessions,
+            AccountService(),
+            world.recordings,
+            documents,
+            secrets.delivery,
+        ),
         link_address=addresses[0],
         enrolment_address=addresses[1],
         timing=timing,
