@@ -17,7 +17,9 @@ statement is replaced by one that fails, so that the server itself keeps the sta
 
 **Held statements.** Where policy asks for it, `preview` looks up what one would do, with an account of its own, before
 people are asked. A grant may carry a row guard: the statement's answer is then kept back until its rows are counted and
-what it did is committed, or undone (`core.guarding`).
+what it did is committed, or undone (`core.guarding`). Where sessions have accounts of their own (`accounts`), the
+account is widened for what people approved, and narrow again before anything else is sent (`core.widening`). A portal
+that was bound with the wider account and is executed later, by itself, is executed with the narrow one.
 
 **Masked sessions.** What a mask protects is masked where it comes out: rows, COPY, errors, notices, reported settings.
 A statement that would store it elsewhere (`UPDATE t SET note = ssn`, CREATE TABLE AS, a view, ALTER … USING, pg_notify)
