@@ -306,12 +306,9 @@ class Worker:
 
     def _with_accounts(self, service: ProtocolService, endpoint: Endpoint) -> Endpoint:
         """Sessions of a target that names `session_roles` get accounts of their own, and all where Vault makes them."""
-        name, fixed = endpoint.target, endpoint.credentials
-        elsewhere = open_provider(self._config.places.get(name), self._clock)
-        if elsewhere is not None:
-            source = self._accounts.source(name, fixed, elsewhere, lambda _: True)
-        else:
-            source = self._accounts.source(name, fixed, service.accounts(endpoint), _names_session_roles)
+        elsewhere = open_provider(self._config.places.get(endpoint.target), self._clock)
+        own = service.accounts(endpoint)
+        source = self._accounts.source(endpoint.target, endpoint.credentials, own, elsewhere)
         return msgspec.structs.replace(endpoint, credentials=source)
 
     def _told(self, name: TargetName) -> Told:
@@ -394,7 +391,3 @@ class Worker:
         self._stored.close()
         self._journal.close()
         self._nonces.close()
-
-
-def _names_session_roles(spec: TargetSpec) -> bool:
-    return spec.credential.session_roles is not None

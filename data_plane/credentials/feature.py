@@ -60,10 +60,12 @@ class SessionAccounts:
         target: TargetName,
         fixed: CredentialSource,
         provider: AccountProvider,
-        wanted: Callable[[TargetSpec], bool],
+        elsewhere: AccountProvider | None = None,
     ) -> PerSession:
-        """The one source of this target's sessions, from now on swept by the janitor."""
-        self._sources[target] = PerSession(fixed, provider, self._shared, wanted)
+        """The one source of this target's sessions, from now on swept by the janitor. `elsewhere`: something that makes
+        accounts for all of them; without it the target itself makes them while its document names `session_roles`."""
+        wanted = _names_session_roles if elsewhere is None else _always
+        self._sources[target] = PerSession(fixed, elsewhere or provider, self._shared, wanted)
         return self._sources[target]
 
     async def begin(self) -> None:
@@ -93,3 +95,12 @@ class SessionAccounts:
             await source.provider.close()
         self._leases.close()
         self._owners.close()
+
+
+def _names_session_roles(spec: TargetSpec) -> bool:
+    return spec.credential.session_roles is not None
+
+
+def _always(spec: TargetSpec) -> bool:
+    del spec
+    return True

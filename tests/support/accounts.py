@@ -42,6 +42,7 @@ SPEC = TargetSpec(
     address="db:5432",
     credential=TargetCredential(session_roles=ROLES),
 )
+THE_TARGETS_OWN = {"memory", "postgres-roles"}  # other providers make accounts for every session
 OWN = PasswordCredential("agent", Secret("agent's own"))
 
 
@@ -224,7 +225,10 @@ class Process:
             spec=lambda _: self.spec,
         )
         self.source: PerSession = self.accounts.source(
-            TARGET, LocalCredential(OWN.username, OWN.password), provider, _wants_roles
+            TARGET,
+            LocalCredential(OWN.username, OWN.password),
+            provider,
+            None if provider.name in THE_TARGETS_OWN else provider,
         )
 
     async def crash(self) -> None:
@@ -238,10 +242,6 @@ class Process:
     async def settled(self) -> None:
         """All removals that have begun are done, or were tried once."""
         assert await self.accounts.ended(10)
-
-
-def _wants_roles(spec: TargetSpec) -> bool:
-    return spec.credential.session_roles is not None
 
 
 @contextlib.asynccontextmanager

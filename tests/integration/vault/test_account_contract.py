@@ -28,7 +28,6 @@ from tests.contract.test_credential_sources import (
     test_what_a_crash_leaves_is_removed_by_the_next_process,
 )
 from tests.integration.vault.test_accounts import dynamic
-from tests.support import accounts
 from tests.support.accounts import Process, facts, leases_on_disk
 from tests.support.places import PostgresPlace
 from tests.support.postgres import PostgresServer, running_postgres
@@ -78,9 +77,8 @@ def made(vault: VaultServer) -> Iterator[VaultPlace]:
 
 
 @pytest.fixture
-def place(made: VaultPlace, monkeypatch: pytest.MonkeyPatch) -> VaultPlace:
+def place(made: VaultPlace) -> VaultPlace:
     """Where Vault makes accounts, every session gets one."""
-    monkeypatch.setattr(accounts, "_wants_roles", lambda _: True)
     return made
 
 
