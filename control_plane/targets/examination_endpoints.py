@@ -32,8 +32,8 @@ class FindingOut(BaseModel):
     about: str = Field(description="a role, PUBLIC, an object or the target", examples=["assentry_orders"])
     says: str
     advice: str
-    things: list[str] = Field(description="all that it is about")
-    sql: list[str] = Field(description="what mends it, where SQL can")
+    things: list[str] = Field(description="what it is about, at most 200")
+    sql: list[str] = Field(description="what mends it, where SQL can; at most 200 statements, `sql` has all")
 
 
 class SessionRolesOut(BaseModel):

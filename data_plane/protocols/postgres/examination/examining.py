@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,7 @@ from data_plane.protocols.postgres.examination.rights import Rights
 from data_plane.protocols.postgres.interface import Classifier
 
 CLOSED, LEFT_TO_THE_AGENT = "closed", "agent"
+_MOST_LISTED: Final = 200
 
 
 async def examine(examined: Examined, classifier: Classifier) -> dict[str, Any]:
@@ -63,11 +64,16 @@ def _answer(question: Question, rights: Rights, classifier: Classifier) -> dict[
         "database": rights.database,
         "account": rights.account,
         "server_version": rights.version,
-        "findings": [msgspec.to_builtins(one) for one in found],
+        "findings": [msgspec.to_builtins(_short(one)) for one in found],
         "sql": script.script(question, rights, needed),
         "account_to_use": script.account_for(question, rights),
         "session_roles": _session_roles(needed),
     }
+
+
+def _short(finding: findings.Finding) -> findings.Finding:
+    """An answer travels as one message; the script has all of it."""
+    return msgspec.structs.replace(finding, things=finding.things[:_MOST_LISTED], sql=finding.sql[:_MOST_LISTED])
 
 
 def _session_roles(needed: Needs) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ import msgspec
 
 from data_plane.protocols.postgres.examination import script
 from data_plane.protocols.postgres.examination.needs import MILDEST_FIRST, Needs, Question
-from data_plane.protocols.postgres.examination.public import closing, public_access
+from data_plane.protocols.postgres.examination.public import closing, elsewhere, kept_from, public_access
 from data_plane.protocols.postgres.examination.rights import (
     ADMIN_OPTIONS_MATTER,
     PUBLIC,
@@ -23,7 +23,7 @@ from data_plane.protocols.postgres.examination.rights import (
     Role,
     beyond,
 )
-from data_plane.protocols.postgres.examination.sql import Writer, name
+from data_plane.protocols.postgres.examination.sql import Writer, made_if_missing, name
 
 Severity = Literal["critical", "warning", "remark"]
 _MOST_NAMED: Final = 8
@@ -62,7 +62,7 @@ class Finding(msgspec.Struct, frozen=True):
     about: str
     says: str
     advice: str = ""
-    things: tuple[str, ...] = ()  # all of them
+    things: tuple[str, ...] = ()
     sql: tuple[str, ...] = ()
 
 
@@ -175,8 +175,7 @@ class _Look:
     def _of_role(self, role: str) -> Iterator[Finding]:
         known = self._rights.role(role)
         if known is None:
-            sql = tuple(line for line in script.script(self._question, self._rights, self._needs).splitlines())
-            made = tuple(line for line in sql if f"CREATE ROLE {name(role)} " in line)
+            made = (made_if_missing(role, "NOLOGIN"),)
             yield Finding("warning", "role-missing", role, "there is no such role: no session can be opened", sql=made)
             return
         yield from self._attributes(known)
@@ -270,10 +269,18 @@ class _Look:
     # -------------------------------------------------------------- everybody
 
     def _of_public(self) -> Iterator[Finding]:
+        account = script.account_for(self._question, self._rights)
+        others = elsewhere(self._rights) if self._question.one_database else {}
+        if others:
+            things = self._told(others)
+            yield Finding(
+                "remark", "other-databases", "PUBLIC", f"every role of the server has {_listed(things)}",
+                "sessions only sign in to the target's database; this is for whoever gets hold of an account",
+                tuple(things), tuple(kept_from(self._rights, self._needs, account, others)),
+            )  # fmt: skip
         access = public_access(self._rights)
         if not access:
             return
-        account = script.account_for(self._question, self._rights)
         things = self._told(access)
         yield Finding(
             "warning", "public", "PUBLIC", f"every role of the server has {_listed(things)}",

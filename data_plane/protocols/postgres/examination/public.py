@@ -44,16 +44,30 @@ def others(rights: Rights, needs: Needs, account: str) -> list[int]:
 
 
 def closing(rights: Rights, needs: Needs, account: str) -> list[str]:
+    return kept_from(rights, needs, account, public_access(rights)) + _defaults(rights, needs, account)
+
+
+def elsewhere(rights: Rights) -> Access:
+    """Other databases that everybody may connect to."""
+    every = rights.access([PUBLIC])
+    return {
+        key: columns
+        for key, columns in every.items()
+        if (key[0], key[2]) == ("database", "CONNECT") and rights.databases[key[1]].name != rights.database
+    }
+
+
+def kept_from(rights: Rights, needs: Needs, account: str, access: Access) -> list[str]:
     """Statements, by object: first to those who keep it, then from PUBLIC."""
     writer, kept = Writer(rights), others(rights, needs, account)
     lines = []
-    for key, columns in sorted(public_access(rights).items(), key=lambda item: (writer.thing(*item[0][:2]), item[0])):
+    for key, columns in sorted(access.items(), key=lambda item: (writer.thing(*item[0][:2]), item[0])):
         owner = _owner(rights, *key[:2])
         whole = columns if WHOLE not in columns else frozenset({WHOLE})
         if to := [rights.roles[oid].name for oid in kept if oid != owner]:
             lines += writer.given({key: whole}, to)
         lines += writer.taken({key: whole}, "")
-    return lines + _defaults(rights, needs, account)
+    return lines
 
 
 def _owner(rights: Rights, kind: str, oid: int) -> int:

@@ -166,3 +166,16 @@ async def test_views_that_show_more_and_masks_for_some_are_remarks(world: World)
     every = await world.findings(world.question(*masked_for_one, some))
     one = next(one for one in every if one.code == "masked-by-the-agent-only")
     assert "public.customers.email" in one.things
+
+
+async def test_other_databases_that_everybody_may_connect_to_are_a_remark(world: World) -> None:
+    await world.set_up(world.question())
+    one = await found(world, "other-databases")
+    assert (one.severity, one.about) == ("remark", "PUBLIC")
+    assert "CONNECT on DATABASE postgres" in one.things
+    assert "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC;" in one.sql
+    assert any(
+        line.startswith("GRANT CONNECT ON DATABASE postgres TO") and f"{world.prefix}web" in line for line in one.sql
+    )
+    every = await world.findings(world.question(one_database=False))
+    assert "other-databases" not in codes(every)
