@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
+from sqlalchemy.exc import IntegrityError
 
 from control_plane.agents import repository
 from control_plane.agents.domain import Agent
@@ -70,11 +71,8 @@ class SecretCalls:
         for _ in range(_TRIES):
             one = await self._entitled(serial, target)
             value = await self._opened(one)
-            async with self._units() as uow:
-                agent, found = await self._looked_up(uow, serial, target)
-                if agent is None or not _same(found, one):
-                    continue  # it has changed meanwhile: the next round refuses, or opens what is there now
-                await self._secrets.delivered(uow, _actor(agent), one)
+            if not await self._written_down(serial, target, one):
+                continue  # it has changed meanwhile: the next round refuses, or opens what is there now
             info = b"\0".join(
                 (b"assentry-secret-v1", self._deployment.encode(), target.encode(), str(one.version).encode())
             )
@@ -109,6 +107,18 @@ class SecretCalls:
         return one.version + 1
 
     # -------------------------------------------------------------- steps
+
+    async def _written_down(self, serial: str, target: str, one: Entitled) -> bool:
+        """False: to be looked at again."""
+        try:
+            async with self._units() as uow:
+                agent, found = await self._looked_up(uow, serial, target)
+                if agent is None or not _same(found, one):
+                    return False
+                await self._secrets.delivered(uow, _actor(agent), one)
+        except IntegrityError:  # two workers of an agent are given it for the first time at the same moment
+            return False
+        return True
 
     async def _entitled(self, serial: str, target: str) -> Entitled:
         async with self._units.reading() as uow:

@@ -46,6 +46,7 @@ MACHINES_MAY = {
     "GET /v1/sessions/{session_id}/recording": "keeps a copy elsewhere; reads only, and that is audited",
     "GET /v1/sessions/{session_id}/recording/verification": "verifies; reads only",
     "POST /v1/sessions/{session_id}/terminate": "ends what it finds suspicious; lets nothing through",
+    "GET /v1/accounts": "watches; reads only",
     "GET /v1/agents": "watches; reads only",
     "GET /v1/agents/{name}": "watches; reads only",
 }
