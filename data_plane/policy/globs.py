@@ -46,11 +46,11 @@ def covers(wide: str, narrow: str) -> bool:
 class Patterns:
     """A rule's list of patterns, with plain names looked up instead of matched."""
 
-    __slots__ = ("_all", "_others", "_plain", "_prefixes")
+    __slots__ = ("_all", "_others", "_plain", "_prefixes", "_wild")
 
     def __init__(self, patterns: Iterable[str]) -> None:
         self._all = tuple(patterns)
-        wild = [pattern for pattern in self._all if "*" in pattern]
+        self._wild = wild = [pattern for pattern in self._all if "*" in pattern]
         self._plain = frozenset(pattern for pattern in self._all if "*" not in pattern)
         self._prefixes = tuple(pattern[:-1] for pattern in wild if pattern.index("*") == len(pattern) - 1)
         self._others = tuple(pattern for pattern in wild if pattern.index("*") < len(pattern) - 1)
@@ -64,7 +64,7 @@ class Patterns:
 
     def cover(self, narrow: Patterns) -> bool:
         """Whether every name that one of `narrow` matches, one of these matches too (sufficient, see `covers`)."""
-        return all(any(covers(wide, each) for wide in self._all) for each in narrow._all)  # its own kind
+        return all(each in self._plain or any(covers(wide, each) for wide in self._wild) for each in narrow._all)
 
     def surely(self, name: str) -> bool:
         """For allowing: the name as a whole matches. An unknown schema matches only where any schema does."""

@@ -46,14 +46,7 @@ def actions(policies: Iterable[CompiledPolicy], session: SessionFacts, database:
     known = _Known(Facts(values), {worst: Facts({**values, "op.action": worst}) for worst in SEVERITY})
     allowing = [rule for rule in rules if rule.effect is Effect.ALLOW]
     stricter = [rule for rule in rules if rule.effect is not Effect.ALLOW]
-    return frozenset(
-        right
-        for action, right in _RIGHTS.items()
-        if any(
-            _names(rule, action) and not _stopped(rule, action, stricter, known) and _fires(rule, action, known)
-            for rule in allowing
-        )
-    )
+    return frozenset(right for action, right in _RIGHTS.items() if _reached(action, allowing, stricter, known))
 
 
 def needed(of_operation: Iterable[Action]) -> frozenset[str]:
@@ -84,6 +77,15 @@ def _roles(by: model.SessionRoles, allowed: Collection[str]) -> frozenset[str]:
     return frozenset(found | ({by.owner} if by.owner and Action.DDL in allowed else set()))
 
 
+def _reached(action: Action, allowing: Iterable[CompiledRule], stricter: Iterable[CompiledRule], known: _Known) -> bool:
+    """Whether an operation with this action can be allowed. Conditions cost most, so they are looked at last."""
+    fitting = [rule for rule in allowing if _names(rule, action)]
+    stopping = [rule for rule in stricter if fitting and action in rule.actions and _always(rule, action, known)]
+    return any(
+        not any(_covers(strict, rule) for strict in stopping) and _fires(rule, action, known) for rule in fitting
+    )
+
+
 def _names(rule: CompiledRule, action: Action) -> bool:
     if action not in rule.actions:
         return False
@@ -99,16 +101,11 @@ def _fires(rule: CompiledRule, action: Action, known: _Known) -> bool:
     return any(truth is not Truth.FALSE for truth in known.truths(rule.condition, action))
 
 
-def _stopped(allowing: CompiledRule, action: Action, stricter: Iterable[CompiledRule], known: _Known) -> bool:
-    """Whether whatever the rule allows with this action is held or denied by another."""
-    return any(_covers(rule, allowing, action) and _always(rule, action, known) for rule in stricter)
-
-
-def _covers(strict: CompiledRule, allowing: CompiledRule, action: Action) -> bool:
-    """An allowing rule matches every table (function) that is named, so one pattern that is as wide is enough."""
+def _covers(strict: CompiledRule, allowing: CompiledRule) -> bool:
+    """Whether whatever the one allows the other holds or denies, as far as verbs and names go. An allowing rule matches
+    every table (function) that is named, so one pattern that is as wide is enough."""
     return (
-        action in strict.actions
-        and (not strict.verbs or (bool(allowing.verbs) and allowing.verbs <= strict.verbs))
+        (not strict.verbs or (bool(allowing.verbs) and allowing.verbs <= strict.verbs))
         and _as_wide(strict.tables, allowing.tables)
         and _as_wide(strict.functions, allowing.functions)
     )
