@@ -252,3 +252,25 @@ async def test_without_rights_to_apply_it_nothing_is_half_done(world: World) -> 
     with pytest.raises(asyncpg.PostgresError):
         await world.execute(written.replace("COMMIT;", "SELECT 1 / 0; COMMIT;"))
     assert await world.acls() == before
+
+
+async def test_an_account_that_was_wide_is_made_narrow(world: World) -> None:
+    await world.make_account("LOGIN CREATEDB NOINHERIT")
+    await world.execute(
+        f"GRANT pg_monitor, {world.prefix}crew TO {world.account}",
+        f"GRANT ALL ON public.orders, hr.salaries TO {world.account}",
+        f"GRANT SELECT (email) ON public.customers TO {world.account}",
+        f"GRANT CREATE ON DATABASE {world.database} TO {world.account}",
+        f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {world.account}",
+    )
+    await world.execute(await world.script(world.question()))
+    unmended = {"createrole-before-16"} if await world.version() < 16 else set()
+    assert codes(await world.findings(world.question()), "critical", "warning") == unmended
+    assert await world.fetch("select rolcreatedb from pg_roles where rolname = $1", world.account) == [False]
+    admin = await world.connect(world.account, world.password)
+    try:
+        for closed in ("SELECT * FROM public.orders", "SELECT email FROM public.customers", "CREATE SCHEMA mine"):
+            assert not await world.allowed(admin, closed)
+        await world.refused(admin, f"SET ROLE {world.prefix}crew")
+    finally:
+        await admin.close()
