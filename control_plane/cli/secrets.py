@@ -88,6 +88,8 @@ def status(output: OutputOption = Format.TABLE) -> None:
     else:
         print_list(found["keys"], KEYS, output)
         _tell(found["rewrap"])
+    if any(key["beside"] and key["wraps"] for key in found["keys"]):
+        warn("[yellow]the wrapping key lies beside what it seals: set ASSENTRY_WRAPPING_KEYS, then rewrap[/yellow]")
     if any(not key["configured"] for key in found["keys"]):
         warn("[red]what is sealed with a key that is not configured cannot be opened: add it again[/red]")
         raise typer.Exit(1)

@@ -42,9 +42,11 @@ def open_envelope(entries: str, state_dir: Path, open_wrapper: WrapperFactory) -
             file=str(default),
             advice=f"set {_SETTING} to a key that is kept elsewhere, then run: assentry secrets rewrap",
         )
+    beside = ""
     if default.exists():
         wrappers.append(_opened(f"file:{default}", open_wrapper))
-    return Envelope(_unlike(wrappers))
+        beside = wrappers[-1].id
+    return Envelope(_unlike(wrappers), beside)
 
 
 def _opened(entry: str, open_wrapper: WrapperFactory) -> KeyWrapper:

@@ -39,10 +39,11 @@ def file_context(deployment: str, what: str) -> bytes:
 class Envelope:
     """Every error is a WrappingError that names the wrapping key and what to do, never a value."""
 
-    def __init__(self, wrappers: Sequence[KeyWrapper]) -> None:
-        """The first one wraps, all unwrap."""
+    def __init__(self, wrappers: Sequence[KeyWrapper], beside: str = "") -> None:
+        """The first one wraps, all unwrap. `beside`: the id of the one that lies in the state directory."""
         if not wrappers:
             raise ValueError("sealing needs a wrapping key")
+        self.beside = beside
         self._first = wrappers[0]
         self._wrappers = {one.id: one for one in reversed(wrappers)}
 

@@ -37,6 +37,7 @@ class UnderKey(msgspec.Struct, frozen=True):
     wrapping_key: str
     configured: bool
     wraps: bool  # what is sealed from now on
+    beside: bool  # it lies in the state directory
     secrets: int
     files: int  # of this replica
 
@@ -75,7 +76,14 @@ class Rewrapping:
         files, configured = self._files.by_wrapping_key(), self._envelope.configured
         others = sorted({*secrets, *files} - set(configured))
         return [
-            UnderKey(key, key in configured, key == configured[0], secrets.get(key, 0), files.get(key, 0))
+            UnderKey(
+                wrapping_key=key,
+                configured=key in configured,
+                wraps=key == configured[0],
+                beside=key == self._envelope.beside,
+                secrets=secrets.get(key, 0),
+                files=files.get(key, 0),
+            )
             for key in (*configured, *others)
         ]
 

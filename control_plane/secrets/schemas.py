@@ -74,6 +74,7 @@ class WrappingKeyOut(BaseModel):
     wrapping_key: str = Field(examples=["local:3f2a9c0d1e4b5a67"])
     configured: bool = Field(description="false: what is sealed with it cannot be opened")
     wraps: bool = Field(description="seals what is written from now on")
+    beside: bool = Field(description="it lies in the state directory: a copy of that opens what it seals")
     secrets: int = Field(description="how many are sealed with it; 0 and no files: it may be removed")
     files: int = Field(description="keys of this control plane itself, in files, that are sealed with it")
 
@@ -99,6 +100,7 @@ class SealingOut(BaseModel):
                     wrapping_key=one.wrapping_key,
                     configured=one.configured,
                     wraps=one.wraps,
+                    beside=one.beside,
                     secrets=one.secrets,
                     files=one.files,
                 )

@@ -110,10 +110,20 @@ class SealedSecret:
         self._name = ""
         self._kept: _Kept | None = None
         self._least = 0  # the highest version that was seen or told of
+        self._failed_at, self._failure = 0.0, ""
 
     async def read(self) -> Secret:
+        """Whoever waited for another's fetch is told its failure, instead of waiting for one's own."""
+        clock = asyncio.get_running_loop().time
+        asked_at = clock()
         async with self._turn:
-            return (await self._current()).value
+            if self._failure and self._failed_at >= asked_at:
+                raise CredentialError(self._failure)
+            try:
+                return (await self._current()).value
+            except CredentialError as error:
+                self._failed_at, self._failure = clock(), str(error)
+                raise
 
     async def write(self, value: Secret) -> None:
         async with self._turn:

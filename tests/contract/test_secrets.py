@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,22 @@ async def test_an_agent_that_has_nothing_yet_gets_nothing_while_the_control_plan
     await agent.until(lambda: not agent.link.reachable)
     with pytest.raises(CredentialError, match="out of reach"):
         await store.read()
+
+
+async def test_all_who_wait_for_one_fetch_are_told_its_failure_at_once(
+    control: ControlSide, agent: RunningAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_plane.link.secrets._CONNECT_SECONDS", 0.3)
+    await control.keep("orders-agent", VALUE)
+    store = await served(control, agent)
+    await control.feature.server.stop()
+    await agent.until(lambda: not agent.link.reachable)
+    async with asyncio.timeout(2):
+        told = await asyncio.gather(*(store.read() for _ in range(50)), return_exceptions=True)
+    assert {type(one) for one in told} == {CredentialError}
+    await control.replaced()
+    await agent.until(lambda: agent.link.reachable)
+    assert await store.read() == Secret(VALUE)
 
 
 async def test_an_older_value_is_never_used_again(control: ControlSide, agent: RunningAgent) -> None:
