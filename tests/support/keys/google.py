@@ -29,11 +29,13 @@ _AAD = "additionalAuthenticatedData"
 
 @dataclass
 class GoogleKms:
-    """`failing`: a status to answer everything with. `damaging`: its answers lose a bit on the way."""
+    """`failing`: a status to answer everything with. `damaging`: its answers lose a bit on the way. `unchecked`: it did
+    not look at the sums of what it got."""
 
     sink: HttpSink
     failing: int = 0
     damaging: bool = False
+    unchecked: bool = False
     cipher: AESGCM = field(default_factory=lambda: AESGCM(AESGCM.generate_key(256)))
 
     def client(self) -> Any:
@@ -55,7 +57,7 @@ class GoogleKms:
         values = _taken(body, "plaintext")
         nonce = os.urandom(12)
         sealed = nonce + self.cipher.encrypt(nonce, values["plaintext"], values[_AAD])
-        checked = {"verifiedPlaintextCrc32c": True, "verifiedAdditionalAuthenticatedDataCrc32c": True}
+        checked = {"verifiedPlaintextCrc32c": not self.unchecked, "verifiedAdditionalAuthenticatedDataCrc32c": True}
         return self._answered("ciphertext", sealed, name=f"{KEY}/cryptoKeyVersions/1", **checked)
 
     def _decrypt(self, body: dict[str, str]) -> web.StreamResponse:

@@ -180,11 +180,22 @@ async def test_a_service_that_refuses_or_is_away_is_told_apart_from_a_changed_ro
         double.failing = 403
         with pytest.raises(WrapperUnavailableError, match=r"decrypt was refused: .*Permission denied"):
             await wrapper.unwrap(wrapped, CONTEXT)
-        double.failing, double.damaging = 0, True
-        with pytest.raises(WrapperUnavailableError, match="damaged on the way"):
-            await wrapper.wrap(DATA_KEY, CONTEXT)
+        double.failing = 0
     with pytest.raises(WrapperUnavailableError, match="gcp-kms"):
         await wrapper.wrap(DATA_KEY, CONTEXT)
+
+
+async def test_a_key_that_was_damaged_on_the_way_is_not_kept() -> None:
+    async with google.google_kms() as double:
+        wrapper = KeptElsewhere(f"gcp-kms:{google.KEY}", CloudKey(google.KEY, double.client))
+        wrapped = await wrapper.wrap(DATA_KEY, CONTEXT)
+        double.unchecked = True
+        with pytest.raises(WrapperUnavailableError, match="damaged on the way"):
+            await wrapper.wrap(DATA_KEY, CONTEXT)
+        double.unchecked, double.damaging = False, True
+        for call in (wrapper.wrap(DATA_KEY, CONTEXT), wrapper.unwrap(wrapped, CONTEXT)):
+            with pytest.raises(WrapperUnavailableError, match="damaged on the way"):
+                await call
 
 
 async def test_a_new_version_of_an_azure_key_wraps_and_the_old_one_still_unwraps(tmp_path: Path) -> None:
