@@ -9,7 +9,7 @@ another agent's.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import structlog
@@ -27,6 +27,7 @@ from data_plane.runtime.tasks import spawn
 log = structlog.get_logger(__name__)
 
 EVERY_SECONDS: Final = 60.0
+SECOND_LOOK_SECONDS: Final = 3.0
 _PATIENCE: Final = 20.0  # seconds for one target's answer
 _HOMELESS: Final = (
     "this agent's configuration does not name the target any more, so it is not removed: bring the target back until "
@@ -97,23 +98,31 @@ class Janitor:
     # ------------------------------------------------------------ accounts without a lease
 
     async def _search(self, source: PerSession, spec: TargetSpec) -> None:
+        """Looks twice: an account that another agent of this name is just removing is gone at the second look."""
         try:
-            async with asyncio.timeout(_PATIENCE):
-                found = await source.provider.existing(spec)
-            if found:
-                await self._compare(source, spec, found)
+            before = await self._without_lease(source, spec)
+            if not before:
+                return
+            await asyncio.sleep(SECOND_LOOK_SECONDS)
+            for principal, account in (await self._without_lease(source, spec)).items():
+                if principal in before:
+                    log.info("removing an account that has no lease", principal=principal, address=spec.address)
+                    self._remover.start(source.provider, self._as_if_leased(source, spec, account))
         except (CredentialError, TimeoutError) as error:
             log.warning("the accounts of a target cannot be listed", target=spec.address, error=str(error))
 
-    async def _compare(self, source: PerSession, spec: TargetSpec, found: Sequence[Found]) -> None:
-        """The leases are read after the accounts were: each of these had its lease before it was made."""
-        known = await self._leases.all()
+    async def _without_lease(self, source: PerSession, spec: TargetSpec) -> Mapping[str, Found]:
+        """Those that nobody can be using. The leases are read after the accounts were: each had its lease before it
+        was made."""
+        async with asyncio.timeout(_PATIENCE):
+            found = await source.provider.existing(spec)
+        known = await self._leases.all() if found else ()
         names = {one.lease.id for one in known} | {one.lease.principal for one in known if one.lease.principal}
-        for account in found:
-            if account.lease in names or account.principal in names or account.can_sign_in or account.in_use:
-                continue
-            log.info("removing an account that has no lease", principal=account.principal, address=spec.address)
-            self._remover.start(source.provider, self._as_if_leased(source, spec, account))
+        return {
+            account.principal: account
+            for account in found
+            if not (account.lease in names or account.principal in names or account.can_sign_in or account.in_use)
+        }
 
     def _as_if_leased(self, source: PerSession, spec: TargetSpec, account: Found) -> Lease:
         target = next(name for name, one in self._sources.items() if one is source)

@@ -24,6 +24,7 @@ ORPHANED: Final = "orphaned-account"  # the notice
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 _TOLD_AFTER: Final = 3  # tries in vain: by then it is no passing trouble
+_STUCK_AFTER: Final = 2  # and by then it is no passing lock
 _ALARM_AFTER: Final = 8  # about a minute of them
 
 
@@ -98,7 +99,7 @@ class Remover:
                 await provider.remove(lease)
             await self._leases.gone(lease.id)
         except StuckError as error:
-            await self._stuck(lease, error)
+            await self._stuck(lease, error, tries)
         except CredentialError as error:
             await self._failed(lease, str(error), tries)
         except TimeoutError:
@@ -112,11 +113,14 @@ class Remover:
             return True
         return False
 
-    async def _stuck(self, lease: Lease, error: StuckError) -> None:
-        outcome = "disabled" if error.disabled else "failed"
+    async def _stuck(self, lease: Lease, error: StuckError, tries: int) -> None:
+        """What somebody only held a lock on goes at one of the next tries, without a word to people."""
+        log.warning("an account will not go", principal=lease.principal, target=lease.target, why=str(error))
         await self._keep(lease, LeaseState.STUCK, str(error))
+        if error.disabled and tries < _STUCK_AFTER:
+            return
         if lease.id not in self._orphans:
-            self._reports.ended(lease, outcome, str(error))
+            self._reports.ended(lease, "disabled" if error.disabled else "failed", str(error))
         self.alarm(lease, f"{'nobody can sign in with it' if error.disabled else 'IT CAN BE USED'}: {error}")
 
     async def _failed(self, lease: Lease, why: str, tries: int) -> None:

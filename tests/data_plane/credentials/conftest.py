@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from data_plane.credentials import janitor
 from tests.support.accounts import MemoryAccounts, MemoryTarget, Process, process
+
+
+@pytest.fixture(autouse=True)
+def _second_look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(janitor, "SECOND_LOOK_SECONDS", 0.0)
 
 
 @pytest.fixture

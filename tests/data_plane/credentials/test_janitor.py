@@ -152,14 +152,43 @@ async def test_an_account_of_a_living_session_is_never_taken_for_one_without_a_l
 
 
 async def test_an_account_without_a_lease_that_will_not_go_is_alarmed_once(
-    running: Process, target: MemoryTarget
+    running: Process, target: MemoryTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    alarmed = asyncio.Event()
+    monkeypatch.setattr(running.accounts._remover, "_pause", lambda tries: 3600.0 if alarmed.is_set() else 0.0)
+    monkeypatch.setattr(running.told, "alarm", lambda kind, text: (running.told.alarms.append(text), alarmed.set()))
     target.accounts["gw_left"] = Account("secret", "left", set(), in_time=False)
     target.unremovable = {"gw_left"}
     await sweep(running)
+    await alarmed.wait()
     await sweep(running)
     assert len(running.told.alarms) == 1
     assert running.accounts.orphans == 1
+
+
+async def test_an_account_that_goes_between_two_looks_is_left_to_whoever_removes_it(
+    running: Process, provider: MemoryAccounts, target: MemoryTarget
+) -> None:
+    """Another agent of this name, with a state directory of its own."""
+    target.accounts["gw_going"] = Account("secret", "going", set(), in_time=False)
+    target.accounts["gw_left"] = Account("secret", "left", set(), in_time=False)
+    looked, removed = 0, list[str]()
+
+    def at(step: str) -> None:
+        nonlocal looked
+        if step == "existing":
+            looked += 1
+            if looked == 2:
+                del target.accounts["gw_going"]
+                target.accounts["gw_new"] = Account("secret", "new", set(), in_time=False)
+        if step == "remove":
+            removed.append(step)
+
+    provider.at = at
+    await sweep(running)
+    assert removed == ["remove"]
+    assert running.told.all == [("gone", "gw_left")]
+    assert list(target.accounts) == ["gw_new"]
 
 
 async def test_one_worker_searches_the_targets(tmp_path: Path, target: MemoryTarget, provider: MemoryAccounts) -> None:

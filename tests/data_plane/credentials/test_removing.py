@@ -9,6 +9,7 @@ import pytest
 
 from data_plane.credentials import removing
 from data_plane.credentials.leases import Leases
+from data_plane.credentials.ports import StuckError
 from data_plane.credentials.removing import Remover
 from tests.data_plane.credentials.test_leases import lease
 from tests.support.accounts import Account, MemoryAccounts, MemoryTarget, Told, leases_on_disk
@@ -85,7 +86,10 @@ async def test_trouble_that_lasts_is_reported_and_then_alarms_once(rig: Rig) -> 
 async def test_an_account_that_will_not_go_is_disabled_alarmed_and_still_tried(rig: Rig) -> None:
     rig.target.unremovable = {"gw_a"}
     await rig.begin("a")
-    await rig.until_tries(3)
+    await rig.until_tries(2)
+    assert leases_on_disk(rig.file) == {"a": "stuck"}
+    assert (rig.told.all, rig.told.alarms) == ([], []), "it may be a passing lock"
+    await rig.until_tries(5)
     assert leases_on_disk(rig.file) == {"a": "stuck"}
     assert not rig.target.accounts["gw_a"].enabled
     assert rig.told.all == [("disabled", "gw_a")]
@@ -111,6 +115,20 @@ async def test_an_account_that_another_provider_made_is_not_taken_for_gone(rig: 
     rig.provider.name = "memory"
     await rig.gone()
     assert rig.target.accounts == {}
+    await rig.close()
+
+
+async def test_an_account_that_can_still_be_used_alarms_at_once(rig: Rig) -> None:
+    def usable(step: str) -> None:
+        raise StuckError("the agent may not change it", disabled=False)
+
+    rig.provider.at = usable
+    await rig.begin("a")
+    await rig.until_tries(1)
+    assert rig.told.all == [("failed", "gw_a")]
+    assert "IT CAN BE USED" in rig.told.alarms[0]
+    rig.provider.at = lambda step: None
+    await rig.gone()
     await rig.close()
 
 
