@@ -152,7 +152,15 @@ NOT_ALONE: Final = Refusal(
 )
 
 
-def not_widened(problem: str = "its rights could not be had") -> Refusal:
+def not_widenable(problem: str) -> Refusal:
+    return Refusal(
+        "42501",
+        f"it needs rights that the session's account can be given for one approved operation only, and {problem}",
+        "Send it in another form.",
+    )
+
+
+def not_widened(problem: str = "they could not be had") -> Refusal:
     return Refusal(
         "42501",
         f"not run: it was approved, and it needs rights that the session's account has not: {problem}",

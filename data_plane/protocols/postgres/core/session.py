@@ -196,6 +196,8 @@ class SessionCore:
             self._pipeline.sent(unit)
 
     def _ruled(self, unit: Unit, verdict: Verdict | Refusal) -> None:
+        if isinstance(verdict, Held) and (refusal := self._widening.hopeless(unit)) is not None:
+            verdict = self._judge.refused(unit, refusal)
         if isinstance(verdict, Allowed):
             self._allowed(unit, verdict)
         elif isinstance(verdict, Held):

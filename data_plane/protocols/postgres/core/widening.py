@@ -118,6 +118,11 @@ class Widening:
         """What a session does with the client that is neither held nor sends data."""
         return _PHASES.get(self.stage, Phase.WIDENED)
 
+    def hopeless(self, unit: Unit) -> Refusal | None:
+        """Why people are not asked about a unit that policy holds."""
+        why = problem(unit)
+        return refusals.not_widenable(why) if why and self._output.lacks(needs(unit)) else None
+
     def mends(self, unit: Unit) -> Refusal | None:
         """A unit is about to be sent in a failed transaction that could not be asked to look."""
         if len(unit.meanings) > 1:
@@ -159,7 +164,7 @@ class Widening:
 
     def _begin(self, unit: Unit, verdict: Allowed) -> None:
         if why := problem(unit):
-            self._give_up(unit, refusals.not_widened(why))
+            self._give_up(unit, refusals.not_widenable(why))
             return
         self._enter(Stage.ASKED)
         self._unit, self._verdict, self._cancelled, self._own = unit, verdict, False, None

@@ -270,16 +270,29 @@ def test_a_role_with_quotes_in_its_name_stays_one_value() -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_could_use_the_right_later_in_its_transaction_is_refused(
+def test_what_could_use_the_right_later_in_its_transaction_is_refused_and_nobody_is_asked(
     pieces: Pieces, messages: tuple[bytes, ...], why: str
 ) -> None:
-    it = held(pieces, *messages)
-    assert (it.account, it.permitted) == ([], b"")
-    ((_, outcome, detail),) = it.gate.executions
-    assert outcome == "failed"
-    assert why in detail
+    it = Conversation(pieces=pieces)
+    it.lacking = frozenset({"write"})
+    it.client(*messages)
+    assert (it.operations, it.account, it.permitted) == ([], [], b"")
     it.target(SYNTAX_ERROR, *([ready()] if messages[-1] != FLUSH else []))
     assert why in it.take_client()[0]
+    assert it.recorder.of("decided")[-1][1] == "deny"
+
+
+def test_the_same_is_asked_about_where_the_account_is_wide_enough() -> None:
+    it = Conversation()
+    it.client(QUERY(f"{DELETE}; set role owner"))
+    assert len(it.operations) == 1
+    it.lacking = frozenset({"write"})
+    it.approve()
+    assert it.permitted == b"", "it has become too narrow meanwhile"
+    it = Conversation()
+    it.client(QUERY(f"{DELETE}; set role owner"))
+    it.approve()
+    assert it.permitted
 
 
 def test_what_has_changed_while_the_account_was_widened_is_not_run(pieces: Pieces) -> None:
