@@ -6,6 +6,7 @@ import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
+from unittest.mock import AsyncMock
 
 import asyncpg
 import pytest
@@ -14,8 +15,12 @@ from control_plane.cli.demo.postgres import bundled_binaries
 from data_plane.credentials import stored
 from data_plane.credentials.ports import CredentialError, PasswordCredential
 from data_plane.credentials.rotation import Rotation
+from data_plane.credentials.stored import StoredCredential
 from data_plane.policy.model import TargetSpec, TargetTls
+from data_plane.protocols.postgres.accounts.connections import Connections
 from data_plane.protocols.postgres.accounts.rotating import RotatingAccounts
+from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource
+from data_plane.protocols.postgres.target_connection import Opened, open_target
 from data_plane.runtime.secret import Secret
 from tests.support.postgres import PostgresServer, running_postgres
 
@@ -101,6 +106,21 @@ class Turning:
         return any(
             [await self.signs_in(self.active.username, one) for one in (self.active.password, *self.active.also)]
         )
+
+    async def may_sign_in(self, credential: PasswordCredential) -> None:
+        opened = await open_target(self.spec, credential, "postgres", {})
+        assert isinstance(opened, Opened), opened
+        opened.connection.close()
+        passwords = (one.reveal() for one in (credential.password, *credential.also))
+        told = (credential.username, *passwords)
+
+        async def known() -> tuple[str, ...]:
+            return told
+
+        assert await AsyncpgCatalogSource(self.spec.address, "postgres", known, self.spec.tls).load("") is not None
+        connections = Connections("orders", AsyncMock(return_value=credential))
+        assert await (await connections.kept(self.spec)).rows("select 1")
+        await connections.close()
 
     async def run(self, *statements: str) -> list[Any]:
         connection = await asyncpg.connect(self.server.url())
@@ -238,8 +258,9 @@ async def test_sessions_of_the_replaced_account_go_on_and_are_counted(turning: M
         assert tuple(found[0]) == (False, None)
 
 
-async def test_no_password_reaches_the_log_of_the_server(turning: Make) -> None:
-    async with turning(rights="SUPERUSER") as one:
+@pytest.mark.parametrize("kind", ["one account", "two that may alter each other"])
+async def test_no_password_reaches_the_log_of_the_server(turning: Make, kind: str) -> None:
+    async with turning(**KINDS[kind]) as one:
         await one.rotation().rotate()
         await one.rotation().rotate()
         assert one.active.password.reveal() not in one.server.log_path.read_text()
@@ -270,6 +291,20 @@ async def test_a_secret_that_cannot_be_written_is_not_rotated(turning: Make) -> 
         rotation._store.writable = False
         with pytest.raises(CredentialError, match="cannot write it"):
             await rotation.rotate()
+
+
+async def test_whoever_signs_in_while_the_password_changes_knows_both(turning: Make) -> None:
+    """Before and after the moment in which the target takes the new one: sessions, the catalogue, session accounts."""
+    async with turning(turns=False) as one:
+        one.steps.left = 4  # it crashes before it has the new password set
+        with contextlib.suppress(Crash):
+            await one.rotation().rotate()
+        credential = await StoredCredential(one.store, one.a).own()
+        assert len(credential.also) == 1
+        await one.may_sign_in(credential)
+        await RotatingAccounts(one.spec).change(credential, credential.also[0])
+        assert not await one.signs_in(one.a, credential.password)
+        await one.may_sign_in(credential)
 
 
 async def test_what_somebody_else_has_written_meanwhile_is_not_written_over(turning: Make) -> None:
