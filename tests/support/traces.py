@@ -32,9 +32,7 @@ class Search:
     """`secrets`: by what they are called in a failure."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        spelt = {spelling: name for name, secret in secrets.items() for spelling in spellings(secret)}
-        self._names = spelt
-        self._any = re.compile(b"|".join(re.escape(one) for one in sorted(spelt, key=len, reverse=True)))
+        self._names = {spelling: name for name, secret in secrets.items() for spelling in spellings(secret)}
         self.seen = 0  # bytes that were looked through
         self.places = 0
 
@@ -44,7 +42,7 @@ class Search:
             self.places += 1
             for part in (content, *_inflated(content)):
                 self.seen += len(part)
-                names = {self._names[match.group()] for match in self._any.finditer(part)}
+                names = {name for spelling, name in self._names.items() if spelling in part}
                 hits += [f"{name} in {place}" for name in sorted(names)]
         return hits
 
