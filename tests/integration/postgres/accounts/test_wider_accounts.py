@@ -194,6 +194,29 @@ async def test_what_cannot_be_given_is_refused_and_the_session_goes_on(world: Wo
     assert await value(connection, COUNT) == 0
 
 
+async def test_what_cannot_be_taken_back_ends_the_session_and_its_account(world: World, reader: Gateway) -> None:
+    before = await reader.roles()
+    connection = await reader.psycopg()
+    lock = await psycopg.AsyncConnection.connect(world.server.url(world.database))
+    await lock.execute("lock table notes in exclusive mode")
+    asked = asyncio.ensure_future(connection.execute(f"update notes set note = 'y' {ASK}"))
+    waiting = "select count(*) from pg_locks where not granted and relation = 'notes'::regclass"
+    await eventually(lambda: world.ask(waiting), "the operation runs")
+    await world.do("alter role app_rw rename to moved")
+    try:
+        await lock.close()
+        assert (await asked).rowcount == 3
+        with pytest.raises(AdminShutdown, match="could not be made narrow again"):
+            await connection.execute(COUNT)
+    finally:
+        await world.do("alter role moved rename to app_rw")
+
+    async def gone() -> bool:
+        return await reader.roles() == before
+
+    await eventually(gone, "the role is gone")
+
+
 async def slowly(world: World) -> psycopg.AsyncConnection[Any]:
     """Nothing can be granted until this connection is closed."""
     admin = await psycopg.AsyncConnection.connect(world.server.url(world.database))
