@@ -20,10 +20,13 @@ from data_plane.protocols.postgres.accounts import problems, tasks
 from data_plane.protocols.postgres.catalog_source import tls_context
 from data_plane.protocols.postgres.own_sign_in import sign_in
 from data_plane.protocols.postgres.target_connection import read_address
+from data_plane.runtime.tasks import spawn
 
 CONNECT_SECONDS: Final = 8.0
 ANSWER_SECONDS: Final = 10.0
 CLEANING_SECONDS: Final = 45.0
+PROBE_SECONDS: Final = 3.0
+_BELIEVED_SECONDS: Final = 1.0
 _ANY: Final = "postgres"  # the database where no other is named
 _ITS_OWN: Final = {
     "search_path": "pg_catalog",  # nothing that a session made may be called here
@@ -81,10 +84,25 @@ class Kept:
         self._seconds = seconds
         self._credential = credential
         self._turn = asyncio.Lock()
+        self._used_at = asyncio.get_running_loop().time()
         self.lost = False
 
-    def serves(self, credential: PasswordCredential) -> bool:
-        return not (self.lost or self.connection.is_closed()) and self._credential == credential
+    async def serves(self, credential: PasswordCredential) -> bool:
+        """A connection that was not used for a while may have died without a word."""
+        if self.lost or self.connection.is_closed() or self._credential != credential:
+            return False
+        if self._turn.locked() or asyncio.get_running_loop().time() - self._used_at < _BELIEVED_SECONDS:
+            return True
+        try:
+            await self._ask(self.connection.execute("select"), PROBE_SECONDS)
+        except (LostError, asyncpg.PostgresError):
+            return False
+        return True
+
+    async def retire(self) -> None:
+        """When what is under way is done."""
+        async with self._turn:
+            self.abandon()
 
     async def run(self, task: str, given: Mapping[str, object]) -> None:
         """Raises asyncpg.PostgresError for what the target refused, LostError when the answer did not come."""
@@ -100,21 +118,27 @@ class Kept:
         await self.connection.execute(tasks.GIVE, msgspec.json.encode(given).decode())
         await self.connection.execute(task)
 
-    async def _ask(self, work: Coroutine[Any, Any, T]) -> T:
-        async with self._turn:
-            try:
-                async with asyncio.timeout(self._seconds):
-                    return await work
-            except asyncpg.PostgresError as refused:
-                if problems.ends_connection(refused):
-                    self.abandon()
-                raise
-            except (OSError, asyncpg.InterfaceError) as error:  # TimeoutError is an OSError
+    async def _ask(self, work: Coroutine[Any, Any, T], seconds: float = 0.0) -> T:
+        try:
+            async with self._turn, asyncio.timeout(seconds or self._seconds):
+                return await self._answered(work)
+        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:  # TimeoutError is an OSError
+            raise LostError(f"the target did not answer: {type(error).__name__}") from error
+        finally:
+            work.close()
+
+    async def _answered(self, work: Coroutine[Any, Any, T]) -> T:
+        try:
+            result = await work
+        except asyncpg.PostgresError as refused:
+            if problems.ends_connection(refused):
                 self.abandon()
-                raise LostError(f"the target did not answer: {type(error).__name__}") from error
-            except BaseException:
-                self.abandon()
-                raise
+            raise
+        except BaseException:
+            self.abandon()
+            raise
+        self._used_at = asyncio.get_running_loop().time()
+        return result
 
     def abandon(self) -> None:
         """What was asked may or may not have been done; nothing more is asked on it."""
@@ -139,9 +163,9 @@ class Connections:
         place = (spec.address, spec.tls)
         async with self._opening:
             kept = self._kept.get(place)
-            if kept is None or not kept.serves(credential):
+            if kept is None or not await kept.serves(credential):
                 if kept is not None:
-                    kept.abandon()
+                    spawn(kept.retire(), "end of a connection to a target")
                 kept = self._kept[place] = await self._open_any(spec, database, credential)
             return kept
 

@@ -68,7 +68,7 @@ async def test_what_the_agent_may_not_give_is_refused_and_nothing_is_given(world
 async def test_whether_it_was_given_is_not_known_when_the_answer_is_lost_and_narrowing_takes_it_back(
     world: World,
 ) -> None:
-    session, locks = await world.session("read"), await world.admin()
+    session, locks, watch = await world.session("read"), await world.admin(), await world.admin()
     await locks.execute("begin")
     await locks.execute("lock table pg_auth_members in access exclusive mode")
     ends = (
@@ -77,8 +77,8 @@ async def test_whether_it_was_given_is_not_known_when_the_answer_is_lost_and_nar
     waits = "select count(*) from pg_stat_activity where usename = 'keeper' and wait_event_type = 'Lock'"
 
     async def cut() -> None:
-        await eventually(lambda: locks.fetchval(waits), "the grant waits")
-        await locks.fetchval(ends)
+        await eventually(lambda: watch.fetchval(waits), "the grant waits")
+        await watch.fetchval(ends)
         await locks.execute("rollback")
 
     with pytest.raises(Exception, match=r"terminating|did not answer") as lost:
