@@ -29,14 +29,16 @@ class Examination:
         target = snapshot.targets.get(name) if snapshot else None
         if snapshot is None or target is None:
             raise ErrandError(f"this agent has no target {name!r} in its snapshot yet: try again")
-        spec = target.spec
+        spec, source = target.spec, self._sources(name)
+        preview = await source.preview()
         examined = Examined(
             target=TargetFacts(name, spec.protocol, spec.environment, target.labels),
             spec=spec,
             policies=tuple(policy.spec for policy in snapshot.policies),
             masks=snapshot.masks,
-            credential=await self._sources(name).own(),
+            credential=await source.own(),
             options={key: str(value) for key, value in arguments.items()},
+            preview=preview.username if preview else "",
         )
         try:
             return await self._service.examine(examined)

@@ -56,6 +56,7 @@ class Examined(msgspec.Struct, frozen=True, eq=False):
     masks: Mapping[str, MaskSpec]
     credential: PasswordCredential
     options: Mapping[str, str]
+    preview: str = ""  # the name of the account that impact previews use; empty: there is none
 
 
 class ExaminationError(Exception):

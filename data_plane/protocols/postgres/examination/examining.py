@@ -43,6 +43,8 @@ def asked(examined: Examined) -> Question:
         masks=examined.masks,
         one_database=bool(examined.spec.database),
         close_masked=masks == CLOSED,
+        preview=examined.preview,
+        dry_run=examined.spec.preview.dry_run,
     )
 
 

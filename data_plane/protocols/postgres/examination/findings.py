@@ -82,6 +82,9 @@ class _Look:
     def all(self) -> Iterator[Finding]:
         if self._account is not None:
             yield from self._of_account(self._account)
+        preview = self._rights.role(self._question.preview)
+        if preview is not None and preview != self._account:
+            yield from self._of_preview(preview)
         for role in self._needs.every_role if self._question.roles else ():
             yield from self._of_role(role)
         yield from self._of_public()
@@ -169,6 +172,20 @@ class _Look:
                     "warning", "no-admin-option", account.name, f"it cannot make sessions' accounts members of {role}",
                     sql=(script.letting_in(role, account.name),),
                 )  # fmt: skip
+
+    def _of_preview(self, preview: Role) -> Iterator[Finding]:
+        """It reads what sessions may read or change, masked or not: what it sees goes to reviewers as numbers."""
+        yield from self._attributes(preview)
+        if preview.superuser:
+            return
+        yield from self._memberships(preview, ())
+        if preview.oid in script.owning(self._rights):
+            yield self._owns(preview)
+        needed = self._needs.everything if self._question.dry_run else {}
+        touched = {key[1] for key in self._needs.everything if key[0] == "relation"}
+        reads: Access = {("relation", oid, "SELECT"): self._rights.all_columns(oid) for oid in touched}
+        around = script.account_access(self._needs)
+        yield from self._beyond(preview, {**needed, **reads, **around})
 
     # -------------------------------------------------------------- the roles of sessions
 
@@ -269,14 +286,14 @@ class _Look:
     # -------------------------------------------------------------- everybody
 
     def _of_public(self) -> Iterator[Finding]:
-        account = script.account_for(self._question, self._rights)
+        accounts = (script.account_for(self._question, self._rights), self._question.preview)
         others = elsewhere(self._rights) if self._question.one_database else {}
         if others:
             things = self._told(others)
             yield Finding(
                 "remark", "other-databases", "PUBLIC", f"every role of the server has {_listed(things)}",
                 "sessions only sign in to the target's database; this is for whoever gets hold of an account",
-                tuple(things), tuple(kept_from(self._rights, self._needs, account, others)),
+                tuple(things), tuple(kept_from(self._rights, self._needs, accounts, others)),
             )  # fmt: skip
         access = public_access(self._rights)
         if not access:
@@ -285,7 +302,7 @@ class _Look:
         yield Finding(
             "warning", "public", "PUBLIC", f"every role of the server has {_listed(things)}",
             "the SQL takes it from PUBLIC and gives it to the roles that there are today", tuple(things),
-            tuple(closing(self._rights, self._needs, account)),
+            tuple(closing(self._rights, self._needs, accounts)),
         )  # fmt: skip
 
     def _of_policy(self) -> Iterator[Finding]:

@@ -35,6 +35,8 @@ class Question(msgspec.Struct, frozen=True):
     masks: Mapping[str, MaskSpec]
     one_database: bool = True  # the target is this database and no other
     close_masked: bool = True  # no role may read what policy masks; else masking is left to the agent
+    preview: str = ""  # the account of impact previews
+    dry_run: bool = False  # it may change what sessions may
 
 
 class Default(msgspec.Struct, frozen=True):

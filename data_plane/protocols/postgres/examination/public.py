@@ -5,6 +5,7 @@ It is taken from PUBLIC and given to the roles that there are, so that nobody lo
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Final
 
 from data_plane.protocols.postgres.examination.needs import Needs
@@ -30,9 +31,9 @@ def _matters(rights: Rights, kind: str, oid: int, privilege: str) -> bool:
     return bool(rights.functions[oid].dangerous)
 
 
-def others(rights: Rights, needs: Needs, account: str) -> list[int]:
-    """Who keeps what PUBLIC had."""
-    ours = {*needs.every_role, rights.account, account}
+def others(rights: Rights, needs: Needs, accounts: Collection[str]) -> list[int]:
+    """Who keeps what PUBLIC had. `accounts`: the agent's own."""
+    ours = {*needs.every_role, rights.account, *accounts}
     return sorted(
         (
             role.oid
@@ -43,8 +44,8 @@ def others(rights: Rights, needs: Needs, account: str) -> list[int]:
     )
 
 
-def closing(rights: Rights, needs: Needs, account: str) -> list[str]:
-    return kept_from(rights, needs, account, public_access(rights)) + _defaults(rights, needs, account)
+def closing(rights: Rights, needs: Needs, accounts: Collection[str]) -> list[str]:
+    return kept_from(rights, needs, accounts, public_access(rights)) + _defaults(rights, needs, accounts)
 
 
 def elsewhere(rights: Rights) -> Access:
@@ -57,9 +58,9 @@ def elsewhere(rights: Rights) -> Access:
     }
 
 
-def kept_from(rights: Rights, needs: Needs, account: str, access: Access) -> list[str]:
+def kept_from(rights: Rights, needs: Needs, accounts: Collection[str], access: Access) -> list[str]:
     """Statements, by object: first to those who keep it, then from PUBLIC."""
-    writer, kept = Writer(rights), others(rights, needs, account)
+    writer, kept = Writer(rights), others(rights, needs, accounts)
     lines = []
     for key, columns in sorted(access.items(), key=lambda item: (writer.thing(*item[0][:2]), item[0])):
         owner = _owner(rights, *key[:2])
@@ -80,9 +81,9 @@ def _owner(rights: Rights, kind: str, oid: int) -> int:
     return owners[kind]
 
 
-def _defaults(rights: Rights, needs: Needs, account: str) -> list[str]:
+def _defaults(rights: Rights, needs: Needs, accounts: Collection[str]) -> list[str]:
     """What tables and sequences that are made one day would give to PUBLIC."""
-    to = ", ".join(name(rights.roles[oid].name) for oid in others(rights, needs, account))
+    to = ", ".join(name(rights.roles[oid].name) for oid in others(rights, needs, accounts))
     lines = []
     for default in rights.defaults:
         if default.grantee == PUBLIC and default.what in TABLES_AND_SEQUENCES:

@@ -117,7 +117,8 @@ async def read(spec: TargetSpec, database: str, credential: PasswordCredential) 
 
 
 async def _read(connection: asyncpg.Connection[Any], data: CatalogData) -> Rights:
-    relations = await connection.fetch(_RELATIONS)
+    """`data` was read a moment before: what was made since is not looked at."""
+    relations = [row for row in await connection.fetch(_RELATIONS) if row["oid"] in data.relations]
     ours = f"select n.oid, n.nspname, n.nspowner from pg_namespace n where {_OURS}"  # noqa: S608 - a constant
     databases = "select oid, datname, datdba from pg_database where datallowconn"
     return Rights(
@@ -132,10 +133,22 @@ async def _read(connection: asyncpg.Connection[Any], data: CatalogData) -> Right
         functions=await _functions(connection),
         owners={row["oid"]: row["relowner"] for row in relations},
         invokers=frozenset(row["oid"] for row in relations if row["invoker"]),
-        sequences=tuple((row[0], row[1]) for row in await connection.fetch(_SEQUENCES)),
-        grants=tuple(rights.Grant(*row) for row in await connection.fetch(_GRANTS)),
+        sequences=tuple(
+            (table, sequence)
+            for table, sequence in await connection.fetch(_SEQUENCES)
+            if {table, sequence} <= data.relations.keys()
+        ),
+        grants=tuple(
+            grant
+            for grant in map(_grant, await connection.fetch(_GRANTS))
+            if grant.kind != "relation" or grant.oid in data.relations
+        ),
         defaults=tuple(rights.DefaultGrant(*row) for row in await connection.fetch(_DEFAULTS)),
     )
+
+
+def _grant(row: asyncpg.Record) -> rights.Grant:
+    return rights.Grant(*row)
 
 
 async def _members(connection: asyncpg.Connection[Any]) -> tuple[rights.Membership, ...]:

@@ -51,7 +51,7 @@ def script(question: Question, rights: Rights, needs: Needs) -> str:
         ("What they may do with tables that are made one day.", _defaults(rights, needs)),
         (
             _EVERYBODY,
-            closing(rights, needs, account),
+            closing(rights, needs, (account, question.preview)),
         ),
         ("The agent's account.", _account(rights, needs, account)),
     )

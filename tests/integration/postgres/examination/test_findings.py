@@ -179,3 +179,21 @@ async def test_other_databases_that_everybody_may_connect_to_are_a_remark(world:
     )
     every = await world.findings(world.question(one_database=False))
     assert "other-databases" not in codes(every)
+
+
+async def test_the_account_of_previews_reads_what_sessions_may_touch_and_changes_nothing(world: World) -> None:
+    looker = f"{world.prefix}looker"
+    await world.set_up(world.question())
+    await world.execute(f"CREATE ROLE {looker} LOGIN", f"GRANT SELECT ON public.customers, public.orders TO {looker}")
+    clean = await world.findings(world.question(preview=looker))
+    assert [one.code for one in clean if one.about == looker] == []
+    await world.execute(
+        f"GRANT UPDATE ON public.orders TO {looker}", f"GRANT SELECT ON hr.salaries TO {looker}",
+        f"GRANT pg_read_all_data TO {looker}",
+    )  # fmt: skip
+    wide = await world.findings(world.question(preview=looker))
+    assert {one.code for one in wide if one.about == looker} == {"predefined-role", "changes-more", "reads-more"}
+    dry = await world.findings(world.question(preview=looker, dry_run=True))
+    assert {one.code for one in dry if one.about == looker} == {"predefined-role", "reads-more"}
+    await world.execute(f"ALTER ROLE {looker} SUPERUSER")
+    assert (await found(world, "superuser", preview=looker)).about == looker
