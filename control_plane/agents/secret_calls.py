@@ -1,7 +1,8 @@
 """FetchSecret and StoreSecret: an agent gets the secret of a target that it serves, and stores the one that follows.
 
 What was looked at before the secret was opened is looked at again in the transaction that writes the delivery down:
-the agent and its certificate, the target, the version. Refusals are audited, one that is repeated once a minute.
+the agent and its certificate, the target, the version. Refusals are audited: of one agent a few kinds in a minute, each
+once.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ from control_plane.secrets.service import check_value
 
 _SUITE: Final = Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305)
 _TRIES: Final = 5
-_REPEATED_SECONDS: Final = 60
-_MOST_REMEMBERED: Final = 1000
+_LONGEST_NAME: Final = 64
+_MINUTE: Final = 60
+_MOST_IN_A_MINUTE: Final = 20
 
 
 class Refusal(enum.Enum):
@@ -60,7 +62,8 @@ class SecretCalls:
         self._agents = agents
         self._secrets = secrets
         self._deployment = deployment
-        self._refused: dict[tuple[str, str, str], float] = {}
+        self._refused: dict[str, set[tuple[str, str]]] = {}  # by agent, in this minute
+        self._minute = 0
 
     async def fetch(self, serial: str, target: str, recipient_key: bytes) -> SealedForAgent:
         """Raises RefusedError."""
@@ -145,19 +148,19 @@ class SecretCalls:
         async with self._units() as uow:
             found = await repository.holder(uow.session, serial)
             actor = NOBODY if found is None else Actor(found[0].id, found[0].name, "agent")
-            if self._is_new((actor.id, target, why.value), uow.now.timestamp()):
+            if self._is_new(actor.id, (target[:_LONGEST_NAME], why.value), int(uow.now.timestamp()) // _MINUTE):
                 self._secrets.refused(uow, actor, target, why.value)
         kind = Refusal.NOTHING_THERE if why is NotEntitled.NO_VALUE else Refusal.DENIED
         return RefusedError(kind, why.value)
 
-    def _is_new(self, refusal: tuple[str, str, str], now: float) -> bool:
-        """Whether it is not a repetition; what is remembered is bounded, whatever names are made up."""
-        last = self._refused.get(refusal)
-        if last is not None and now - last < _REPEATED_SECONDS:
+    def _is_new(self, agent: str, refusal: tuple[str, str], minute: int) -> bool:
+        """Whether it is to be written down; an agent that makes names up fills neither the log nor the memory."""
+        if minute != self._minute:
+            self._minute, self._refused = minute, {}
+        told = self._refused.setdefault(agent, set())
+        if refusal in told or len(told) >= _MOST_IN_A_MINUTE:
             return False
-        if len(self._refused) >= _MOST_REMEMBERED:
-            self._refused.clear()
-        self._refused[refusal] = now
+        told.add(refusal)
         return True
 
 

@@ -91,14 +91,30 @@ class Rewrapping:
 
     async def run(self) -> None:
         """For ever; `assembly` spawns it."""
+        looked = False
         async with self._events.subscribe(TOPIC) as news:
             while True:
                 try:
+                    looked = looked or await self._looked()
                     done = await self.go_on()
                 except Exception:  # noqa: BLE001 - a database that fails for a while delays it, nothing more
                     _log.exception("data keys could not be wrapped anew; trying again")
                     done = False
                 await _woken(news, None if done else _AGAIN_SECONDS)
+
+    async def _looked(self) -> bool:
+        """At the start, before an agent asks for what cannot be opened."""
+        async with self._units.reading() as uow:
+            status = await self.status(uow)
+        for one in status.keys:
+            if one.secrets and not one.configured:
+                _log.critical(
+                    "what is sealed with a wrapping key that is not configured cannot be opened",
+                    wrapping_key=one.wrapping_key,
+                    sealed=one.secrets,
+                    advice="add it to ASSENTRY_WRAPPING_KEYS again, behind the first",
+                )
+        return True
 
     async def go_on(self) -> bool:
         """With what was asked for and is not done, if this replica's first wrapping key is the one that was meant.

@@ -18,6 +18,7 @@ from control_plane.kit.unit_of_work import SYSTEM, Actor, UnitOfWork
 from control_plane.secrets.delivery import Entitled
 from control_plane.secrets.tables import SecretDeliveryRow
 from data_plane.policy import model
+from tests.control_plane.conftest import ManualClock
 from tests.control_plane.secrets.keys import PlayedKey
 from tests.control_plane.secrets.test_rewrapping import KEEPER, put, replica
 
@@ -123,7 +124,9 @@ async def test_deliveries_and_new_values_pass_while_data_keys_are_wrapped_anew(c
         assert (await alone.fetch(serial, name, KEY)).version == 2
 
 
-async def test_a_refusal_that_repeats_itself_does_not_fill_the_log(control_plane: ControlPlane) -> None:
+async def test_a_refusal_that_repeats_itself_does_not_fill_the_log(
+    control_plane: ControlPlane, clock: ManualClock
+) -> None:
     await control_plane.secrets.service.put(KEEPER, "orders", Secret("v"), None)
     await declared(control_plane, "orders", "demo", "orders")
     serial = await enrolled(control_plane, "other")
@@ -134,3 +137,11 @@ async def test_a_refusal_that_repeats_itself_does_not_fill_the_log(control_plane
     with pytest.raises(RefusedError, match="disabled or its certificate ended"):
         await calls.fetch("no such serial", "orders", KEY)
     assert await events(control_plane, "secret.refused") == 3
+    for number in range(40):
+        with pytest.raises(RefusedError):
+            await calls.fetch(serial, f"made-up-{number}", KEY)
+    assert await events(control_plane, "secret.refused") == 21, "twenty of this agent, one of nobody"
+    clock.advance(minutes=1)
+    with pytest.raises(RefusedError):
+        await calls.fetch(serial, "orders", KEY)
+    assert await events(control_plane, "secret.refused") == 22
