@@ -154,6 +154,15 @@ async def test_what_people_let_a_session_make_belongs_to_the_owner_at_once(reade
     assert await world.ask(owner) == "app_owner"
 
 
+async def test_what_people_let_a_session_make_for_itself_stays_its_own(reader: Gateway) -> None:
+    connection = await reader.psycopg()
+    made = "create temp table mine as with d as (delete from notes where id = 1 returning *) select * from d"
+    await connection.execute(f"{made} {ASK}")
+    await connection.execute("insert into mine select * from notes")
+    assert await value(connection, "select count(*) from mine") == 3
+    assert await value(connection, COUNT) == 2
+
+
 async def test_a_role_that_is_taken_on_with_the_wider_right_ends_the_session(world: World, reader: Gateway) -> None:
     """Until PostgreSQL 15 a member of a group can become it; what it has become outlives the membership."""
     await world.do(
