@@ -19,7 +19,7 @@ import enum
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from data_plane.gate.interface import Allowed, Denied
+from data_plane.gate.interface import Action, Allowed, Denied
 from data_plane.policy import reach
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import refusals
@@ -69,8 +69,13 @@ _PHASES: Final[Mapping[Stage, Phase]] = {
 
 
 def needs(unit: Unit) -> frozenset[str]:
-    """What the account must be able to do for it."""
-    return reach.needed(action for subject in unit.subjects for action in subject.actions)
+    """What the account must be able to do for it. What is temporary it makes for itself, and keeps."""
+    return reach.needed(
+        action
+        for subject in unit.subjects
+        for action in subject.actions
+        if action is not Action.DDL or subject.facts.get("temporary") is not True
+    )
 
 
 def problem(unit: Unit) -> str:

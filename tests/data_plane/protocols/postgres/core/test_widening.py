@@ -105,6 +105,19 @@ def test_all_that_the_operation_does_is_asked_for() -> None:
     assert it.account == ["widen exec read write"]
 
 
+def test_what_is_temporary_is_made_by_the_account_as_it_is() -> None:
+    it = Conversation()
+    it.client(
+        QUERY("create temp table mine as with d as (delete from t returning n) select * from d; create table t ()")
+    )
+    it.approve()
+    assert it.asked == {"read", "write", "ddl"}
+    it = Conversation()
+    it.client(QUERY("create temp table mine as with d as (delete from t returning n) select * from d"))
+    it.approve()
+    assert it.asked == {"read", "write"}
+
+
 def test_a_batch_answers_as_a_batch_does(pieces: Pieces) -> None:
     it = widened(pieces, *BATCH)
     assert it.take_target() == [f"Parse :{DELETE}", "Bind :", "Describe P", "Execute", "Sync"]
