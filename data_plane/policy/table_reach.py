@@ -27,6 +27,7 @@ _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {  # what verbs other than those 
     "REFRESH": (),
     "NOTIFY": (),
 }
+NEEDS_RIGHTS_OF: Final[Mapping[Action, str]] = {Action.UNKNOWN: Action.EXEC}  # as `reach` has it
 _WHATEVER: Final = frozenset({"EXPLAIN", "PREPARE", "EXECUTE", "DECLARE", "CREATE"})  # may carry any change
 
 
@@ -110,7 +111,7 @@ def _always_denies(rule: model.Rule) -> bool:
 def _of_rule(rule: model.Rule, denying: Iterable[model.Rule], masks: frozenset[str]) -> Iterator[Reached]:
     verbs = frozenset(verb.upper() for verb in rule.match.verbs)
     for action in sorted(actions_of(rule)):
-        if action in (Action.SESSION, Action.CONNECT, Action.UNKNOWN):
+        if action in (Action.SESSION, Action.CONNECT):
             continue
         if verbs and not any(possible(action, verb) for verb in verbs):
             continue
@@ -118,7 +119,7 @@ def _of_rule(rule: model.Rule, denying: Iterable[model.Rule], masks: frozenset[s
         whole = [other.match.tables or EVERY_TABLE for other in strict if not other.match.verbs]
         yield Reached(
             rule=rule.name,
-            action=action,
+            action=NEEDS_RIGHTS_OF.get(action, action),
             changes=_changes(verbs) if action is Action.WRITE else frozenset(),
             tables=rule.match.tables or EVERY_TABLE,
             functions=tuple(rule.match.functions),

@@ -99,6 +99,10 @@ def test_a_verb_that_never_comes_with_an_action_does_not_reach_it() -> None:
     assert {one.action for one in reached(spec(allow(verbs=["DROP"])))} == {"ddl", "admin", "exec"}
 
 
+def test_what_is_not_understood_needs_what_calls_need() -> None:
+    assert {one.action for one in reached(spec(allow(action="unknown")))} == {"exec"}
+
+
 def test_a_mask_is_on_what_every_session_of_its_policy_gets() -> None:
     policy = spec(allow(action="read"), {"mask": ["pii"]}, {"mask": ["late"], "when": "requester.kind == 'machine'"})
     assert [one.masks for one in reached(policy)] == [frozenset({"pii"})]
