@@ -77,9 +77,8 @@ def signed_in_as(stack: Stack, name: str) -> str:
 
 
 def lets_in(server: PostgresServer, user: str, password: str) -> bool:
-    where = f"host={server.host} port={server.port} dbname=postgres user={user} password={password}"
     try:
-        psycopg.connect(where).close()
+        psycopg.connect(host=server.host, port=server.port, dbname="postgres", user=user, password=password).close()
     except psycopg.OperationalError:
         return False
     return True

@@ -50,7 +50,8 @@ select distinct coalesce(d.datname, 'all databases') as place, s.deptype = 'o' a
   s.classid::regclass::text as kind
 from pg_shdepend s left join pg_database d on d.oid = s.dbid
   join pg_roles a on a.oid = s.refobjid and a.rolname = $1, pg_roles b
-where s.refclassid = 'pg_authid'::regclass and s.deptype in ('o', 'a') and b.rolname = $2 and not b.rolsuper
+where s.refclassid = 'pg_authid'::regclass and s.classid <> 'pg_auth_members'::regclass and s.deptype in ('o', 'a')
+  and b.rolname = $2 and not b.rolsuper
   and not exists (select from pg_shdepend t where t.refclassid = s.refclassid and t.refobjid = b.oid
     and t.deptype = s.deptype and t.dbid = s.dbid and t.classid = s.classid and t.objid = s.objid)
 limit 5
