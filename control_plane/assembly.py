@@ -345,9 +345,9 @@ class ControlPlane:
             await self.make_first_admin()
 
     async def serve(self) -> None:
-        """After `open`: what happens by itself, and the agents' side."""
-        self._tasks = [spawn(_for_ever(loop), name) for name, loop in self._loops]
+        """After `open`: the agents' side, and what happens by itself: nothing of it, when a port is taken."""
         await self.agents.server.start()
+        self._tasks = [spawn(_for_ever(loop), name) for name, loop in self._loops]
 
     async def close(self) -> None:
         await self.agents.server.stop()
