@@ -17,7 +17,7 @@ import msgspec
 from data_plane.policy.model import MaskSpec, RoleAction, SessionRoles
 from data_plane.policy.table_reach import Reached
 from data_plane.protocols.postgres.catalog_data import TABLE_LIKE, Relation
-from data_plane.protocols.postgres.examination.rights import WHOLE, Access, Rights, together
+from data_plane.protocols.postgres.examination.rights import PUBLIC, WHOLE, Access, Rights, together
 from data_plane.protocols.postgres.interface import Classifier
 from data_plane.protocols.postgres.protection import ByName, close
 
@@ -112,6 +112,7 @@ class _Planner:
 
         self._protected = protected
         self._left_out: dict[int, str] = {}
+        self._everybodys = rights.access([PUBLIC])
         self._relations = [
             relation
             for relation in rights.data.relations.values()
@@ -170,7 +171,8 @@ class _Planner:
                         found["relation", relation.oid, privilege] = columns
         self._sequences(found)
         for function in self._rights.functions.values():
-            if function.dangerous and self._called(action, f"{function.schema}.{function.name}"):
+            own = bool(function.dangerous) or ("function", function.oid, "EXECUTE") not in self._everybodys
+            if own and self._called(action, f"{function.schema}.{function.name}"):
                 found["function", function.oid, "EXECUTE"] = frozenset({WHOLE})
         return found
 

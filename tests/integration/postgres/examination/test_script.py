@@ -257,9 +257,12 @@ async def test_without_rights_to_apply_it_nothing_is_half_done(world: World) -> 
 async def test_functions_that_rules_name_may_be_called_by_the_role_for_calls(world: World) -> None:
     roles = type(world.roles)(roles={**world.roles.roles, "exec": (f"{world.prefix}exec",)})
     peek = rule("peek", match={"action": "unknown", "functions": ["public.peek"]}, effect="allow")
+    await world.execute("REVOKE EXECUTE ON FUNCTION public.twice FROM PUBLIC")
+    peek["match"]["functions"].append("public.twice")
     await world.set_up(world.question(*RULES, peek, roles=roles))
     async with world.session(f"{world.prefix}exec") as caller:
         assert await world.allowed(caller, "SELECT * FROM public.peek()")
+        assert await world.allowed(caller, "SELECT public.twice(1)")
         assert not await world.allowed(caller, "SELECT hr.raise_all()")
         assert not await world.allowed(caller, "SELECT lo_create(0)")
         assert not await world.allowed(caller, "SELECT * FROM public.orders")
