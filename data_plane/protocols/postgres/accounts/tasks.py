@@ -72,12 +72,19 @@ WIDEN: Final = _block(
 """,
 )
 
+# From PostgreSQL 16 on, what another account of this agent has given (it was replaced meanwhile) is revoked by nobody
+# else, and only a warning says so.
 NARROW: Final = _block(
     "",
     """
   for one in select value from json_array_elements_text(task->'grants') order by value loop
     execute format('revoke %I from %I', one, role);
   end loop;
+  if exists (select from pg_auth_members m join pg_roles g on g.oid = m.roleid
+             where m.member = (select oid from pg_roles r where r.rolname = role)
+               and g.rolname in (select value from json_array_elements_text(task->'grants'))) then
+    raise exception 'another account gave it' using errcode = 'invalid_grantor';
+  end if;
 """,
 )
 

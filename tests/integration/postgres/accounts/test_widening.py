@@ -8,9 +8,10 @@ from collections.abc import Awaitable
 import asyncpg
 import pytest
 
-from data_plane.credentials.ports import CredentialError
+from data_plane.credentials.ports import CredentialError, PasswordCredential
 from data_plane.policy.model import SessionRoles
-from tests.integration.postgres.accounts.world import OWNER, READ, WRITE, World, eventually
+from data_plane.runtime.secret import Secret
+from tests.integration.postgres.accounts.world import OWNER, READ, WRITE, Session, World, eventually
 
 DELETE = "delete from notes where id = 1"
 OWNER_OF = "select tableowner from pg_tables where tablename = $1"
@@ -187,3 +188,26 @@ async def _both(first: Awaitable[None], second: Awaitable[None]) -> None:
     done, _ = await asyncio.gather(first, second, return_exceptions=True)
     if isinstance(done, BaseException):
         raise done
+
+
+async def test_what_an_account_gave_that_was_replaced_is_not_left_to_the_session_without_a_word(world: World) -> None:
+    """From PostgreSQL 16 on nobody else can revoke it: then the session must end, and its role goes all the same."""
+    session = await world.session("read")
+    await world.accounts.widen(session.lease, ["write"])
+    other = f"keeper_{session.role[-16:]}"
+    await world.do(f"create role {other} login createrole password 'p'")
+    if version_of(session) >= 16:
+        admin = f"grant {READ}, {WRITE}, {OWNER}, {session.role} to {other} with admin true, inherit false, set false"
+        await world.do(admin)
+    world.own = PasswordCredential(other, Secret("p"))
+    if version_of(session) >= 16:
+        with pytest.raises(CredentialError, match="cannot be taken back"):
+            await world.accounts.narrow(session.lease)
+    else:
+        await world.accounts.narrow(session.lease)
+        assert await world.ask(GROUPS, session.role) == [READ]
+    await session.gone(world)
+
+
+def version_of(session: Session) -> int:
+    return int(session.client.get_server_version().major)
