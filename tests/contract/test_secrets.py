@@ -20,7 +20,7 @@ from control_plane.secrets.tables import SecretRow
 from data_plane.credentials.ports import CredentialError
 from data_plane.identifiers import TargetName
 from data_plane.link.identity import Identity
-from data_plane.link.secrets import _SUITE, SealedSecret
+from data_plane.link.secrets import _SUITE, SealedSecret, SealedSecrets
 from data_plane.policy import model
 from data_plane.runtime.secret import Secret
 from tests.contract.stack import AGENT, ControlSide, RunningAgent, running_agent, target_document
@@ -217,6 +217,35 @@ async def test_all_who_wait_for_one_fetch_are_told_its_failure_at_once(
     await control.replaced()
     await agent.until(lambda: agent.link.reachable)
     assert await store.read() == Secret(VALUE)
+
+
+class Closing:
+    """A stub whose connection is closed beneath every call; gRPC says so by cancelling whoever waits."""
+
+    async def FetchSecret(self, request: Any, *, timeout: float) -> Any:
+        raise asyncio.CancelledError
+
+    async def StoreSecret(self, request: Any, *, timeout: float) -> Any:
+        raise asyncio.CancelledError
+
+
+async def test_a_link_that_ends_beneath_a_call_cancels_nobody() -> None:
+    async def calls() -> Any:
+        return Closing()
+
+    store = SealedSecrets("test", calls, lambda _: "orders-agent").store(ORDERS)
+    with pytest.raises(CredentialError, match="the link has ended"):
+        await store.read()
+
+
+async def test_who_stops_waiting_for_a_secret_is_let_go() -> None:
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    store = SealedSecrets("test", never, lambda _: "orders-agent").store(ORDERS)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await store.read()
 
 
 async def test_an_older_value_is_never_used_again(control: ControlSide, agent: RunningAgent) -> None:

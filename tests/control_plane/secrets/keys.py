@@ -14,8 +14,10 @@ from control_plane.secrets.ports import WrappedKeyError, WrapperUnavailableError
 class PlayedKey:
     """Implements `ports.KeyWrapper`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, binds: bool = True) -> None:
+        """`binds`: to the context, as not every service does."""
         self.id = f"played:{name}"
+        self._binds = binds
         self.away = False
         self.wrapped = 0
         self.before_wrap: Callable[[], Awaitable[object]] | None = None
@@ -27,12 +29,12 @@ class PlayedKey:
             await self.before_wrap()
         self.wrapped += 1
         nonce = os.urandom(12)
-        return nonce + self._cipher.encrypt(nonce, data_key, context)
+        return nonce + self._cipher.encrypt(nonce, data_key, context if self._binds else None)
 
     async def unwrap(self, wrapped: bytes, context: bytes) -> bytes:
         self._here()
         try:
-            return self._cipher.decrypt(wrapped[:12], wrapped[12:], context)
+            return self._cipher.decrypt(wrapped[:12], wrapped[12:], context if self._binds else None)
         except (InvalidTag, ValueError):
             raise WrappedKeyError(f"{self.id} did not wrap this") from None
 

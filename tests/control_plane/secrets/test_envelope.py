@@ -30,8 +30,10 @@ async def test_what_was_sealed_opens_and_no_two_are_alike() -> None:
         b"",
     ],
 )
-async def test_it_opens_nowhere_else(elsewhere: bytes) -> None:
-    envelope = Envelope([PlayedKey("one")])
+@pytest.mark.parametrize("binds", [True, False])
+async def test_it_opens_nowhere_else(elsewhere: bytes, binds: bool) -> None:
+    """Nor where the wrapping key binds nothing: the value itself is bound."""
+    envelope = Envelope([PlayedKey("one", binds=binds)])
     sealed = await envelope.seal(HERE, b"value")
     with pytest.raises(WrappedKeyError):
         await envelope.open(elsewhere, sealed)

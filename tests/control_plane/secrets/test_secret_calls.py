@@ -88,6 +88,42 @@ async def test_two_that_are_given_it_for_the_first_time_both_get_it(
     assert await events(control_plane, "secret.delivered") == 2
 
 
+@pytest.mark.parametrize("meanwhile", ["another value", "another agent", "disabled", "deleted"])
+async def test_what_changes_while_it_is_opened_is_looked_at_again(
+    control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch, meanwhile: str
+) -> None:
+    """A wrapping key may be far away."""
+    serial = await enrolled(control_plane, "demo")
+    await control_plane.secrets.service.put(KEEPER, "orders", Secret("v"), None)
+    await declared(control_plane, "orders", "demo", "orders")
+    delivery, calls = control_plane.secrets.delivery, control_plane.agents.secret_calls
+    opened, times = delivery.opened, iter(range(1))
+
+    async def opened_slowly(one: Entitled) -> Secret:
+        value = await opened(one)
+        if next(times, None) is None:
+            return value
+        match meanwhile:
+            case "another value":
+                await control_plane.secrets.service.put(KEEPER, "orders", Secret("newer"), "*")
+            case "another agent":
+                await declared(control_plane, "orders", "other", "orders")
+            case "disabled":
+                async with control_plane.units() as uow:
+                    await control_plane.agents.service.set_disabled(uow, SYSTEM, "demo", disabled=True)
+            case "deleted":
+                await declared(control_plane, "orders", "demo", "")
+        return value
+
+    monkeypatch.setattr(delivery, "opened", opened_slowly)
+    if meanwhile == "another value":
+        assert (await calls.fetch(serial, "orders", KEY)).version == 2
+    else:
+        with pytest.raises(RefusedError):
+            await calls.fetch(serial, "orders", KEY)
+    assert await events(control_plane, "secret.delivered") == (meanwhile == "another value")
+
+
 async def test_of_two_that_rotate_at_the_same_moment_one_is_told(control_plane: ControlPlane) -> None:
     serial = await enrolled(control_plane, "demo")
     await control_plane.secrets.service.put(KEEPER, "orders", Secret("v"), None)
