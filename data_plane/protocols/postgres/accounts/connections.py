@@ -34,6 +34,8 @@ _ITS_OWN: Final = {
     "lock_timeout": "2s",
     "idle_in_transaction_session_timeout": "20s",
     "jit": "off",
+    "default_transaction_read_only": "off",
+    "default_transaction_isolation": "read committed",
     "client_min_messages": "error",
     "synchronous_commit": "off",  # what a crash of the target loses, it loses with the session; removals wait
 }

@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 import msgspec
 
-from data_plane.credentials.ports import Lease, StuckError
+from data_plane.credentials.ports import CredentialError, Lease, StuckError
 from data_plane.policy.model import TargetSpec
 from data_plane.protocols.postgres.accounts import tasks
 from data_plane.protocols.postgres.accounts.connections import CLEANING_SECONDS, Connections, Kept
@@ -73,7 +73,8 @@ class _Removal:
         try:
             await self._to_the_end(about)
         except asyncpg.LockNotAvailableError as refused:
-            raise StuckError(f"{self._role}: somebody holds a lock that it needs to go", disabled=True) from refused
+            told = f"{self._role}: nobody can sign in with it any more, but somebody holds a lock that it needs to go"
+            raise CredentialError(told) from refused
         except asyncpg.PostgresError as refused:
             await self._strip()
             raise StuckError(f"{self._role}: {_told(refused)}", disabled=True) from refused

@@ -74,6 +74,20 @@ async def test_making_a_role_may_stop_anywhere(world: World, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
+async def test_what_was_given_without_being_known_is_taken_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, when: When
+) -> None:
+    session = await world.session("read")
+    with crashing(monkeypatch, 0, when), pytest.raises(CrashError):
+        await world.accounts.widen(session.lease, ["write"])
+    groups = "select array_agg(roleid::regrole::text order by 1) from pg_auth_members where member = $1::regrole"
+    assert await world.ask(groups, session.role) == (["app_ro"] if when == "before" else ["app_ro", "app_rw"])
+    await world.accounts.narrow(session.lease)
+    assert await world.ask(groups, session.role) == ["app_ro"]
+    await session.gone(world)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
 async def test_removing_a_role_may_stop_anywhere(world: World, monkeypatch: pytest.MonkeyPatch, when: When) -> None:
     """A role with all there is: a backend, a prepared transaction, a table, grants, and a table in another database."""
     other = await asyncio.to_thread(world.server.fresh_database)
