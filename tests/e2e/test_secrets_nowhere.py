@@ -172,7 +172,7 @@ def the_story(stack: Stack, told: Told, known: Known, server: PostgresServer) ->
     told.psql(OWN, "SELECT 1", PGPASSWORD="not a token")
     when_the_target_refuses_the_agent(stack, told, known)
     told.command("targets", "doctor", OWN, "--output", "json")
-    told.command("audit", "export")
+    told.command("audit", "export", "--file", "-")
     told.command("sessions", "replay", "last")
     rotated(told)
     return [*seen, *processes()]
