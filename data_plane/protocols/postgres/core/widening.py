@@ -10,6 +10,9 @@ that its role is what it was: one that was taken on with the wider right would o
 failed it can be made to say nothing; until that has ended, or gone back to a savepoint, one statement at a time may
 run, and the target's session is looked at before the next.
 
+What was planned for a role with more memberships is kept for prepared statements and functions with the row security of
+then, and PostgreSQL plans nothing anew because a membership ended. So its session also forgets its plans.
+
 What could run more of itself later in the same transaction, before the target's session is asked, is refused.
 """
 
@@ -34,6 +37,7 @@ from data_plane.protocols.postgres.framing import RemoteProtocolError
 from data_plane.protocols.postgres.interface import SetsParameter
 
 _NAME: Final = "assentry_account"
+FORGET: Final = "DISCARD PLANS"
 _ROLES: Final = frozenset({"role", "session_authorization"})
 _MOST_TRIES: Final = 3  # a request to cancel the operation may reach the target when it is asked
 
@@ -113,7 +117,7 @@ class Widening:
         self._unit: Unit | None = None  # that the account is widened for, until it is sent or refused
         self._verdict: Allowed | None = None
         self._cancelled = False
-        self._own: Unit | None = None  # the last one that was sent of our own
+        self._own: tuple[Unit, ...] = ()  # those that were sent last of our own
         self._tries = 0
 
     # -------------------------------------------------------------- what the session asks
@@ -172,7 +176,7 @@ class Widening:
             self._give_up(unit, refusals.not_widenable(why))
             return
         self._enter(Stage.ASKED)
-        self._unit, self._verdict, self._cancelled, self._own = unit, verdict, False, None
+        self._unit, self._verdict, self._cancelled, self._own = unit, verdict, False, ()
         self._output.widen(needs(unit))
 
     def _widened(self, problem_: str) -> None:
@@ -203,7 +207,7 @@ class Widening:
     def _objection(self, verdict: Allowed) -> Refusal | None:
         if self._cancelled:
             return refusals.CANCELLED
-        if self._own is not None and self._own.failed:
+        if self._own_failed:
             return refusals.not_widened("the target did not look at what was given")
         denied = self._accounts.stands(verdict.permit)
         return None if denied is None else refusals.from_verdict(denied)
@@ -240,8 +244,7 @@ class Widening:
             self._ask(Stage.CHECKED)
 
     def _checked(self) -> None:
-        own = self._own
-        if own is None or not own.failed:
+        if not self._own_failed:
             self._enter(Stage.AS_MADE)
         elif self._context.status == m.FAILED_TRANSACTION:
             self._enter(Stage.UNSEEN)
@@ -256,23 +259,31 @@ class Widening:
         self._enter(stage)
         self._tries += 1
         name = self._name()
+        self._own = (self._say(f"{name}_", FORGET), self._say(name, question(self._context.settings.user)))
+
+    def _say(self, name: str, text: str) -> Unit:
         raw = (
             m.encode_close(b"P", name)  # it lives as long as its transaction
-            + m.encode_parse(name, question(self._context.settings.user))
+            + m.encode_parse(name, text)
             + m.encode_bind(name, name)
             + m.encode_execute(name)
             + m.encode_close(b"S", name)
             + m.SYNC
         )
-        own = self._own = Unheard(raw, Ending.SYNC)
+        own = Unheard(raw, Ending.SYNC)
         own.steps.append((Expected.OWN, None, ""))
         self._output.control_to_target(raw)
         self._pipeline.sent(own)
+        return own
+
+    @property
+    def _own_failed(self) -> bool:
+        return any(own.failed for own in self._own)
 
     def _name(self) -> str:
         """One that nothing of the session has; one of ours that failed may have left its statement."""
         tables, name = self._context.tables, f"{_NAME}_{self._pipeline.settled}"
-        while name in tables.statements or name in tables.portals:
+        while {name, f"{name}_"} & {*tables.statements, *tables.portals}:
             name += "_"
         return name
 

@@ -18,7 +18,7 @@ from psycopg.errors import (
 )
 
 from tests.integration.postgres.accounts.gateway import Gateway, gateway
-from tests.integration.postgres.accounts.world import World, eventually
+from tests.integration.postgres.accounts.world import READ, WRITE, World, eventually
 
 ASK = "/* ask */"
 DELETE = "delete from notes where id = %s"
@@ -91,6 +91,24 @@ async def test_a_function_that_ran_with_the_wider_right_does_not_run_with_it_aga
     await connection.execute("commit")
     assert not await changes(connection, "select dynamic()")
     assert await value(connection, COUNT) == 2
+
+
+@pytest.mark.parametrize("open_", ["", "begin"], ids=["alone", "in a transaction"])
+async def test_what_was_planned_with_the_wider_right_shows_no_rows_to_the_narrow_one(
+    world: World, reader: Gateway, open_: str
+) -> None:
+    """A plan holds the row security of its time, also in functions; nothing plans anew because a membership ended."""
+    await world.do("alter table notes enable row level security",
+                   f"create policy few on notes for select to {READ} using (id = 1)",
+                   f"create policy every on notes to {WRITE} using (true)",
+                   "create function counted() returns bigint language plpgsql as "
+                   "$$ begin return (select count(*) from notes); end $$")  # fmt: skip
+    connection = await reader.psycopg()
+    seen = "select counted() * 10 + count(*) from notes"
+    if open_:
+        await connection.execute(open_)
+    await connection.execute(f"prepare kept as {seen}; execute kept; delete from notes where false {ASK}")
+    assert [await value(connection, question) for question in (seen, "execute kept")] == [11, 11]
 
 
 async def test_a_transaction_that_failed_with_the_wider_right_gives_nothing_when_it_goes_on(reader: Gateway) -> None:

@@ -23,8 +23,8 @@ from data_plane.protocols.postgres.answers import (
 from data_plane.protocols.postgres.core import Limits
 from data_plane.protocols.postgres.core.guarding import Stage
 from data_plane.protocols.postgres.core.states import Expected, Phase
+from data_plane.protocols.postgres.core.widening import FORGET, question
 from data_plane.protocols.postgres.core.widening import Stage as WideningStage
-from data_plane.protocols.postgres.core.widening import question
 from data_plane.protocols.postgres.framing import encode
 from tests.data_plane.protocols.postgres.core import conversation as c
 
@@ -72,10 +72,11 @@ OWN_NAME = re.compile(rb"assentry_account_[0-9]+_*")
 
 
 def is_own(frame: bytes) -> bool:
-    """Of the question that makes the target look at the account."""
+    """Of what makes the target forget its plans and look at the account."""
     found = OWN_NAME.search(frame)
     name = found[0].decode() if found else ""
-    return frame in OWN or frame in (c.PARSE(name, question("app")), c.BIND(name, name), c.EXECUTE(name))
+    asked = (c.PARSE(name, FORGET), c.PARSE(name, question("app")))
+    return frame in OWN or frame in (*asked, c.BIND(name, name), c.EXECUTE(name))
 
 
 class Session(c.Conversation):

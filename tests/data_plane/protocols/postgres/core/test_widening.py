@@ -35,6 +35,7 @@ from tests.data_plane.protocols.postgres.core.widened import (
     OTHER,
     SELECT,
     Pieces,
+    forgotten,
     held,
     looks,
     seen,
@@ -248,6 +249,19 @@ def test_a_request_to_cancel_that_reaches_our_own_question_is_survived(pieces: P
     it.take_client(), it.take_target()
     it.target(unseen("I", "57014"))
     assert looks(it)
+    it.target(seen())
+    assert it.take_client() == []
+    assert it.core.idle
+
+
+def test_a_request_to_cancel_that_keeps_the_target_from_forgetting_its_plans_is_survived(pieces: Pieces) -> None:
+    it = widened(pieces)
+    it.target(COMPLETE("DELETE 2"), ready())
+    it.core.account_changed("")
+    it.take_client(), it.take_target()
+    asked = seen().removeprefix(forgotten())
+    it.target(CLOSED + PARSED + BOUND + error("57014", "canceled") + ready(), asked)
+    assert looks(it), "an answer to the question alone is not enough"
     it.target(seen())
     assert it.take_client() == []
     assert it.core.idle

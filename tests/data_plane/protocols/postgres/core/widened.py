@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from data_plane.protocols.postgres.core.widening import question
+from data_plane.protocols.postgres.core.widening import FORGET, question
 from tests.data_plane.protocols.postgres.core.conversation import (
     BIND,
     BOUND,
@@ -28,23 +28,32 @@ SELECT, OTHER = "select 1", "select 2"
 
 
 def looks(it: Conversation, role: str = "app") -> bool:
-    """Whether what was sent is the question of our own, and nothing else."""
+    """Whether what was sent makes the target forget its plans, then asks the question of our own, and nothing else."""
     sent = it.take_target()
     if not sent:
         return False
-    name = sent[0].removeprefix("Close P")
-    assert name.startswith("assentry_account_")
-    asked = [f"Close P{name}", f"Parse {name}:{question(role)}", f"Bind {name}:{name}", f"Execute {name}"]
-    assert sent == [*asked, f"Close S{name}", "Sync"]
+    first = sent[0].removeprefix("Close P")
+    assert first.startswith("assentry_account_")
+    assert sent == [*_own(first, FORGET), *_own(first.removesuffix("_"), question(role))]
     return True
 
 
+def _own(name: str, text: str) -> list[str]:
+    asked = [f"Close P{name}", f"Parse {name}:{text}", f"Bind {name}:{name}", f"Execute {name}"]
+    return [*asked, f"Close S{name}", "Sync"]
+
+
+def forgotten(status: str = "I") -> bytes:
+    return CLOSED + PARSED + BOUND + COMPLETE(FORGET) + CLOSED + ready(status)
+
+
 def seen(status: str = "I") -> bytes:
-    return CLOSED + PARSED + BOUND + COMPLETE("SELECT 0") + CLOSED + ready(status)
+    return forgotten(status) + CLOSED + PARSED + BOUND + COMPLETE("SELECT 0") + CLOSED + ready(status)
 
 
 def unseen(status: str, sqlstate: str = "22023") -> bytes:
-    return CLOSED + PARSED + BOUND + error(sqlstate, "name list length must be exactly 1") + ready(status)
+    failed = CLOSED + PARSED + BOUND + error(sqlstate, "name list length must be exactly 1") + ready(status)
+    return forgotten("T" if status == "E" else status) + failed
 
 
 def held(pieces: Pieces | None = None, *messages: bytes, inside: bool = False, **options: object) -> Conversation:
