@@ -19,7 +19,7 @@ What could run more of itself later in the same transaction, before the target's
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from data_plane.gate.interface import Action, Allowed, Denied
@@ -39,6 +39,7 @@ from data_plane.protocols.postgres.interface import SetsParameter
 _NAME: Final = "assentry_account"
 FORGET: Final = "DISCARD PLANS"
 _ROLES: Final = frozenset({"role", "session_authorization"})
+_OPENS: Final = "lo_open"  # PostgreSQL asks for the right here, and not when it is written to
 _MOST_TRIES: Final = 3  # a request to cancel the operation may reach the target when it is asked
 
 
@@ -92,7 +93,16 @@ def problem(unit: Unit) -> str:
             return "COPY FROM STDIN must be sent as a simple query"
         if any(isinstance(effect, SetsParameter) and effect.name in _ROLES for effect in meaning.effects):
             return "a role that only this operation may use cannot be kept"
+    if any(name.rpartition(".")[2] == _OPENS for name in _functions(unit)):
+        return "a large object that only this operation may use cannot be kept open: use lo_put and lo_get"
     return ""
+
+
+def _functions(unit: Unit) -> Iterator[str]:
+    for subject in unit.subjects:
+        for resource in subject.resources:
+            if resource.kind == "function":
+                yield from resource.candidates
 
 
 class Widening:

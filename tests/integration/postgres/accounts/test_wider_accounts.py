@@ -111,6 +111,18 @@ async def test_what_was_planned_with_the_wider_right_shows_no_rows_to_the_narrow
     assert [await value(connection, question) for question in (seen, "execute kept")] == [11, 11]
 
 
+async def test_a_large_object_cannot_be_kept_open_with_the_wider_right(world: World, reader: Gateway) -> None:
+    """Whether it may be written to is asked when it is opened, and never again."""
+    await world.do("select lo_from_bytea(4711, 'good')", f"grant select, update on large object 4711 to {WRITE}")
+    connection = await reader.psycopg()
+    await connection.execute("begin")
+    with pytest.raises(InsufficientPrivilege, match="kept open"):
+        await connection.execute(f"select lo_open(4711, 131072) {ASK}")
+    await connection.execute("rollback")
+    await connection.execute(f"select lo_put(4711, 0, 'well') {ASK}")
+    assert await world.ask("select lo_get(4711)") == b"well"
+
+
 async def test_a_transaction_that_failed_with_the_wider_right_gives_nothing_when_it_goes_on(reader: Gateway) -> None:
     connection = await reader.psycopg()
     await connection.execute("begin")

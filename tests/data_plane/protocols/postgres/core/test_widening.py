@@ -291,6 +291,8 @@ def test_a_role_with_quotes_in_its_name_stays_one_value() -> None:
         ((PARSE("", DELETE), BIND("", ""), EXECUTE(""), FLUSH), "it does not end with Sync"),
         ((QUERY(f"{DELETE}; set role owner"),), "a role that only this operation may use cannot be kept"),
         ((QUERY(f"{DELETE}; select set_config('role', 'owner', false)"),), "a role that only this operation"),
+        ((QUERY(f"{DELETE}; select lo_open(1, 131072)"),), "a large object that only this operation may use"),
+        ((QUERY(f"prepare o as select pg_catalog.lo_open(1, 131072); {DELETE}; execute o"),), "a large object that"),
         (
             (PARSE("", DELETE), BIND("", ""), EXECUTE(""), PARSE("", "copy t from stdin"), BIND("", ""), EXECUTE(""), SYNC),
             "COPY FROM STDIN must be sent as a simple query",
