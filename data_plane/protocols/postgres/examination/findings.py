@@ -123,7 +123,7 @@ class _Look:
         known = {*expected, role.name}
         for oid in sorted(self._rights.becoming(role.oid)):
             other = self._rights.roles[oid]
-            if other.name in known or other.name.startswith("gw_"):
+            if other.name in known or other.of_session:
                 continue
             yield self._membership(role, other)
 
@@ -251,7 +251,7 @@ class _Look:
             return frozenset()
         inherited = [self._rights.role(one) for one in self._needs.every_role]
         ours = frozenset(one.oid for one in inherited if one is not None)
-        made = frozenset(oid for oid, one in self._rights.roles.items() if one.name.startswith("gw_"))
+        made = frozenset(oid for oid, one in self._rights.roles.items() if one.of_session)
         return ours | made
 
     def _again(self, taken: Access, needed: Access, role: str) -> list[str]:

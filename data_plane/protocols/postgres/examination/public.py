@@ -12,8 +12,6 @@ from data_plane.protocols.postgres.examination.needs import Needs
 from data_plane.protocols.postgres.examination.rights import PUBLIC, WHOLE, Access, Rights
 from data_plane.protocols.postgres.examination.sql import Writer, name
 
-SESSION_ROLES: Final = "gw_"  # what names of the agent's accounts for sessions begin with
-
 
 def public_access(rights: Rights) -> Access:
     """What should not be everybody's. Left alone: using schemas, connecting, functions that can do no more than their
@@ -38,7 +36,7 @@ def others(rights: Rights, needs: Needs, accounts: Collection[str]) -> list[int]
         (
             role.oid
             for role in rights.roles.values()
-            if not role.superuser and role.name not in ours and not role.name.startswith(("pg_", SESSION_ROLES))
+            if not role.superuser and role.name not in ours and not (role.of_session or role.name.startswith("pg_"))
         ),
         key=lambda oid: rights.roles[oid].name,
     )

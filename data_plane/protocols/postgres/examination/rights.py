@@ -5,6 +5,7 @@ Access is kept by columns: a right on a whole relation is one on each of its col
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
@@ -15,6 +16,7 @@ from data_plane.protocols.postgres.catalog_data import CatalogData
 PUBLIC: Final = 0
 WHOLE: Final = 0
 ADMIN_OPTIONS_MATTER: Final = 160000  # from then on CREATEROLE alone gives no right over other roles
+_SESSION_ROLE: Final = re.compile(r"gw_[a-z2-7]{10}_[a-z2-7]{1,40}")  # see accounts.names
 
 Kind = Literal["relation", "schema", "database", "function"]
 Key = tuple[Kind, int, str]
@@ -33,6 +35,12 @@ class Role(msgspec.Struct, frozen=True):
     replication: bool = False
     bypassrls: bool = False
     inherit: bool = True
+
+    @property
+    def of_session(self) -> bool:
+        """Looks as those that agents make for one session: no name hides what a session's role never is."""
+        able = self.superuser or self.createrole or self.createdb or self.replication or self.bypassrls
+        return not able and _SESSION_ROLE.fullmatch(self.name) is not None
 
 
 class Membership(msgspec.Struct, frozen=True):

@@ -198,6 +198,6 @@ def other_memberships(rights: Rights, needs: Needs, account: str) -> list[str]:
     known = rights.role(account)
     if known is None:
         return []
-    direct = {rights.roles[one.role].name for one in rights.members if one.member == known.oid}
+    direct = {rights.roles[one.role] for one in rights.members if one.member == known.oid}
     kept = set(needs.every_role) if rights.version >= ADMIN_OPTIONS_MATTER else {needs.owner}
-    return sorted(role for role in direct - kept if not role.startswith("gw_"))
+    return sorted(role.name for role in direct if role.name not in kept and not role.of_session)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
 
 from pglast.keywords import COL_NAME_KEYWORDS, RESERVED_KEYWORDS, TYPE_FUNC_NAME_KEYWORDS, UNRESERVED_KEYWORDS
@@ -19,12 +19,23 @@ def name(*parts: str) -> str:
 
 
 def _quoted(part: str) -> str:
-    return '"' + part.replace('"', '""') + '"'
+    """What a terminal would obey is written out, so that the text means the same wherever it is shown."""
+    doubled = part.replace('"', '""')
+    if part.isprintable():
+        return f'"{doubled}"'
+    return f'U&"{_escaped(doubled, lambda code: f"{chr(92)}+{code:06x}")}"'
 
 
 def literal(text: str) -> str:
     doubled = text.replace("'", "''")
-    return f"E'{doubled.replace(chr(92), chr(92) * 2)}'" if "\\" in text else f"'{doubled}'"
+    if text.isprintable() and "\\" not in text:
+        return f"'{doubled}'"
+    return f"E'{_escaped(doubled, lambda code: f'{chr(92)}U{code:08x}')}'"
+
+
+def _escaped(text: str, written: Callable[[int], str]) -> str:
+    doubled = text.replace("\\", "\\\\")
+    return "".join(letter if letter.isprintable() else written(ord(letter)) for letter in doubled)
 
 
 def comment(text: str) -> str:

@@ -62,6 +62,17 @@ async def test_predefined_roles_also_by_way_of_another(world: World) -> None:
     assert ("warning", "predefined-role", world.roles.roles["read"][0]) in told
 
 
+@pytest.mark.parametrize("name", ["gw_{}dba", "gw_abcdefghij_{}"])
+async def test_a_powerful_role_that_is_called_like_one_of_a_session_is_told(world: World, name: str) -> None:
+    await world.set_up(world.question())
+    role = name.format("".join(letter for letter in world.prefix if letter in "abcdefghijklmnopqrstuvwxyz234567"))
+    await world.execute(f"CREATE ROLE {role} SUPERUSER", f"GRANT {role} TO {world.account}")
+    every = await world.findings(world.question())
+    assert ("critical", "other-role", world.account) in {(one.severity, one.code, one.about) for one in every}
+    assert f"REVOKE {role} FROM {world.account};" in await world.script(world.question())
+    await world.execute(f"DROP ROLE {role}")
+
+
 async def test_what_an_account_owns(world: World) -> None:
     await world.set_up(world.question())
     await world.execute(f"ALTER TABLE public.orders OWNER TO {world.account}")

@@ -231,12 +231,14 @@ async def test_a_role_that_asks_to_be_quoted_in_a_trap_is_only_a_name(world: Wor
         'CREATE TABLE public."x; DROP TABLE orders" (a int)',
         'CREATE TABLE public."two\nDROP TABLE orders; lines" (a int)',
         'CREATE VIEW public."w\nDROP TABLE orders;" AS SELECT * FROM hr.salaries',
+        f'CREATE ROLE "{world.prefix}\x1b[2J\'\\" LOGIN',
     )
     await world.set_up(world.question())
+    assert (await world.script(world.question())).replace("\n", "").isprintable(), "it is shown as it is applied"
     assert await world.fetch("select count(*) from public.orders") == [2]
 
 
-@pytest.mark.parametrize("table", ['"x; DROP TABLE orders"', '"two\nlines"'])
+@pytest.mark.parametrize("table", ['"x; DROP TABLE orders"', '"two\nlines"', '"\x1b[2J\u202e\\""\U000e0001"'])
 async def test_odd_names_are_readable_like_others(world: World, table: str) -> None:
     await world.execute(f"CREATE TABLE public.{table} (a int)")
     await world.set_up(world.question())
