@@ -17,6 +17,7 @@ import asyncpg
 from data_plane.policy.model import TargetTls
 from data_plane.protocols.postgres.catalog_code import doing_anything, read_code
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation, View
+from data_plane.protocols.postgres.own_connection import connect
 
 Credential = Callable[[], Awaitable[tuple[str, ...]]]
 """Gives the agent's user name and password at the target, then what else may be the password by now."""
@@ -131,7 +132,7 @@ class AsyncpgCatalogSource:
         return await self._connect(user, passwords[-1])
 
     async def _connect(self, user: str, password: str) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(
+        return await connect(
             host=self._host.strip("[]"),
             port=self._port,
             user=user,

@@ -8,6 +8,7 @@ from typing import Any
 import asyncpg
 
 from data_plane.credentials.ports import PasswordCredential
+from data_plane.protocols.postgres.own_connection import connect
 from data_plane.runtime.secret import Secret
 
 
@@ -21,5 +22,4 @@ async def sign_in(credential: PasswordCredential, **how: Any) -> asyncpg.Connect
 
 
 async def _connect(username: str, password: Secret, how: dict[str, Any]) -> asyncpg.Connection[Any]:
-    connection: asyncpg.Connection[Any] = await asyncpg.connect(user=username, password=password.reveal(), **how)
-    return connection
+    return await connect(user=username, password=password.reveal(), **how)

@@ -17,6 +17,7 @@ from data_plane.protocols.postgres.catalog_data import CatalogData
 from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource, tls_context
 from data_plane.protocols.postgres.examination import rights
 from data_plane.protocols.postgres.examination.rights import Rights
+from data_plane.protocols.postgres.own_connection import connect
 from data_plane.protocols.postgres.target_connection import read_address
 
 Rows = list[asyncpg.Record]
@@ -102,7 +103,7 @@ async def read(spec: TargetSpec, database: str, credential: PasswordCredential) 
     address = read_address(spec.address)
     try:
         async with asyncio.timeout(_SECONDS):
-            connection = await asyncpg.connect(
+            connection = await connect(
                 host=address.host, port=address.port, user=user, password=password.reveal(), database=database,
                 ssl=tls_context(spec.tls), statement_cache_size=0,
                 server_settings={"application_name": "assentry doctor", "search_path": "pg_catalog"},
