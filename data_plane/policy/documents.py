@@ -22,6 +22,7 @@ _KINDS: dict[str, type[msgspec.Struct]] = {
     kind.__name__: kind for kind in (model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target)
 }
 _STEP = re.compile(r"\.([A-Za-z0-9_]+)|\[(\d+|\.\.\.)\]")
+_OF_KEY = "key` in `"  # how msgspec begins the place of a name that is not one of those that may stand there
 _UNKNOWN_FIELD = re.compile(r"^Object contains unknown field `(?P<field>[^`]*)`")
 _Struct = TypeVar("_Struct", bound=msgspec.Struct)
 
@@ -111,10 +112,13 @@ def into(shape: type[_Struct], value: object, kind: str, name: str) -> _Struct |
 
 def _problem(shape: type, kind: str, name: str, message: str) -> Problem:
     text, _, path = message.partition(" - at `")
-    path = path.rstrip("`") or "$"
+    of_key = path.startswith(_OF_KEY)
+    path = path.removeprefix(_OF_KEY).rstrip("`") or "$"
     field = _UNKNOWN_FIELD.match(text)
     if field is None:
-        choices = _choices(_type_at(shape, path)) if text.startswith("Invalid enum value") else []
+        there = _type_at(shape, path)
+        there = typing.get_args(there)[0] if of_key else there
+        choices = _choices(there) if text.startswith("Invalid enum value") else []
         told = f"{text[0].lower()}{text[1:]}"
         return Problem(kind, name, path, f"{told}; choose one of: {', '.join(choices)}" if choices else told)
     text = _unknown("field", field["field"], _fields_at(shape, path))

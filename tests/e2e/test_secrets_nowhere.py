@@ -57,7 +57,7 @@ def stack(postgres: PostgresServer, known: Known) -> Iterator[Stack]:
     for name in (SEALED, OWN):
         postgres.execute(f"CREATE DATABASE {name}")
         postgres.execute(SCHEMA, database=name)
-    account(postgres, "sealed_agent", known["sealed-password"], "CREATEROLE")
+    account(postgres, "nowhere_agent", known["sealed-password"], "CREATEROLE")
     account(postgres, "own_agent", known["own-password"])
     account(postgres, "own_preview", known["preview-password"])
     postgres.execute(
@@ -66,7 +66,7 @@ def stack(postgres: PostgresServer, known: Known) -> Iterator[Stack]:
     documents = [target(name, postgres, name) for name in (SEALED, OWN)]
     rules = [policy(name, name, *RULES) for name in (SEALED, OWN)]
     accounts = {
-        SEALED: ("sealed_agent", "unused"),
+        SEALED: ("nowhere_agent", "unused"),
         OWN: ("own_agent", known["own-password"], "own_preview", known["preview-password"]),
     }
     with running_stack(postgres, [*documents, *rules], accounts) as running:

@@ -139,7 +139,8 @@ def test_an_account_of_the_agent_that_may_make_no_roles_is_told_to_the_operator_
         refused = stack.psql("roomy", "SELECT 1")
     finally:
         postgres.execute(f"ALTER ROLE {KEEPER} CREATEROLE")
-    assert "the agent has no credential for this target" in refused.stderr
+    assert "could not get an account for this session" in refused.stderr
+    assert "assentry targets doctor" in refused.stderr
     assert PASSWORD not in refused.stderr
     log = stack.agent.plane.log.read_text()
     assert "CREATEROLE" in log

@@ -1,7 +1,10 @@
 // Keeps a page true while it is open, and plays a session back with its real timing. Works without: pages are whole.
 "use strict";
 
-// An element with data-live="/path" is fetched again whenever an approval changes; it keeps the focus it had.
+// What somebody has opened, by the words on it.
+const opened = (within) => [...within.querySelectorAll("details[open] > summary")].map((summary) => summary.textContent);
+
+// An element with data-live="/path" is fetched again whenever an approval changes; it keeps its focus and what was opened.
 function keepLive() {
   const live = document.querySelector("[data-live]");
   if (!live || !window.EventSource) return;
@@ -13,7 +16,9 @@ function keepLive() {
     const typing = live.contains(document.activeElement) && /INPUT|TEXTAREA/.test(document.activeElement.tagName);
     if (typing) return;
     const focused = document.activeElement && document.activeElement.id;
+    const open = opened(live);
     live.innerHTML = fresh;
+    live.querySelectorAll("details > summary").forEach((summary) => { summary.parentElement.open ||= open.includes(summary.textContent); });
     if (focused) document.getElementById(focused)?.focus();
   };
   const events = new EventSource("/v1/approvals/events");

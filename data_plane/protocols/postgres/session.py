@@ -232,10 +232,10 @@ class Opening:
             credential = await self._endpoint.credentials.obtain(need)
         except CredentialError as error:
             log.warning("no credential for the target", target=self._endpoint.target, error=str(error))
-            raise RefusedError(Refusal("08001", "the agent has no credential for this target")) from error
+            raise RefusedError(_no_account(self._endpoint.target)) from error
         if not isinstance(credential, PasswordCredential):
             log.warning("PostgreSQL takes passwords only", target=self._endpoint.target)
-            raise RefusedError(Refusal("08001", "the agent has no credential for this target"))
+            raise RefusedError(_no_account(self._endpoint.target))
         if self._endpoint.credentials.personal(admitted.facts.id):
             self._personal = {ACCOUNT: credential.username}
         opened = await open_target(admitted.target, credential, database, settings)
@@ -278,6 +278,12 @@ class Opening:
             driver.end("the agent stopped")
             self._endpoint.sessions.remove(session)
             self._cancels.revoke(key)
+
+
+def _no_account(target: str) -> Refusal:
+    """The reason is for the operator's log: it may name roles and servers."""
+    hint = f"An administrator finds the reason with: assentry targets doctor {target}"
+    return Refusal("08001", "the agent could not get an account for this session at the target", hint)
 
 
 def _database(admitted: Admitted, asked: Startup) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from data_plane.policy import documents, durations, globs, model
@@ -43,6 +45,14 @@ def test_a_mistake_is_told_with_its_path_and_the_nearest_field(rule: dict, path:
     found = problem(policy_document("reads", [rule]))
     assert (found.kind, found.name, found.path) == ("Policy", "reads", path)
     assert message in found.message
+
+
+def test_a_name_that_may_not_stand_there_is_told_with_those_that_may() -> None:
+    spec = {"credential": {"session_roles": {"roles": {"reads": ["shop_read"]}}}}
+    found = documents.decode_spec(model.TargetSpec, "Target", "shop", json.dumps(spec))
+    assert isinstance(found, Problem)
+    assert found.path == "$.credential.session_roles.roles"
+    assert found.message == "invalid enum value 'reads'; choose one of: read, write, ddl, admin, exec"
 
 
 def test_an_unknown_kind_names_the_known_ones() -> None:

@@ -111,7 +111,8 @@ def nobody_can_sign_in(server: PostgresServer) -> bool:
 def nothing_is_left(stack: Stack) -> None:
     server = stack.server
     eventually(lambda: nobody_can_sign_in(server), "the end of every way in", WITHIN)
-    eventually(lambda: not ours(server), "the end of every session role", WITHIN)
+    # What cannot be seen at one round of the janitor is seen at the next, and nobody can sign in meanwhile.
+    eventually(lambda: not ours(server), "the end of every session role", 2 * WITHIN)
     eventually(lambda: not backends(server), "the end of every session's backend", WITHIN)
     eventually(lambda: not leases(stack), "the end of every lease", WITHIN)
     eventually(lambda: not stack.reviewer.get("/v1/accounts")["items"], "the report of every end", WITHIN)
