@@ -102,6 +102,19 @@ def test_a_window_that_is_chosen_in_the_console_lets_the_next_one_run_and_is_end
     assert "that was enough" in error
 
 
+def test_what_somebody_has_opened_stays_open_when_the_page_refreshes_itself(scene: Scene) -> None:
+    client, request = held(scene, 5)
+    page = scene.page("ada", f"/approvals/{request['id']}")
+    page.get_by_text("Approve a window: more operations of this shape").click()
+    with scene.stack.reviewer_of("bob", scene.passwords["bob"]) as bob:
+        bob.post(f"/v1/approvals/{request['id']}/comments", {"text": "look at the invoice first"})
+    expect(page.locator(".comment pre")).to_have_text("look at the invoice first")
+    expect(page.get_by_label("So many operations at most")).to_be_visible()
+    page.get_by_label("Reason, told to the requester").fill("enough")
+    page.get_by_role("button", name="Deny").click()
+    assert "enough" in client.communicate(timeout=WAIT)[1]
+
+
 def test_a_place_that_is_handed_over_is_taken_and_taken_back_in_the_console(scene: Scene) -> None:
     page = scene.page("ada", "/delegations")
     page.get_by_label("To", exact=True).fill("bob")
