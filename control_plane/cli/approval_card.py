@@ -51,8 +51,9 @@ def _impact(approval: Json) -> None:
     for title in ("count", "dry_run", "estimate") if impact else ():
         figure = impact[title]
         if figure:
-            rows = f"{figure['rows']:,} rows" if figure["rows"] is not None else f"none: {figure['missing']}"
-            say(f"[bold]{title.replace('_', ' '):<{_WIDTH}}[/bold]{cell(rows)} [dim]{cell(figure['label'])}[/dim]")
+            known = figure["rows"] is not None
+            rows, label = (f"{figure['rows']:,} rows", figure["label"]) if known else ("none:", figure["missing"])
+            say(f"[bold]{title.replace('_', ' '):<{_WIDTH}}[/bold]{cell(rows)} [dim]{cell(label)}[/dim]")
     for note in impact["notes"] if impact else ():
         say(f"{'':<{_WIDTH}}[dim]{cell(note)}[/dim]")
     if guard:

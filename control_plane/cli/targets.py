@@ -85,7 +85,7 @@ def _tell_sql(lines: Iterable[str]) -> None:
     for line in every[:6]:
         say(f"    [cyan]{cell(line)}[/cyan]")
     if len(every) > 6:
-        say(f"    [dim]and {len(every) - 6} statements more: --output json[/dim]")
+        say(f"    [dim]and {len(every) - 6} statements more: --sql[/dim]")
 
 
 def _tell_what_to_do(found: Json, *, proposed: bool) -> None:
