@@ -142,6 +142,10 @@ class Worker:
             agent_name=self._identity.agent_name,
             keys=self._identity.signing_keys,
             decode=wire.snapshot_contents,
+            pins=self._config.pins,
+            misplaced=lambda name, why: self._journal.append(
+                Notice("target-misplaced", f"{name} is not served: {why}")
+            ),
         )
         kept = self._snapshots.load()
         if kept is not None:

@@ -21,6 +21,7 @@ from data_plane.credentials.configured import Place
 from data_plane.credentials.ports import CredentialError
 from data_plane.credentials.settings import CredentialSettings, VaultAuth, VaultServer
 from data_plane.credentials.stored import account
+from data_plane.policy.pins import Pin
 from data_plane.runtime.secret import Secret
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -57,6 +58,8 @@ class TargetSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     preview_password_file: str = ""
     preview_password_env: str = ""
     credential: CredentialSettings = CredentialSettings()  # in place of a password here
+    pin_address: str = ""  # what the target's document must say, or it is not served; empty: whatever it says
+    pin_ca_file: str = ""  # likewise, the authority of its certificate
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,6 +89,7 @@ class Config(msgspec.Struct, frozen=True):
     listeners: dict[str, Address]
     places: dict[str, Place]  # of the targets whose account this file tells; of the others, their document must
     preview_places: dict[str, Place]  # of the targets that have a preview account
+    pins: dict[str, Pin]
 
     def cannot_listen(self, field: str, address: Address, error: OSError) -> ConfigError:
         advice = "; stop what listens there, or choose another port" if error.errno == errno.EADDRINUSE else ""
@@ -129,6 +133,7 @@ def load(file: Path) -> Config:
         listeners={name: _address(file, f"targets.{name}.listen", target.listen) for name, target in targets},
         places=dict(_places(file, targets)),
         preview_places=dict(_preview_places(file, targets)),
+        pins=dict(_pins(file, targets)),
     )
 
 
@@ -190,6 +195,15 @@ def _places(file: Path, targets: Iterable[tuple[str, TargetSettings]]) -> Iterat
             yield name, _credential(_Field(file, f"targets.{name}"), target)
         elif chosen:
             yield name, _password(file, name, target.username, target.password_file, target.password_env)
+
+
+def _pins(file: Path, targets: Iterable[tuple[str, TargetSettings]]) -> Iterator[tuple[str, Pin]]:
+    for name, target in targets:
+        if target.pin_ca_file and not target.pin_address:
+            raise ConfigError(f"{file}: targets.{name}.pin_address: pin_ca_file needs it")
+        if target.pin_address:
+            ca = _read(file, f"targets.{name}.pin_ca_file", target.pin_ca_file).decode() if target.pin_ca_file else ""
+            yield name, Pin(target.pin_address, ca)
 
 
 def _preview_places(file: Path, targets: Iterable[tuple[str, TargetSettings]]) -> Iterator[tuple[str, Place]]:

@@ -15,6 +15,7 @@ import msgspec
 
 from data_plane.identifiers import CredentialId, IdentityId, TargetName
 from data_plane.policy import documents, model, rules, signatures
+from data_plane.policy.pins import NO_PINS, Pin
 
 FEATURES = frozenset(
     {
@@ -106,12 +107,24 @@ Decoder = Callable[[bytes], SnapshotContents]  # raises ValueError for what is n
 class PolicyState:
     """The current snapshot and the keys that the next one must be signed with. One per process, one thread."""
 
-    def __init__(self, *, deployment: str, agent_name: str, keys: Mapping[str, bytes], decode: Decoder) -> None:
+    def __init__(
+        self,
+        *,
+        deployment: str,
+        agent_name: str,
+        keys: Mapping[str, bytes],
+        decode: Decoder,
+        pins: Mapping[str, Pin] = NO_PINS,
+        misplaced: Callable[[str, str], object] | None = None,
+    ) -> None:
+        """`misplaced` hears of each target that is not served because its document contradicts its pin."""
         self.current: Snapshot | None = None
         self.keys: Mapping[str, bytes] = dict(keys)
         self.deployment = deployment
         self._agent_name = agent_name
         self._decode = decode
+        self._pins = pins
+        self._misplaced = misplaced
 
     @property
     def features(self) -> frozenset[str]:
@@ -142,10 +155,20 @@ class PolicyState:
         snapshot = _decoded(contents)
         if isinstance(snapshot, Refused):
             return snapshot
-        self.current = snapshot
+        self.current = snapshot = self._in_place(snapshot)
         if contents.signing_keys:
             self.keys = dict(contents.signing_keys)
         return Applied(snapshot)
+
+    def _in_place(self, snapshot: Snapshot) -> Snapshot:
+        targets = dict(snapshot.targets)
+        for name, pin in self._pins.items():
+            target = targets.get(TargetName(name))
+            if target is not None and (why := pin.problem(target.spec)):
+                del targets[target.name]
+                if self._misplaced is not None:
+                    self._misplaced(name, why)
+        return msgspec.structs.replace(snapshot, targets=targets)
 
     def _unfit(self, contents: SnapshotContents) -> str:
         if contents.deployment != self.deployment:

@@ -10,6 +10,7 @@ import pytest
 
 from data_plane.config import Address, ConfigError, load
 from data_plane.credentials.settings import AppRole, CloudSqlIam, CredentialSettings, VaultAuth
+from data_plane.policy.pins import Pin
 from data_plane.runtime.secret import Secret
 
 GOOD = """
@@ -65,6 +66,16 @@ def test_a_preview_account_has_a_password_of_its_own(folder: Path) -> None:
     config = load(configured(folder, GOOD + 'preview_username = "looker"\npreview_password_file = "looker.password"\n'))
     assert config.preview_places == {"orders": folder / "looker.password"}
     assert load(configured(folder)).preview_places == {}
+
+
+def test_a_target_may_be_pinned_to_an_address_and_an_authority(folder: Path) -> None:
+    assert load(configured(folder)).pins == {}
+    config = load(configured(folder, GOOD + 'pin_address = "db:5432"\npin_ca_file = "ca.pem"\n'))
+    assert config.pins == {"orders": Pin("db:5432", "CA")}
+    with pytest.raises(ConfigError, match="targets.orders.pin_address: pin_ca_file needs it"):
+        load(configured(folder, GOOD + 'pin_ca_file = "ca.pem"\n'))
+    with pytest.raises(ConfigError, match=r"targets.orders.pin_ca_file: none.pem cannot be read"):
+        load(configured(folder, GOOD + 'pin_address = "db:5432"\npin_ca_file = "none.pem"\n'))
 
 
 def test_a_password_may_come_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
