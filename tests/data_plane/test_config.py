@@ -72,7 +72,7 @@ def test_a_target_may_be_pinned_to_an_address_and_an_authority(folder: Path) -> 
     assert load(configured(folder)).pins == {}
     config = load(configured(folder, GOOD + 'pin_address = "db:5432"\npin_ca_file = "ca.pem"\n'))
     assert config.pins == {"orders": Pin("db:5432", "CA")}
-    with pytest.raises(ConfigError, match="targets.orders.pin_address: pin_ca_file needs it"):
+    with pytest.raises(ConfigError, match=r"targets.orders.pin_address: pin_ca_file needs it"):
         load(configured(folder, GOOD + 'pin_ca_file = "ca.pem"\n'))
     with pytest.raises(ConfigError, match=r"targets.orders.pin_ca_file: none.pem cannot be read"):
         load(configured(folder, GOOD + 'pin_address = "db:5432"\npin_ca_file = "none.pem"\n'))
