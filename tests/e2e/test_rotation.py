@@ -17,7 +17,7 @@ from tests.support.postgres import PostgresServer
 from tests.support.stack import ALLOW_ALL, Stack, eventually, policy, running_stack, target
 
 FIRST = "first-password"
-TURNS, ALONE, FIXED, KILLED, SEALED = "turns", "alone", "fixed", "killed", "sealed"
+TURNS, ALONE, FIXED, KILLED, SEALED = "turns", "alone", "fixed", "killed", "resealed"
 SECONDS = 25  # longer than a rotation waits for those who are signing in
 
 

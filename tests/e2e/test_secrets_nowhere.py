@@ -25,7 +25,7 @@ RULES = (
     {"name": "writes", "match": {"action": "write"}, "effect": "hold", "approval": "dba", "hold": {"wait": "60s"}},
     {"name": "ddl", "match": {"action": "ddl"}, "effect": "deny"},
 )
-SEALED, OWN = "sealed", "own"
+SEALED, OWN = "nowhere", "own"
 
 
 def made_up(name: str) -> str:
