@@ -34,20 +34,6 @@ from control_plane.db.migrate import migrate
 from control_plane.documents import endpoints as document_endpoints
 from control_plane.documents.domain import World
 from control_plane.documents.service import DocumentService
-from control_plane.identities import credential_endpoints, link_endpoints, session_endpoints
-from control_plane.identities import endpoints as identity_endpoints
-from control_plane.identities import validation as identity_validation
-from control_plane.identities.cookies import Cookies
-from control_plane.identities.credentials import CredentialService
-from control_plane.identities.documents import GroupKind, IdentityKind
-from control_plane.identities.first_admin import FirstAdmin
-from control_plane.identities.local_sign_in import LocalSignIn, PasswordAgain
-from control_plane.identities.passwords import Passwords
-from control_plane.identities.reauthentication import Reauthentication
-from control_plane.identities.service import IdentityService
-from control_plane.identities.sign_in_links import SignInLinkService
-from control_plane.identities.sign_ins import RequestAuthenticator, SignInService
-from control_plane.kit.access import AuthenticatorPart
 from control_plane.kit.clock import Clock, SystemClock
 from control_plane.kit.events import Events, LocalEvents
 from control_plane.kit.keys import SigningKeys
@@ -86,6 +72,7 @@ from control_plane.targets import endpoints as target_endpoints
 from control_plane.targets import examination_endpoints
 from control_plane.targets.examination import ExaminationService
 from control_plane.targets.service import TargetService
+from control_plane.who import VALIDATIONS, Who
 from data_plane.policy.documents import Problem
 
 
@@ -124,17 +111,11 @@ class ControlPlane:
     # -------------------------------------------------------------- features
 
     def _identities(self, hasher: PasswordHasher | None) -> None:
-        passwords = Passwords(hasher)
-        self.identities = IdentityService()
         self.targets = TargetService()
-        self.cookies = Cookies(self.settings.url)
-        self.authenticator = RequestAuthenticator(self.units, self.cookies.name)
-        sign_in = LocalSignIn(self.units, passwords)
-        self.sign_ins = SignInService(self.units, sign_in, passwords, self.settings.session_lifetime)
-        self.sign_in_links = SignInLinkService(self.sign_ins)
-        self.reauthentication = Reauthentication(self.units, (PasswordAgain(sign_in),))
-        self.credentials = CredentialService(self.keys, self.settings.deployment, self.targets, self.authority)
-        self.first_admin = FirstAdmin(self.units, self.identities, self.sign_ins)
+        self.who = Who(self.units, self.settings, self.keys, self.targets, self.authority, hasher)
+        self.identities, self.credentials = self.who.identities, self.who.credentials
+        self.cookies, self.authenticator = self.who.cookies, self.who.authenticator
+        self.sign_ins, self.first_admin = self.who.sign_ins, self.who.first_admin
 
     def _secrets(self) -> None:
         self.secrets = SecretsFeature(
@@ -152,8 +133,7 @@ class ControlPlane:
         self.notification_channels = ChannelKind()
         self.lent_groups = LentGroups(self.offers, self.identities, self.policies)
         kinds = (
-            IdentityKind(self.identities),
-            GroupKind(self.identities),
+            *self.who.kinds(),
             self.targets.targets,
             self.policies.masks,
             self.policies.schedules,
@@ -257,12 +237,7 @@ class ControlPlane:
         """What endpoints get by type."""
         known = (
             self.units,
-            self.cookies,
-            self.identities,
-            self.sign_ins,
-            self.sign_in_links,
-            self.reauthentication,
-            self.credentials,
+            *self.who.parts(),
             self.targets,
             self.policies,
             self.documents,
@@ -285,7 +260,6 @@ class ControlPlane:
             self.recordings,
             self.agents.service,
             self.authority,
-            AuthenticatorPart(self.authenticator),
             *self._target_accounts(),
         )
         return {type(part): part for part in known}
@@ -303,10 +277,7 @@ class ControlPlane:
 
     def routers(self) -> Sequence[APIRouter]:
         return (
-            session_endpoints.router,
-            link_endpoints.router,
-            identity_endpoints.router,
-            credential_endpoints.router,
+            *self.who.routers(),
             examination_endpoints.router,
             target_endpoints.router,
             policy_endpoints.router,
@@ -374,5 +345,5 @@ async def _for_ever(loop: Callable[[], Awaitable[None]]) -> None:
 
 
 def _validation(world: World) -> Sequence[Problem]:
-    checks = (identity_validation, policy_validation, access_validation, notification_validation, secret_validation)
+    checks = (*VALIDATIONS, policy_validation, access_validation, notification_validation, secret_validation)
     return [problem for each in checks for problem in each.check(world)]

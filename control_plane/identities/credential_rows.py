@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlmodel import col, delete, select, update
@@ -62,6 +63,19 @@ async def revoke_children(session: AsyncSession, parent_id: str, now: datetime) 
     live = col(CredentialRow.revoked_at).is_(None)
     statement = update(CredentialRow).where(col(CredentialRow.parent_id) == parent_id, live)
     await session.exec(statement.values(revoked_at=now))
+
+
+async def revoke_all_of(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> int:
+    """Credentials and keys of these that were still good. How many that were."""
+    count = 0
+    for row in (CredentialRow, ServiceAccountKeyRow):
+        good = (
+            col(row.identity_id).in_(identity_ids),
+            col(row.revoked_at).is_(None),
+            col(row.expires_at) > now,
+        )
+        count += (await session.exec(update(row).where(*good).values(revoked_at=now))).rowcount
+    return count
 
 
 async def credentials_of(

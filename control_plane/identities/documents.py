@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, TypeVar, cast
+from datetime import datetime
+from typing import Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -32,6 +33,8 @@ class IdentitySpec(model.Document, frozen=True):
     disabled: bool = False
     slack_user_id: str = ""  # of a person: who this is in Slack
     external_id: str = ""  # of a person: who this is in another system that speaks for people
+    purpose: str = ""  # what a machine is there for
+    ends_at: datetime | None = None  # then it is ended, with all that it has open
 
 
 class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Identity"):
@@ -147,13 +150,21 @@ def _decode(shape: type[T], kind: str, value: object) -> T | Problem:
     return document
 
 
-def _fields(spec: IdentitySpec) -> dict[str, str]:
-    return {name: getattr(spec, name) for name in ("email", "owner", "slack_user_id", "external_id")}
+def _fields(spec: IdentitySpec) -> dict[str, Any]:
+    names = ("email", "owner", "slack_user_id", "external_id", "purpose", "ends_at")
+    return {name: getattr(spec, name) for name in names}
 
 
 def _identity_document(identity: Identity) -> IdentityDocument:
     spec = IdentitySpec(
-        identity.kind, identity.email, identity.owner, identity.disabled, identity.slack_user_id, identity.external_id
+        kind=identity.kind,
+        email=identity.email,
+        owner=identity.owner,
+        disabled=identity.disabled,
+        slack_user_id=identity.slack_user_id,
+        external_id=identity.external_id,
+        purpose=identity.purpose,
+        ends_at=identity.ends_at,
     )
     return IdentityDocument(_API_VERSION, NameOnly(identity.name), spec)
 

@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from control_plane.kit.access import ROLES, Permission, Principal, permissions_of
+from control_plane.kit.access import ROLES, CredentialKind, Permission, Principal, permissions_of
 from control_plane.kit.unit_of_work import Actor
 from data_plane.identifiers import CredentialId, IdentityId
 
@@ -28,9 +28,10 @@ class ReviewScope(msgspec.Struct, frozen=True):
 class Group(msgspec.Struct, frozen=True):
     name: str
     roles: tuple[str, ...]
-    members: tuple[str, ...]  # names of identities
+    members: tuple[str, ...]  # names of identities, as it is written here
     version: int = 1
     reviews: tuple[ReviewScope, ...] = ()  # where those who are reviewers by this group review; empty: everywhere
+    pushed: tuple[str, ...] = ()  # members that providers say, whether or not they are written here too
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -50,12 +51,17 @@ class Identity(msgspec.Struct, frozen=True):
     reviews: tuple[ReviewScope, ...] = ()  # where this identity reviews; empty: nowhere
     slack_user_id: str = ""  # who this person is in Slack; empty: not told
     external_id: str = ""  # what another system calls this person; empty: not told
+    purpose: str = ""  # of a machine: what it is there for
+    ends_at: datetime | None = None  # then it is ended
+    source: str = ""  # who made it; empty: here
 
     @property
     def actor(self) -> Actor:
         return Actor(self.id, self.name, self.kind)
 
-    def principal(self, credential: CredentialId, authenticated_at: datetime, csrf: str = "") -> Principal:
+    def principal(
+        self, credential: CredentialId, kind: CredentialKind, authenticated_at: datetime, csrf: str = ""
+    ) -> Principal:
         return Principal(
             identity=self.id,
             name=self.name,
@@ -63,6 +69,7 @@ class Identity(msgspec.Struct, frozen=True):
             groups=self.groups,
             permissions=permissions_of(set(self.roles)),
             credential_id=credential,
+            credential_kind=kind,
             authenticated_at=authenticated_at,
             csrf=csrf,
         )

@@ -82,7 +82,7 @@ async def change_identity(
 ) -> IdentityOut:
     async with units() as uow:
         check_version(if_match, (await service.named(uow, name)).version)
-        identity = await service.change(uow, admin.actor, name, **body.model_dump())
+        identity = await service.change(uow, admin.actor, name, **body.model_dump(exclude_unset=True))
     response.headers["etag"] = etag(identity.version)
     return IdentityOut.of(identity)
 

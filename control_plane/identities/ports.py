@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -11,7 +12,7 @@ import msgspec
 from control_plane.identities.domain import Identity
 from control_plane.kit.access import Principal
 from control_plane.kit.secret import Secret
-from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.kit.unit_of_work import Actor, Json, UnitOfWork
 
 
 class Proven(msgspec.Struct, frozen=True):
@@ -46,6 +47,23 @@ class ProofAgain(Protocol):
         """What the API calls it: password."""
 
     async def prove_again(self, principal: Principal, evidence: Secret) -> Proven | NotProven: ...
+
+
+class BearerScheme(Protocol):
+    """One kind of bearer token, told by how it begins."""
+
+    @property
+    def prefix(self) -> str: ...
+
+    async def principal(self, uow: UnitOfWork, token: str) -> Principal | None:
+        """None: unknown or over, or whose it is does nothing any more."""
+
+
+class Consequence(Protocol):
+    """What an identity's end means for another feature."""
+
+    async def ended(self, uow: UnitOfWork, by: Actor, identity_ids: Sequence[str], reason: str) -> Mapping[str, Json]:
+        """Ends it, in this transaction. What was ended, by name, for the one audit event that tells it."""
 
 
 class TargetNames(Protocol):

@@ -7,7 +7,7 @@ from typing import cast
 
 import msgspec
 from sqlalchemy import func
-from sqlmodel import col, delete, select
+from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.identities.domain import Group, Identity, Kind, ReviewScope
@@ -76,6 +76,12 @@ async def machines_of(session: AsyncSession, owner_id: str) -> list[str]:
     return list((await session.exec(select(IdentityRow.name).where(col(IdentityRow.owner_id) == owner_id))).all())
 
 
+async def ids_of_machines(session: AsyncSession, owner_id: str) -> dict[str, str]:
+    """Their names by id."""
+    found = await session.exec(select(IdentityRow.id, IdentityRow.name).where(col(IdentityRow.owner_id) == owner_id))
+    return dict(found.all())
+
+
 async def _complete(session: AsyncSession, rows: Sequence[IdentityRow]) -> list[Identity]:
     owners = await _owners(session, rows)
     groups = await _groups(session, [row.id for row in rows])
@@ -91,6 +97,7 @@ async def _owners(session: AsyncSession, rows: Sequence[IdentityRow]) -> dict[st
 
 
 async def _groups(session: AsyncSession, ids: Sequence[str]) -> dict[str, list[GroupRow]]:
+    """Whichever source says so, each group once."""
     statement = (
         select(MembershipRow.identity_id, GroupRow)
         .join(GroupRow, col(GroupRow.name) == col(MembershipRow.group_name))
@@ -98,10 +105,10 @@ async def _groups(session: AsyncSession, ids: Sequence[str]) -> dict[str, list[G
     )
     if len(ids) <= _FEW:
         statement = statement.where(col(MembershipRow.identity_id).in_(ids))
-    groups: dict[str, list[GroupRow]] = {}
+    groups: dict[str, dict[str, GroupRow]] = {}
     for identity_id, group in (await session.exec(statement)).all():
-        groups.setdefault(identity_id, []).append(group)
-    return groups
+        groups.setdefault(identity_id, {})[group.name] = group
+    return {identity_id: list(found.values()) for identity_id, found in groups.items()}
 
 
 _FEW = 500  # beyond it all memberships are read: databases limit how many values a statement may carry
@@ -124,6 +131,9 @@ def _identity(row: IdentityRow, owner: IdentityRow | None, groups: Sequence[Grou
         roles=frozenset(role for group in groups for role in group.roles),
         version=row.version,
         reviews=_reviews(groups),
+        purpose=row.purpose,
+        ends_at=row.ends_at,
+        source=row.source,
     )
 
 
@@ -152,29 +162,46 @@ async def group_by_name(session: AsyncSession, name: str) -> Group | None:
 
 async def _with_members(session: AsyncSession, rows: Sequence[GroupRow]) -> list[Group]:
     statement = (
-        select(MembershipRow.group_name, IdentityRow.name)
+        select(MembershipRow.group_name, MembershipRow.source, IdentityRow.name)
         .join(IdentityRow, col(IdentityRow.id) == col(MembershipRow.identity_id))
         .where(col(MembershipRow.group_name).in_([row.name for row in rows]))
         .order_by(col(IdentityRow.name))
     )
-    members: dict[str, list[str]] = {}
-    for group, member in (await session.exec(statement)).all():
-        members.setdefault(group, []).append(member)
-    return [
-        Group(row.name, tuple(sorted(row.roles)), tuple(members.get(row.name, ())), row.version, _scopes(row))
-        for row in rows
-    ]
+    written: dict[str, list[str]] = {}
+    pushed: dict[str, dict[str, None]] = {}
+    for group, source, member in (await session.exec(statement)).all():
+        if source:
+            pushed.setdefault(group, {})[member] = None
+        else:
+            written.setdefault(group, []).append(member)
+    return [_group(row, written.get(row.name, ()), pushed.get(row.name, ())) for row in rows]
+
+
+def _group(row: GroupRow, written: Iterable[str], pushed: Iterable[str]) -> Group:
+    return Group(row.name, tuple(sorted(row.roles)), tuple(written), row.version, _scopes(row), tuple(pushed))
 
 
 async def set_members(session: AsyncSession, group: str, names: Sequence[str]) -> None:
-    """Every name must be known."""
+    """As they are written here. Every name must be known."""
     found = await session.exec(select(IdentityRow.id).where(col(IdentityRow.name).in_(names)))
-    wanted = set(found.all())
-    present_rows = await session.exec(select(MembershipRow.identity_id).where(col(MembershipRow.group_name) == group))
-    present = set(present_rows.all())
-    gone = col(MembershipRow.identity_id).in_(present - wanted)
-    await session.exec(delete(MembershipRow).where(col(MembershipRow.group_name) == group, gone))
-    session.add_all(MembershipRow(group_name=group, identity_id=member) for member in sorted(wanted - present))
+    await set_memberships(session, "", {(group, one) for one in found.all()}, group=group)
+
+
+async def set_memberships(
+    session: AsyncSession, source: str, wanted: set[tuple[str, str]], *, group: str | None = None, of: str | None = None
+) -> bool:
+    """What this source says of one group, or of one identity: exactly these (group, identity id). True: that is new."""
+    mine = [col(MembershipRow.source) == source]
+    mine += [] if group is None else [col(MembershipRow.group_name) == group]
+    mine += [] if of is None else [col(MembershipRow.identity_id) == of]
+    rows = (await session.exec(select(MembershipRow).where(*mine))).all()
+    present = {(row.group_name, row.identity_id) for row in rows}
+    for row in rows:
+        if (row.group_name, row.identity_id) not in wanted:
+            await session.delete(row)
+    new = sorted(wanted - present)
+    session.add_all(MembershipRow(group_name=name, identity_id=member, source=source) for name, member in new)
+    return present != wanted
 
 
 async def known_names(session: AsyncSession, names: Iterable[str]) -> set[str]:

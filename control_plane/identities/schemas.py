@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, SecretStr, StringConstraints
+from pydantic import AwareDatetime, BaseModel, Field, SecretStr, StringConstraints
 
 from control_plane.identities.domain import Group, Identity, ReviewScope
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
@@ -29,6 +29,9 @@ class IdentityOut(BaseModel):
     disabled: bool
     able: bool = Field(description="false: disabled, or a machine whose owner is")
     groups: list[str] = Field(examples=[["dba"]])
+    purpose: str = Field(description="what a machine is there for", examples=["migrates the orders database"])
+    ends_at: datetime | None = Field(description="then it is ended; null: no such day")
+    source: str = Field(description="who made it: empty: this control plane", examples=["scim:corp"])
     version: int = Field(description="also the ETag", examples=[1])
 
     @classmethod
@@ -44,6 +47,9 @@ class IdentityOut(BaseModel):
             disabled=identity.disabled,
             able=identity.able,
             groups=list(identity.groups),
+            purpose=identity.purpose,
+            ends_at=identity.ends_at,
+            source=identity.source,
             version=identity.version,
         )
 
@@ -55,6 +61,8 @@ class IdentityIn(BaseModel):
     owner: Name | Literal[""] = Field(default="", examples=["ada"])
     slack_user_id: SlackUser = ""
     external_id: PlainText = Field(default="", examples=["e1042"])
+    purpose: PlainText = Field(default="", examples=["migrates the orders database"])
+    ends_at: AwareDatetime | None = Field(default=None, description="then it is ended")
 
 
 class IdentityChange(BaseModel):
@@ -65,6 +73,8 @@ class IdentityChange(BaseModel):
     disabled: bool | None = None
     slack_user_id: SlackUser | None = None
     external_id: PlainText | None = Field(default=None, examples=["e1042"])
+    purpose: PlainText | None = None
+    ends_at: AwareDatetime | None = Field(default=None, description="null, if it is sent: no such day any more")
 
 
 class PasswordIn(BaseModel):
@@ -101,15 +111,22 @@ class GroupIn(BaseModel):
 class GroupOut(BaseModel):
     name: str = Field(examples=["dba"])
     roles: list[str] = Field(examples=[["reviewer"]])
-    members: list[str] = Field(examples=[["ada", "grace"]])
+    members: list[str] = Field(description="as written here", examples=[["ada", "grace"]])
+    pushed: list[str] = Field(description="members that providers say", examples=[["lin"]])
     reviews: list[ReviewScopeIO] = Field(description="where its members review; empty: everywhere")
     version: int = Field(description="also the ETag", examples=[1])
 
     @classmethod
     def of(cls, group: Group) -> GroupOut:
         reviews = [ReviewScopeIO(environments=list(one.environments), labels=one.labels) for one in group.reviews]
-        roles, members = list(group.roles), list(group.members)
-        return cls(name=group.name, roles=roles, members=members, reviews=reviews, version=group.version)
+        return cls(
+            name=group.name,
+            roles=list(group.roles),
+            members=list(group.members),
+            pushed=list(group.pushed),
+            reviews=reviews,
+            version=group.version,
+        )
 
 
 class SignInIn(BaseModel):

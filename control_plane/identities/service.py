@@ -7,6 +7,8 @@ sessions at once. Nothing may leave the deployment without a person who can admi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -42,8 +44,9 @@ from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 
 def _told(identity: Identity) -> dict[str, Json]:
     """What the audit log says of an identity that was changed."""
-    names = ("email", "owner", "disabled", "slack_user_id", "external_id")
-    return {name: getattr(identity, name) for name in names}
+    names = ("email", "owner", "disabled", "slack_user_id", "external_id", "purpose")
+    told: dict[str, Json] = {name: getattr(identity, name) for name in names}
+    return {**told, "ends_at": identity.ends_at.isoformat() if identity.ends_at else ""}
 
 
 class IdentityService:
@@ -117,6 +120,9 @@ class IdentityService:
         owner: str = "",
         slack_user_id: str = "",
         external_id: str = "",
+        purpose: str = "",
+        ends_at: datetime | None = None,
+        source: str = "",
     ) -> Identity:
         if await repository.row_by_name(uow.session, name) is not None:
             raise NameTakenError("identity", name)
@@ -131,15 +137,18 @@ class IdentityService:
             owner_id=owner_id,
             slack_user_id=slack_user_id or None,
             external_id=external_id or None,
+            purpose=purpose,
+            ends_at=ends_at,
+            source=source,
             created_at=uow.now,
             updated_at=uow.now,
         )
         uow.session.add(row)
         await uow.session.flush()
-        told = {"kind": kind, "email": email, "owner": owner, "slack_user_id": slack_user_id}
-        told["external_id"] = external_id
+        made = await self.named(uow, name)
+        told: dict[str, Json] = {"kind": kind, **({"source": source} if source else {}), **_told(made)}
         await self._changed(uow, by, "identity.created", name, told)
-        return await self.named(uow, name)
+        return made
 
     async def change(
         self,
@@ -152,8 +161,10 @@ class IdentityService:
         disabled: bool | None = None,
         slack_user_id: str | None = None,
         external_id: str | None = None,
+        purpose: str | None = None,
+        ends_at: datetime | Literal["as it is"] | None = "as it is",
     ) -> Identity:
-        """None leaves a field as it is."""
+        """None leaves a field as it is; of `ends_at` it means that there is no such day any more."""
         before = await self.named(uow, name)
         row = await self._row(uow, name)
         if email is not None:
@@ -168,6 +179,8 @@ class IdentityService:
         if external_id is not None:
             await self._check_external(uow, name, before.kind, external_id)
             row.external_id = external_id or None
+        row.purpose = row.purpose if purpose is None else purpose
+        row.ends_at = row.ends_at if ends_at == "as it is" else ends_at
         row.version += 1
         row.updated_at = uow.now
         await uow.session.flush()

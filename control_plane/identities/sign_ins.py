@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -18,13 +19,13 @@ from starlette.requests import HTTPConnection
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.domain import Identity
 from control_plane.identities.passwords import Passwords, password_problem
-from control_plane.identities.ports import NotProven, Proven, Reason, SignIn
+from control_plane.identities.ports import BearerScheme, NotProven, Proven, Reason, SignIn
 from control_plane.identities.tables import SignInRow
-from control_plane.kit.access import Principal
+from control_plane.kit.access import CredentialKind, Principal
 from control_plane.kit.errors import InvalidError, TooManyRequestsError, UnauthenticatedError, UnavailableError
 from control_plane.kit.ids import new_id, random_text
 from control_plane.kit.secret import Secret
-from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork, Units
+from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork, Units
 from data_plane.identifiers import CredentialId
 
 Channel = Literal["console", "cli"]
@@ -39,6 +40,19 @@ class OpenedSignIn(msgspec.Struct, frozen=True):
     token: Secret
     csrf: str
     expires_at: datetime
+
+
+class Proof(msgspec.Struct, frozen=True):
+    """What is known of how somebody proved who they are. `provider` empty: this control plane asked them itself."""
+
+    provider: str = ""
+    provider_session: str = ""
+    acr: str = ""
+    amr: tuple[str, ...] = ("pwd",)
+    refresh: str = ""  # sealed
+
+
+_HERE = Proof()
 
 
 class SignInService:
@@ -58,7 +72,12 @@ class SignInService:
                 raise refusal(not_proven)
 
     async def open(
-        self, uow: UnitOfWork, identity: Identity, channel: Channel, authenticated_at: datetime | None = None
+        self,
+        uow: UnitOfWork,
+        identity: Identity,
+        channel: Channel,
+        authenticated_at: datetime | None = None,
+        proof: Proof = _HERE,
     ) -> OpenedSignIn:
         """For somebody who has proven who they are, now or at that time."""
         await credential_rows.forget_expired_sign_ins(uow.session, uow.now)
@@ -71,9 +90,15 @@ class SignInService:
             created_at=uow.now,
             authenticated_at=authenticated_at or uow.now,
             expires_at=uow.now + self._lifetime,
+            provider=proof.provider,
+            provider_session=proof.provider_session,
+            acr=proof.acr,
+            amr=list(proof.amr),
+            refresh=proof.refresh,
         )
         uow.session.add(row)
-        uow.audit(AuditEvent("sign-in.opened", identity.actor, row.id, {"channel": channel}))
+        told: dict[str, Json] = {"channel": channel, **({"provider": proof.provider} if proof.provider else {})}
+        uow.audit(AuditEvent("sign-in.opened", identity.actor, row.id, told))
         return OpenedSignIn(identity, Secret(token), csrf_token(token), row.expires_at)
 
     async def sign_out(self, uow: UnitOfWork, principal: Principal) -> None:
@@ -126,9 +151,14 @@ def refusal(not_proven: NotProven) -> Exception:
 class RequestAuthenticator:
     """Finds the principal of a request by its cookie, its bearer token or its service-account key."""
 
-    def __init__(self, units: Units, cookie_name: str) -> None:
+    def __init__(self, units: Units, cookie_name: str, bearers: Sequence[BearerScheme] = ()) -> None:
         self._units = units
         self.cookie_name = cookie_name
+        self._bearers = list(bearers)
+
+    def accept(self, bearer: BearerScheme) -> None:
+        """From now on, beside the sign-ins of people and the keys of service accounts."""
+        self._bearers.append(bearer)
 
     async def authenticate(self, request: HTTPConnection) -> Principal | None:
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
@@ -143,7 +173,13 @@ class RequestAuthenticator:
     async def _by_bearer(self, token: str) -> Principal | None:
         if token.startswith(SESSION_PREFIX):
             return await self._by_session(token, "cli")
-        return await self._by_key(token) if token.startswith(KEY_PREFIX) else None
+        if token.startswith(KEY_PREFIX):
+            return await self._by_key(token)
+        scheme = next((one for one in self._bearers if token.startswith(one.prefix)), None)
+        if scheme is None:
+            return None
+        async with self._units.reading() as uow:
+            return await scheme.principal(uow, token)
 
     async def _by_session(self, token: str, channel: Channel) -> Principal | None:
         async with self._units.reading() as uow:
@@ -151,23 +187,28 @@ class RequestAuthenticator:
             if row is None or row.channel != channel:
                 return None
             csrf = csrf_token(token) if channel == "console" else ""
-            return await _principal(uow, row.identity_id, row.id, row.authenticated_at or row.created_at, csrf)
+            at = row.authenticated_at or row.created_at
+            principal = await principal_of(uow, row.identity_id, row.id, channel, at, csrf)
+            if principal is None:
+                return None
+            return msgspec.structs.replace(principal, provider=row.provider, acr=row.acr, amr=tuple(row.amr))
 
     async def _by_key(self, key: str) -> Principal | None:
         async with self._units.reading() as uow:
             row = await credential_rows.service_account_key(uow.session, key, uow.now)
             if row is None:
                 return None
-            return await _principal(uow, row.identity_id, row.id, uow.now, "")
+            return await principal_of(uow, row.identity_id, row.id, "key", uow.now)
 
 
-async def _principal(
-    uow: UnitOfWork, identity_id: str, credential: str, authenticated_at: datetime, csrf: str
+async def principal_of(
+    uow: UnitOfWork, identity_id: str, credential: str, kind: CredentialKind, authenticated_at: datetime, csrf: str = ""
 ) -> Principal | None:
+    """None: the identity is gone, or not able to act."""
     found = await repository.identities_by_id(uow.session, [identity_id])
     if not found or not found[0].able:
         return None
-    return found[0].principal(CredentialId(credential), authenticated_at, csrf)
+    return found[0].principal(CredentialId(credential), kind, authenticated_at, csrf)
 
 
 def csrf_token(session_token: str) -> str:

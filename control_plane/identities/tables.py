@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Integer, String
+from sqlalchemy import ForeignKey, Integer, String, Text
 from sqlmodel import Field
 
 from control_plane.db.table import JsonColumn, Table, UtcDateTime
@@ -36,6 +36,10 @@ class IdentityRow(Table, table=True):
     )
     disabled: bool = False
     password_hash: str = Field(default="", max_length=255)  # argon2id; empty: cannot sign in with a password
+    purpose: str = Field(default="", max_length=255)  # of a machine: what it is there for
+    ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # then it is ended; empty: no such day
+    source: str = Field(default="", max_length=80)  # who made it: empty, here; else `scim:NAME`, `provider:NAME`
+    last_seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     managed: bool = False  # applied from documents, so pruning may remove it
     version: int = Field(default=1, sa_type=Integer)
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -50,6 +54,8 @@ class GroupRow(Table, table=True):
     reviews: list[dict[str, Any]] = Field(
         default=[], sa_type=JsonColumn
     )  # where its reviewers review; empty: everywhere
+    source: str = Field(default="", max_length=80)
+    external_id: str = Field(default="", max_length=255)  # what the source calls it
     managed: bool = False
     version: int = Field(default=1, sa_type=Integer)
     created_at: datetime = Field(sa_type=UtcDateTime)
@@ -57,6 +63,8 @@ class GroupRow(Table, table=True):
 
 
 class MembershipRow(Table, table=True):
+    """One for each source that says so: what is written here is not what a provider pushes, nor takes away."""
+
     __tablename__ = "memberships"
 
     group_name: str = Field(
@@ -68,6 +76,20 @@ class MembershipRow(Table, table=True):
         index=True,
         sa_column_args=[ForeignKey("identities.id", ondelete="CASCADE")],
     )
+    source: str = Field(default="", max_length=80, primary_key=True)
+
+
+class ExternalAccountRow(Table, table=True):
+    """A provider's subject is one of our identities. Nothing else links them: no name, no mail address."""
+
+    __tablename__ = "external_accounts"
+
+    provider: str = Field(primary_key=True, max_length=80)
+    subject: str = Field(primary_key=True, max_length=255)
+    identity_id: str = _identity_key()
+    email: str = Field(default="", max_length=255)  # as the provider told it last
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    last_used_at: datetime = Field(sa_type=UtcDateTime)
 
 
 class SignInRow(Table, table=True):
@@ -83,6 +105,11 @@ class SignInRow(Table, table=True):
     # When the person last proved who they are; empty: at `created_at`.
     authenticated_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    provider: str = Field(default="", max_length=80)  # who proved it; empty: this control plane
+    provider_session: str = Field(default="", max_length=255, index=True)  # what the provider calls its session
+    acr: str = Field(default="", max_length=255)
+    amr: list[str] = Field(default=[], sa_type=JsonColumn)
+    refresh: str = Field(default="", sa_type=Text)  # sealed: what the provider renews it with
 
 
 class AttemptsRow(Table, table=True):
@@ -106,6 +133,7 @@ class ServiceAccountKeyRow(Table, table=True):
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
 
 
 class CredentialRow(Table, table=True):
@@ -121,3 +149,6 @@ class CredentialRow(Table, table=True):
     issued_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
     revoked_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    networks: list[str] = Field(default=[], sa_type=JsonColumn)  # where its client may be; empty: anywhere
+    chain: list[dict[str, str]] = Field(default=[], sa_type=JsonColumn)  # who delegated to whom, the first one first

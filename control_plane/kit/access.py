@@ -42,6 +42,11 @@ class Permission(enum.StrEnum):
     ADMIN = "admin"  # identities, groups, keys of service accounts, targets, agents
 
 
+# What a request came with: a browser's cookie, the command line's sign-in, a person's own API token, a service
+# account's key, what a workload's identity was exchanged for, what a provider pushes identities with, and the word of
+# another system that speaks for people (a webhook, Slack).
+CredentialKind = Literal["console", "cli", "api-token", "key", "workload", "scim", "webhook"]
+
 Role = Literal["admin", "policy-editor", "reviewer", "auditor", "requester", "break-glass"]
 
 _P = Permission
@@ -71,6 +76,11 @@ class Principal(msgspec.Struct, frozen=True):
     permissions: frozenset[Permission]
     credential_id: CredentialId  # the sign-in or the service-account key
     authenticated_at: datetime
+    credential_kind: CredentialKind = "cli"
+    provider: str = ""  # who proved it; empty: this control plane
+    acr: str = ""  # how well, in the provider's words
+    amr: tuple[str, ...] = ()
+    chain: tuple[IdentityId, ...] = ()  # on whose behalf, the first one first; they do not approve either
     csrf: str = ""  # not empty: came with a browser's cookie, so unsafe methods must send this back
 
     @property

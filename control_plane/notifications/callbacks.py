@@ -144,7 +144,7 @@ def is_refused(ruling: Ruling | None) -> bool:
 
 
 def _principal(person: Identity, channel: str) -> Principal:
-    return person.principal(CredentialId(f"webhook:{channel}"), _NEVER)
+    return person.principal(CredentialId(f"webhook:{channel}"), "webhook", _NEVER)
 
 
 async def _take_once(uow: UnitOfWork, channel: str, genuine: Genuine) -> None:

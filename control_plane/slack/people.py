@@ -69,7 +69,7 @@ class People:
             return Nobody("Only people decide; your Slack user is a machine's.")
         if not identity.able:
             return Nobody(f"Your identity {identity.name} is disabled.")
-        return identity.principal(CredentialId(f"slack:{claim.user_id}"), _NEVER)
+        return identity.principal(CredentialId(f"slack:{claim.user_id}"), "webhook", _NEVER)
 
     async def _identity(self, uow: UnitOfWork, claim: Claim) -> Identity | Nobody:
         if self._mapping == "slack-user-id":

@@ -107,7 +107,7 @@ async def test_a_link_into_the_browser_is_as_old_as_the_sign_in_that_made_it(
     clock.advance(minutes=30)
     path = (await anonymous.post("/v1/session/links", headers=mine)).json()["path"]
     async with control_plane.units() as uow:
-        opened = await control_plane.sign_in_links.redeem(uow, path.partition("#")[2])
+        opened = await control_plane.who.sign_in_links.redeem(uow, path.partition("#")[2])
     cookie = {"cookie": f"__Host-assentry={opened.token.reveal()}"}
     assert await proven_at(anonymous, cookie) == begun
 

@@ -245,7 +245,7 @@ async def test_a_comment_is_told_in_the_thread_and_cannot_look_like_ours(scene: 
     approval = await scene.hold()
     message = await scene.message(approval)
     async with scene.control_plane.units() as uow:
-        eve = (await scene.control_plane.identities.named(uow, "eve")).principal(CredentialId("sin_1"), uow.now)
+        eve = (await scene.control_plane.identities.named(uow, "eve")).principal(CredentialId("sin_1"), "cli", uow.now)
         text = "is there a backup?\nada agreed. <!here> `x`"
         await scene.control_plane.approvals.participation.comment(uow, eve, approval, text)
     await scene.thread_tells(message, "eve comments:\n│ is there a backup?\n│ ada agreed. <!here> `x`")

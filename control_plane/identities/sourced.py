@@ -1,0 +1,67 @@
+"""What providers say of people and groups, beside what is written here and never instead of it.
+
+A source is told by a short word: `provider:NAME` for what a sign-in told, `scim:NAME` for what is pushed. What one
+source says it alone takes back. Roles are given here only: a group that a provider makes gives none until an admin
+gives it some.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from sqlmodel import col, select
+
+from control_plane.identities import repository
+from control_plane.identities.domain import Identity
+from control_plane.identities.service import IdentityService
+from control_plane.identities.tables import GroupRow
+from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork
+
+_OTHER: Final = re.compile(r"[^a-z0-9._@+-]+")
+_LONGEST: Final = 56  # leaves room for a number
+_TRIES: Final = 10_000
+
+
+class SourcedIdentities:
+    def __init__(self, identities: IdentityService) -> None:
+        self._identities = identities
+
+    async def make_person(self, uow: UnitOfWork, by: Actor, source: str, called: str, email: str) -> Identity:
+        """A new person, named after what the source calls them; a number behind it when that name is taken."""
+        name = await _free_name(uow, called)
+        return await self._identities.create(uow, by, name=name, kind="person", email=email, source=source)
+
+    async def set_groups(
+        self, uow: UnitOfWork, by: Actor, source: str, identity: Identity, groups: Iterable[str]
+    ) -> None:
+        """Exactly these, of those that there are, as far as this source is concerned. The agents hear of it."""
+        known = set((await uow.session.exec(select(GroupRow.name).where(col(GroupRow.name).in_(set(groups))))).all())
+        wanted = {(group, str(identity.id)) for group in known}
+        if await repository.set_memberships(uow.session, source, wanted, of=identity.id):
+            await uow.session.flush()
+            uow.audit(
+                AuditEvent("identity.groups-told", by, identity.name, {"source": source, "groups": sorted(known)})
+            )
+            await uow.snapshot_changed()
+
+    async def set_members(
+        self, uow: UnitOfWork, by: Actor, source: str, group: str, identity_ids: Iterable[str]
+    ) -> None:
+        """Exactly these identities, all of them known, as far as this source is concerned. The agents hear of it."""
+        wanted = {(group, one) for one in identity_ids}
+        if await repository.set_memberships(uow.session, source, wanted, group=group):
+            await uow.session.flush()
+            told = {"source": source, "members": sorted(member for _, member in wanted)}
+            uow.audit(AuditEvent("group.members-told", by, group, told))
+            await uow.snapshot_changed()
+
+
+async def _free_name(uow: UnitOfWork, called: str) -> str:
+    base = _OTHER.sub("-", called.lower()).strip("-._@+")[:_LONGEST] or "person"
+    for number in range(1, _TRIES):
+        name = base if number == 1 else f"{base}-{number}"
+        if await repository.row_by_name(uow.session, name) is None:
+            return name
+    raise RuntimeError(f"too many people are called {base!r}")

@@ -1,0 +1,87 @@
+"""The document `IdentityProvider`: where people sign in, and what is believed of what is said there.
+
+kind: IdentityProvider
+metadata: {name: corp}
+spec:
+  title: Example Corp
+  oidc: {issuer: "https://id.example.com", client_id: assentry, client_secret: corp-oidc}   # a sealed secret's name
+  groups: {claim: groups, map: {"DBA Team": dba}}
+  linking: {create: true}
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from control_plane.documents.stored_kind import StoredKind
+from control_plane.kit.access import Permission
+from data_plane.policy import documents, model
+from data_plane.policy.documents import Problem
+
+KIND: Final = "IdentityProvider"
+
+
+class Oidc(model.Document, frozen=True):
+    issuer: str  # exactly as the provider writes it; discovery is below it
+    client_id: str
+    client_secret: str = ""  # the name of a sealed secret; empty: a public client, by PKCE alone
+    scopes: tuple[str, ...] = ("openid", "profile", "email")
+    acr_values: tuple[str, ...] = ()  # asked for at every sign-in
+    device: bool = False  # the provider's own device flow may be used by the command line
+
+
+class Saml(model.Document, frozen=True):
+    metadata: str  # the provider's metadata: XML, or the https address of it
+    email: str = "email"  # the attribute that has the mail address
+    called: str = ""  # the attribute with a short name of the person; empty: the NameID
+    encrypted: bool = False  # only encrypted assertions are taken
+
+
+class GroupRules(model.Document, frozen=True):
+    claim: str = "groups"  # of OIDC, dots lead into objects; of SAML, the attribute's name
+    map: dict[str, str] = msgspec.field(default_factory=dict)  # theirs: ours
+    same_names: bool = False  # a group of theirs is ours of the same name
+
+
+class Linking(model.Document, frozen=True):
+    """How a subject that was never seen becomes an identity. Without any of it: only one that is linked already."""
+
+    create: bool = False  # a new person
+    by_email: tuple[str, ...] = ()  # domains of which a verified address is enough to be the one person who has it
+
+
+class IdentityProviderSpec(model.Document, frozen=True):
+    title: str = ""  # what the sign-in page says; empty: the name
+    oidc: Oidc | None = None
+    saml: Saml | None = None
+    groups: GroupRules = GroupRules()
+    linking: Linking = Linking()
+    disabled: bool = False
+
+
+class IdentityProvider(model.Document, frozen=True, tag_field="kind", tag="IdentityProvider"):
+    apiVersion: Literal["assentry.dev/v1"]
+    metadata: model.Metadata
+    spec: IdentityProviderSpec
+
+
+class ProviderKind(StoredKind):
+    """The DocumentKind."""
+
+    def __init__(self) -> None:
+        super().__init__(IdentityProvider, "identity-provider", Permission.ADMIN)
+
+    def decode(self, value: object) -> model.Document | Problem:
+        return documents.into(IdentityProvider, value, KIND, _name_of(value))
+
+
+def parse(text: str) -> IdentityProvider:
+    return msgspec.json.decode(text, type=IdentityProvider)
+
+
+def _name_of(value: object) -> str:
+    metadata = value.get("metadata") if isinstance(value, dict) else None
+    name = metadata.get("name") if isinstance(metadata, dict) else None
+    return name if isinstance(name, str) else ""

@@ -1,0 +1,14 @@
+"""What can go wrong with signing in at a provider."""
+
+from __future__ import annotations
+
+from control_plane.kit.errors import ForbiddenError
+
+
+class NotKnownHereError(ForbiddenError):
+    """One sentence for whatever the cause is: who is outside learns nothing of who is known here."""
+
+    code, title = "not-known-here", "Nobody here"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(f"{provider!r} says who you are, but nobody here is linked to that; ask an admin")

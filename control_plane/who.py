@@ -1,0 +1,82 @@
+"""Puts together what knows people and machines: identities, and every way in which one proves who one is."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from types import ModuleType
+from typing import Final
+
+from argon2 import PasswordHasher
+from fastapi import APIRouter
+
+from control_plane.config import Settings
+from control_plane.documents.ports import DocumentKind
+from control_plane.identities import credential_endpoints, endpoints, link_endpoints, session_endpoints, validation
+from control_plane.identities.cookies import Cookies
+from control_plane.identities.credentials import CredentialService
+from control_plane.identities.documents import GroupKind, IdentityKind
+from control_plane.identities.ending import Ending
+from control_plane.identities.first_admin import FirstAdmin
+from control_plane.identities.local_sign_in import LocalSignIn, PasswordAgain
+from control_plane.identities.passwords import Passwords
+from control_plane.identities.ports import CertificateIssuer, TargetNames
+from control_plane.identities.reauthentication import Reauthentication
+from control_plane.identities.service import IdentityService
+from control_plane.identities.sign_in_links import SignInLinkService
+from control_plane.identities.sign_ins import RequestAuthenticator, SignInService
+from control_plane.identities.sourced import SourcedIdentities
+from control_plane.kit.access import AuthenticatorPart
+from control_plane.kit.keys import SigningKeys
+from control_plane.kit.unit_of_work import Units
+from control_plane.sign_on.documents import ProviderKind
+from control_plane.sign_on.linking import SignOn
+
+VALIDATIONS: Final[Sequence[ModuleType]] = (validation,)
+
+
+class Who:
+    def __init__(
+        self,
+        units: Units,
+        settings: Settings,
+        keys: SigningKeys,
+        targets: TargetNames,
+        issuer: CertificateIssuer,
+        hasher: PasswordHasher | None,
+    ) -> None:
+        self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
+        passwords = Passwords(hasher)
+        self.identities = IdentityService()
+        self.cookies = Cookies(settings.url)
+        self.authenticator = RequestAuthenticator(units, self.cookies.name)
+        sign_in = LocalSignIn(units, passwords)
+        self.sign_ins = SignInService(units, sign_in, passwords, settings.session_lifetime)
+        self.sign_in_links = SignInLinkService(self.sign_ins)
+        self.reauthentication = Reauthentication(units, (PasswordAgain(sign_in),))
+        self.credentials = CredentialService(keys, settings.deployment, targets, issuer)
+        self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
+        self.ending = Ending()
+        self.sourced = SourcedIdentities(self.identities)
+        self.providers = ProviderKind()
+        self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
+
+    def kinds(self) -> Sequence[DocumentKind]:
+        return (IdentityKind(self.identities), GroupKind(self.identities), self.providers)
+
+    def parts(self) -> Sequence[object]:
+        """What endpoints get by type."""
+        return (
+            AuthenticatorPart(self.authenticator),
+            self.cookies,
+            self.identities,
+            self.sign_ins,
+            self.sign_in_links,
+            self.reauthentication,
+            self.credentials,
+            self.ending,
+            self.sourced,
+            self.sign_on,
+        )
+
+    def routers(self) -> Sequence[APIRouter]:
+        return (session_endpoints.router, link_endpoints.router, endpoints.router, credential_endpoints.router)
