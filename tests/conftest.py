@@ -10,9 +10,10 @@ import pytest
 import structlog
 
 from tests.support.interpreted import compiler, prefer_sources
+from tests.support.oidc import oidc_provider
 from tests.support.postgres import postgres
 
-__all__ = ["postgres"]
+__all__ = ["oidc_provider", "postgres"]
 
 
 def pytest_configure() -> None:
