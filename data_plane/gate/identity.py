@@ -1,14 +1,16 @@
 """Who stands behind a credential. Pure: token or certificate become claims, claims become a requester, or a reason.
 
-The reasons are for the audit log; a client is told only that its credential was not accepted.
+A credential is bound to targets and, if it says so, to the networks that its client may be in: the address is the one
+that the agent sees. The reasons are for the audit log; a client is told only that its credential was not accepted.
 """
 
 from __future__ import annotations
 
 import base64
+import ipaddress
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from cryptography import x509
@@ -21,7 +23,11 @@ from data_plane.identifiers import CredentialId, IdentityId, TargetName
 from data_plane.policy.snapshot import Snapshot
 
 _CERTIFICATE_NAME = re.compile(r"urn:assentry:identity:([A-Za-z0-9_-]+):credential:([A-Za-z0-9_-]+)")
+_TARGET = "urn:assentry:target:"
+_NETWORK = "urn:assentry:network:"
 _ALGORITHMS = ("Ed25519", "EdDSA")
+# A token that is bound to networks is of a type of its own: an agent that knows nothing of them refuses it.
+_TYPES = {"assentry": False, "assentry-bound": True}
 _LONGEST_TOKEN = 8192
 CLOCK_SKEW_SECONDS = 10.0
 
@@ -31,6 +37,7 @@ class Claims(msgspec.Struct, frozen=True):
     credential_id: CredentialId
     expires_at: float  # Unix seconds
     targets: tuple[str, ...]  # or ("*",)
+    networks: tuple[str, ...] = ()  # where the client may be, as CIDR; empty: anywhere
 
 
 class Unaccepted(msgspec.Struct, frozen=True):
@@ -51,6 +58,7 @@ class _Payload(msgspec.Struct, frozen=True):
     aud: tuple[str, ...]
     iat: int | float
     exp: int | float
+    net: tuple[str, ...] = ()
 
 
 def read_token(token: str, *, keys: Mapping[str, bytes], deployment: str, now: float) -> Claims | Unaccepted:
@@ -60,17 +68,17 @@ def read_token(token: str, *, keys: Mapping[str, bytes], deployment: str, now: f
     try:
         header = msgspec.json.decode(_unpadded(token.partition(".")[0]), type=_Header)
         key = keys.get(header.kid)
-        if header.alg not in _ALGORITHMS or header.typ != "assentry" or key is None:
+        if header.alg not in _ALGORITHMS or header.typ not in _TYPES or key is None:
             return Unaccepted("a token of another kind, or signed with a key that is not pinned")
         payload = msgspec.json.decode(_verified(token, key, header.alg), type=_Payload)
     except (JoseError, msgspec.DecodeError, ValueError, TypeError) as error:
         return Unaccepted(f"the token cannot be verified ({type(error).__name__})")
-    claims = Claims(IdentityId(payload.sub), CredentialId(payload.jti), float(payload.exp), payload.aud)
+    claims = Claims(IdentityId(payload.sub), CredentialId(payload.jti), float(payload.exp), payload.aud, payload.net)
+    if bool(payload.net) != _TYPES[header.typ]:
+        return Unaccepted("the token's type and its networks do not belong together")
     if payload.iss != deployment:
         return Unaccepted("a token of another deployment")
-    if payload.iat - CLOCK_SKEW_SECONDS > now:
-        return Unaccepted("the token is not valid yet: clocks disagree", payload.sub)
-    return _in_time(claims, now)
+    return _in_time(claims, now, begins_at=payload.iat)
 
 
 def read_certificate(der: bytes, *, now: float) -> Claims | Unaccepted:
@@ -82,18 +90,24 @@ def read_certificate(der: bytes, *, now: float) -> Claims | Unaccepted:
     except (ValueError, x509.ExtensionNotFound):
         return Unaccepted("the certificate names no identity")
     found = [match for match in map(_CERTIFICATE_NAME.fullmatch, uris) if match is not None]
-    if len(found) != 1 or len(uris) != 1:
-        return Unaccepted("the certificate names no identity, or more than one")
-    if certificate.not_valid_before_utc.timestamp() - CLOCK_SKEW_SECONDS > now:
-        return Unaccepted("the certificate is not valid yet")
-    expires_at = certificate.not_valid_after_utc.timestamp()
-    return _in_time(Claims(IdentityId(found[0][1]), CredentialId(found[0][2]), expires_at, ("*",)), now)
+    targets, networks = _named(uris, _TARGET), _named(uris, _NETWORK)
+    if len(found) != 1 or len(uris) != 1 + len(targets) + len(networks):
+        return Unaccepted("the certificate names no identity, more than one, or what this agent does not know")
+    begins_at, expires_at = (
+        at.timestamp() for at in (certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+    )
+    who = IdentityId(found[0][1]), CredentialId(found[0][2])
+    return _in_time(Claims(*who, expires_at, targets or ("*",), networks), now, begins_at)
 
 
-def requester(claims: Claims, snapshot: Snapshot, target: TargetName) -> Requester | Unaccepted:
-    """The identity as the snapshot knows it now."""
+def requester(
+    claims: Claims, snapshot: Snapshot, target: TargetName, client_address: str = ""
+) -> Requester | Unaccepted:
+    """The identity as the snapshot knows it now. `client_address`: host and port, as the connection has them."""
     if "*" not in claims.targets and target not in claims.targets:
         return Unaccepted("the credential is for other targets", claims.identity_id)
+    if claims.networks and not _within(client_address, claims.networks):
+        return Unaccepted("the credential is for other networks", claims.identity_id)
     wrong = objection(claims.identity_id, claims.credential_id, snapshot)
     if wrong:
         return Unaccepted(wrong, claims.identity_id)
@@ -118,7 +132,25 @@ def objection(identity_id: IdentityId, credential_id: CredentialId, snapshot: Sn
     return ""
 
 
-def _in_time(claims: Claims, now: float) -> Claims | Unaccepted:
+def _named(uris: Sequence[str], prefix: str) -> tuple[str, ...]:
+    return tuple(uri.removeprefix(prefix) for uri in uris if uri.startswith(prefix) and uri != prefix)
+
+
+def _within(client_address: str, networks: Sequence[str]) -> bool:
+    """False as well for what is no address and no network, such as a Unix socket's."""
+    try:
+        address = ipaddress.ip_address(client_address.rpartition(":")[0].partition("%")[0])
+        found = [ipaddress.ip_network(network) for network in networks]
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped  # an IPv4 client of a socket for both
+    return any(address in network for network in found)
+
+
+def _in_time(claims: Claims, now: float, begins_at: float) -> Claims | Unaccepted:
+    if begins_at - CLOCK_SKEW_SECONDS > now:
+        return Unaccepted("the credential is not valid yet: clocks disagree", claims.identity_id)
     if claims.expires_at <= now:
         return Unaccepted("the credential has expired", claims.identity_id)
     return claims

@@ -92,7 +92,7 @@ class PolicyAdmission:
         target = snapshot.targets.get(asked.target)
         if target is None:
             return _Refusal(Code.POLICY, "this target is not served any more", "unknown target")
-        known = self._identified(credential, snapshot, asked.target)
+        known = self._identified(credential, snapshot, asked)
         if isinstance(known, Unaccepted):
             return _unaccepted(known)
         claims, requester = known
@@ -107,7 +107,7 @@ class PolicyAdmission:
         return await self._opened(facts, claims, target, asked, snapshot, policy)
 
     def _identified(
-        self, credential: Credential, snapshot: Snapshot, target: TargetName
+        self, credential: Credential, snapshot: Snapshot, asked: _Asked
     ) -> tuple[Claims, Requester] | Unaccepted:
         state, now = self._services.state, self._services.clock.now()
         claims: Claims | Unaccepted
@@ -118,7 +118,7 @@ class PolicyAdmission:
                 claims = identity.read_certificate(certificate, now=now)
         if isinstance(claims, Unaccepted):
             return claims
-        requester = identity.requester(claims, snapshot, target)
+        requester = identity.requester(claims, snapshot, asked.target, asked.client_address)
         return requester if isinstance(requester, Unaccepted) else (claims, requester)
 
     def _facts(self, claims: Claims, requester: Requester, target: SnapshotTarget, asked: _Asked) -> SessionFacts:

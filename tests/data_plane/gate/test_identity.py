@@ -22,6 +22,7 @@ from tests.data_plane.gate.worlds import IDENTITIES, KEY, KEYS, NOW, World
 
 CLAIMS = {"iss": "dep", "sub": "idn_robot", "jti": "crd_1", "aud": ["orders"], "iat": NOW, "exp": NOW + 60}
 HEADER = {"alg": "EdDSA", "kid": "k1", "typ": "assentry"}
+BOUND = {"typ": "assentry-bound"}
 
 
 def b64(data: bytes) -> str:
@@ -58,6 +59,10 @@ def test_a_good_token_gives_its_claims(algorithm: str) -> None:
         (token(exp=None), "cannot be verified"),
         (token(jti=None), "cannot be verified"),
         (token(aud="orders"), "cannot be verified"),
+        (token(net=["10.0.0.0/8"]), "do not belong together"),
+        (token(header=BOUND), "do not belong together"),
+        (token(header=BOUND, net=[]), "do not belong together"),
+        (token(header=BOUND, net="10.0.0.0/8"), "cannot be verified"),
         ("", "not a token"),
         ("a.b.c", "cannot be verified"),
         ("a" * 9000 + ".b.c", "not a token"),
@@ -113,10 +118,54 @@ def test_a_certificate_names_identity_and_credential() -> None:
         certificate(URN, "urn:assentry:identity:idn_ada:credential:crd_2"),
         certificate(URN, starts=NOW + 30),
         certificate(URN, ends=NOW),
+        certificate(URN, "urn:assentry:target:"),
+        certificate(URN, "urn:assentry:hour:12"),
+        certificate(URN, "https://example.org"),
+        certificate("urn:assentry:target:orders"),
     ],
 )
 def test_any_other_certificate_names_nobody(der: bytes) -> None:
     assert isinstance(read_certificate(der, now=NOW), Unaccepted)
+
+
+def test_a_token_says_which_networks_it_is_for() -> None:
+    found = read(token(header=BOUND, net=["10.0.0.0/8"]))
+    assert found == Claims("idn_robot", "crd_1", NOW + 60, ("orders",), ("10.0.0.0/8",))
+
+
+def test_a_certificate_says_which_targets_and_networks_it_is_for() -> None:
+    der = certificate("urn:assentry:target:orders", "urn:assentry:network:2001:db8::/32", URN)
+    expected = Claims("idn_robot", "crd_1", NOW + 60, ("orders",), ("2001:db8::/32",))
+    assert read_certificate(der, now=NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("networks", "address", "let_in"),
+    [
+        ((), "local", True),
+        (("10.0.0.0/8",), "10.200.0.1:40000", True),
+        (("10.0.0.0/8",), "11.0.0.1:40000", False),
+        (("192.0.2.0/24", "10.0.0.7/32"), "10.0.0.7:40000", True),
+        (("10.0.0.0/8",), "::ffff:10.0.0.1:40000", True),  # an IPv4 client of a socket for both
+        (("2001:db8::/32",), "2001:db8:1::9:40000", True),
+        (("2001:db8::/32",), "2001:db9::1:40000", False),
+        (("fe80::/10",), "fe80::1%eth0:40000", True),
+        (("0.0.0.0/0",), "::1:40000", False),
+        (("0.0.0.0/0", "::/0"), "local", False),  # a Unix socket has no address
+        (("10.0.0.0/8",), "10.0.0.1", False),  # not how a connection tells its address
+        (("10.0.0.0/8",), "", False),
+        (("10.0.0.1/8",), "10.0.0.1:40000", False),  # no network
+        (("everywhere",), "10.0.0.1:40000", False),
+    ],
+)
+def test_a_bound_credential_is_good_in_its_networks_only(networks: tuple[str, ...], address: str, let_in: bool) -> None:
+    snapshot = World().state.current
+    assert snapshot is not None
+    claims = Claims("idn_robot", "crd_1", NOW + 60, ("*",), networks)
+    found = requester(claims, snapshot, TargetName("orders"), address)
+    assert (not isinstance(found, Unaccepted)) == let_in
+    if not let_in:
+        assert found == Unaccepted("the credential is for other networks", "idn_robot")
 
 
 def test_the_requester_is_who_the_snapshot_says_now() -> None:

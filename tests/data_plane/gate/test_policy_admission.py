@@ -14,7 +14,7 @@ from data_plane.policy.snapshot import RawTarget
 from data_plane.recording.interface import RecordingError
 from data_plane.recording.model import Opened
 from data_plane.runtime.secret import Secret
-from tests.data_plane.gate.test_identity import URN, certificate, token
+from tests.data_plane.gate.test_identity import BOUND, URN, certificate, token
 from tests.data_plane.gate.worlds import IDENTITIES, RAW, READ, RULES, TARGET_JSON, World
 from tests.support.policies import ORDERS, allow, deny
 
@@ -94,6 +94,7 @@ async def test_a_client_certificate_admits_like_a_token() -> None:
         (token(exp=1.0), "expired", "idn_robot"),
         (token(aud=["payroll"]), "other targets", "idn_robot"),
         (token(sub="idn_nobody"), "unknown", "idn_nobody"),
+        (token(header=BOUND, net=["10.0.0.0/8"]), "other networks", "idn_robot"),
     ],
 )
 async def test_a_credential_that_is_not_accepted_is_reported_and_the_client_learns_little(
