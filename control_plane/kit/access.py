@@ -40,6 +40,7 @@ class Permission(enum.StrEnum):
     AUDIT = "audit"
     SECRETS = "secrets"  # write sealed secrets, see what is known about them
     ADMIN = "admin"  # identities, groups, keys of service accounts, targets, agents
+    PROVISION = "provision"  # push people and groups (SCIM): of no role, of a client's token only
 
 
 # What a request came with: a browser's cookie, the command line's sign-in, a person's own API token, a service
