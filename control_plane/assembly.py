@@ -167,7 +167,10 @@ class ControlPlane:
         self.access = AccessService(self.offers, self.lent_groups, self.approvals.petitions)
         self.plans = PlanService(self.approvals.petitions, self.targets)
         self.accounts = AccountService()
-        self.sessions = SessionService(KnownNames(self.identities, self.targets), self.approvals.service)
+        names = KnownNames(self.identities, self.targets, self.credentials)
+        self.sessions = SessionService(names, self.approvals.service)
+        self.who.ending.follow(self.approvals.endings)
+        self.who.ending.follow(self.sessions)
         self._loops += self.approvals.loops
 
     def _notifications(self) -> None:

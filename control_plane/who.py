@@ -46,7 +46,8 @@ class Who:
     ) -> None:
         self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         passwords = Passwords(hasher)
-        self.identities = IdentityService()
+        self.ending = Ending()
+        self.identities = IdentityService(self.ending)
         self.cookies = Cookies(settings.url)
         self.authenticator = RequestAuthenticator(units, self.cookies.name)
         sign_in = LocalSignIn(units, passwords)
@@ -55,7 +56,6 @@ class Who:
         self.reauthentication = Reauthentication(units, (PasswordAgain(sign_in),))
         self.credentials = CredentialService(keys, settings.deployment, targets, issuer)
         self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
-        self.ending = Ending()
         self.sourced = SourcedIdentities(self.identities)
         self.providers = ProviderKind()
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)

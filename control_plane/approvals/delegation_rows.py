@@ -47,6 +47,13 @@ async def locked(session: AsyncSession, delegation_id: str) -> DelegationRow | N
     return await session.get(DelegationRow, delegation_id, with_for_update=True, populate_existing=True)
 
 
+async def holding_of(session: AsyncSession, identity_ids: Collection[str], now_ms: int) -> Sequence[DelegationRow]:
+    """That they gave or were given, and that hold: each locked, in the order of their ids."""
+    theirs = or_(col(DelegationRow.delegator_id).in_(identity_ids), col(DelegationRow.delegate_id).in_(identity_ids))
+    statement = select(DelegationRow).where(theirs, _holds(now_ms)).order_by(col(DelegationRow.id))
+    return (await session.exec(statement.with_for_update())).all()
+
+
 async def count_holding(session: AsyncSession, delegator_id: str, now_ms: int) -> int:
     theirs = col(DelegationRow.delegator_id) == delegator_id
     statement = select(func.count()).select_from(DelegationRow).where(theirs, _holds(now_ms))

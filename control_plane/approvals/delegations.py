@@ -30,7 +30,7 @@ from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.ids import new_id
 from control_plane.kit.pagination import Paging, newest_key
-from control_plane.kit.unit_of_work import AuditEvent, Json, UnitOfWork
+from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 
 DELEGATIONS: Final = "delegation"  # news: one was taken back; the key is its id
 LONGEST: Final = timedelta(days=90)
@@ -88,12 +88,22 @@ class Delegations:
             raise NotYoursError("who gave it, who was given it, or an admin takes it back")
         if row.revoked_at_ms is not None or row.until_ms <= milliseconds(uow.now):
             raise DelegationOverError("it is over already")
+        await self._revoke(uow, principal.actor, row)
+
+    async def end_of(self, uow: UnitOfWork, by: Actor, identity_ids: Collection[str]) -> list[str]:
+        """Whatever these have given or taken. The ids of what held."""
+        holding = await delegation_rows.holding_of(uow.session, identity_ids, milliseconds(uow.now))
+        for row in holding:
+            await self._revoke(uow, by, row)
+        return [row.id for row in holding]
+
+    async def _revoke(self, uow: UnitOfWork, by: Actor, row: DelegationRow) -> None:
         touched = [waiting.id for waiting in await self._touched(uow, row)]
         touched += await delegation_rows.used_by_open(uow.session, row.id, sorted(OPEN))
         row.revoked_at_ms = milliseconds(uow.now)
-        row.revoked_by = principal.name
+        row.revoked_by = by.name
         uow.session.add(row)
-        uow.audit(AuditEvent("delegation.revoked", principal.actor, row.id, told(row)))
+        uow.audit(AuditEvent("delegation.revoked", by, row.id, told(row)))
         uow.notify(DELEGATIONS, row.id)
         await _tell(uow, touched, row)
 

@@ -8,6 +8,7 @@ from control_plane.approvals.agreement import Agreement
 from control_plane.approvals.broken_glass import BrokenGlass
 from control_plane.approvals.cards import Cards
 from control_plane.approvals.delegations import Delegations
+from control_plane.approvals.endings import Endings
 from control_plane.approvals.grants import GrantIssuer
 from control_plane.approvals.limits import Limits
 from control_plane.approvals.news import NewsFeed
@@ -58,6 +59,7 @@ class ApprovalsFeature:
         self.cards = Cards(self.review)
         self.participation = Participation()
         self.delegations = Delegations(people, rulebook, standing)
+        self.endings = Endings(standing, self.delegations)
         self.broken_glass = BrokenGlass(standing, agreement)
         self.feed = NewsFeed(units, events, people)
         self.keeper = DeadlineKeeper(units, events, clock)

@@ -14,7 +14,7 @@ from sqlmodel.sql.expression import SelectOfScalar
 from control_plane.approvals.domain import OPEN, Chain, Choice, Parties, Request, StandIn, State, Verb, Vote
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.shown import Earlier
-from control_plane.approvals.tables import ApprovalRow, GrantRow, VoteRow
+from control_plane.approvals.tables import ApprovalRow, BreakGlassRow, GrantRow, VoteRow
 
 _OPEN = sorted(OPEN)
 _IS_ACCESS = col(ApprovalRow.kind) == Kind.ACCESS  # it ends on time: nobody's report is on its way
@@ -162,6 +162,21 @@ def in_force(now_ms: int) -> SelectOfScalar[str]:
 async def open_ids(session: AsyncSession) -> list[str]:
     statement = select(ApprovalRow.id).where(col(ApprovalRow.state).in_(_OPEN)).order_by(col(ApprovalRow.id))
     return list((await session.exec(statement)).all())
+
+
+async def open_of(session: AsyncSession, identity_ids: Collection[str]) -> list[str]:
+    """What these asked for, agreed to (themselves, or somebody in their place), or broke the glass for."""
+    voted = select(VoteRow.approval_id).where(
+        or_(col(VoteRow.identity_id).in_(identity_ids), col(VoteRow.for_id).in_(identity_ids))
+    )
+    broken = select(BreakGlassRow.approval_id).where(col(BreakGlassRow.broken_by_id).in_(identity_ids))
+    theirs = or_(
+        col(ApprovalRow.requester_id).in_(identity_ids),
+        col(ApprovalRow.id).in_(voted),
+        col(ApprovalRow.id).in_(broken),
+    )
+    statement = select(ApprovalRow.id).where(col(ApprovalRow.state).in_(_OPEN), theirs)
+    return list((await session.exec(statement.order_by(col(ApprovalRow.id)))).all())
 
 
 async def unfinished_of_session(session: AsyncSession, session_id: str) -> list[str]:

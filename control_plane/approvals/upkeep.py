@@ -6,11 +6,13 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import msgspec
 import structlog
 
 from control_plane.approvals import repository, stages, windows
 from control_plane.approvals.delegations import DELEGATIONS
 from control_plane.approvals.domain import OPEN, Event, State
+from control_plane.approvals.kinds import Kind
 from control_plane.approvals.standing import Judged, Standing
 from control_plane.approvals.tables import ApprovalRow
 from control_plane.approvals.transitions import TOPIC, audited, move
@@ -20,6 +22,13 @@ from control_plane.kit.unit_of_work import SNAPSHOT, SYSTEM, Json, UnitOfWork, U
 
 _log = structlog.get_logger(__name__)
 _AFTER_FAILURE: Final = 1.0
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """What was voided."""
+
+    kind: Kind
+    was: State
 
 
 class Upkeep:
@@ -48,16 +57,24 @@ class Upkeep:
 
     async def _look_at(self, approval_id: str) -> None:
         async with self._units() as uow:
-            row = await repository.locked(uow.session, approval_id)
-            if row is None or State(row.state) not in OPEN:
-                return
-            judged = await self._standing.judged(uow, row)
-            fault = judged.fault or await self._standing.lost_support(uow, judged)
-            fault = fault or await windows.lost_approver(uow, row, judged)
-            if fault:
-                move(uow, row, Event.VOIDED, SYSTEM, fault)
-            elif row.state == State.PENDING:
-                _keep_step(uow, row, judged)
+            await settle(uow, approval_id, self._standing)
+
+
+async def settle(uow: UnitOfWork, approval_id: str, standing: Standing) -> Settled | None:
+    """Voids it, if what it stands on is gone. None: it stands, or was over already."""
+    row = await repository.locked(uow.session, approval_id)
+    if row is None or State(row.state) not in OPEN:
+        return None
+    judged = await standing.judged(uow, row)
+    fault = judged.fault or await standing.lost_support(uow, judged)
+    fault = fault or await windows.lost_approver(uow, row, judged)
+    if fault:
+        before = State(row.state)
+        move(uow, row, Event.VOIDED, SYSTEM, fault)
+        return Settled(Kind(row.kind), before)
+    if row.state == State.PENDING:
+        _keep_step(uow, row, judged)
+    return None
 
 
 def _keep_step(uow: UnitOfWork, row: ApprovalRow, judged: Judged) -> None:

@@ -6,7 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlmodel import col, delete, select, update
+from sqlalchemy import ColumnElement, Text, cast
+from sqlmodel import col, delete, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow, SignInRow
@@ -65,17 +66,41 @@ async def revoke_children(session: AsyncSession, parent_id: str, now: datetime) 
     await session.exec(statement.values(revoked_at=now))
 
 
-async def revoke_all_of(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> int:
-    """Credentials and keys of these that were still good. How many that were."""
-    count = 0
-    for row in (CredentialRow, ServiceAccountKeyRow):
-        good = (
-            col(row.identity_id).in_(identity_ids),
-            col(row.revoked_at).is_(None),
-            col(row.expires_at) > now,
-        )
-        count += (await session.exec(update(row).where(*good).values(revoked_at=now))).rowcount
-    return count
+async def revoke_keys_of(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> list[str]:
+    return await _revoke(session, ServiceAccountKeyRow, col(ServiceAccountKeyRow.identity_id).in_(identity_ids), now)
+
+
+async def revoke_credentials_of(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> list[str]:
+    """Theirs, and those that anybody was given on their behalf."""
+    chain = cast(col(CredentialRow.chain), Text)
+    named = [chain.contains(one, autoescape=True) for one in identity_ids]
+    return await _revoke(session, CredentialRow, or_(col(CredentialRow.identity_id).in_(identity_ids), *named), now)
+
+
+async def revoke_made_with(session: AsyncSession, parent_ids: Sequence[str], now: datetime) -> list[str]:
+    return await _revoke(session, CredentialRow, col(CredentialRow.parent_id).in_(parent_ids), now)
+
+
+async def _revoke(
+    session: AsyncSession,
+    row: type[CredentialRow | ServiceAccountKeyRow],
+    which: ColumnElement[bool],
+    now: datetime,
+) -> list[str]:
+    """The ids of those that were still good."""
+    good = which, col(row.revoked_at).is_(None), col(row.expires_at) > now
+    ids = list((await session.exec(select(row.id).where(*good).order_by(col(row.id)))).all())
+    await session.exec(update(row).where(col(row.id).in_(ids)).values(revoked_at=now))
+    return ids
+
+
+async def sign_ins_of(session: AsyncSession, identity_ids: Sequence[str]) -> list[str]:
+    statement = select(SignInRow.id).where(col(SignInRow.identity_id).in_(identity_ids))
+    return list((await session.exec(statement.order_by(col(SignInRow.id)))).all())
+
+
+async def delete_sign_ins(session: AsyncSession, ids: Sequence[str]) -> None:
+    await session.exec(delete(SignInRow).where(col(SignInRow.id).in_(ids)))
 
 
 async def credentials_of(

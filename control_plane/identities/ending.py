@@ -1,13 +1,15 @@
 """The end of an identity: nothing of it acts any more, from this transaction on.
 
-Its sign-ins are gone and its credentials and keys revoked for good: who is enabled again begins anew. The agents hear
-of it with the next snapshot and end live sessions; what other features must end they end as a Consequence. One audit
-event tells all of it. The end is never refused because somebody is needed: the first admin can be made anew.
+Its sign-ins are gone and its credentials and keys revoked for good, with those that were given to others on its
+behalf: who is enabled again begins anew. The agents hear of it at once and end live sessions; what other features
+must end they end as a Consequence. One audit event tells all of it. The end is never refused because somebody is
+needed: the first admin can be made anew. Signing somebody out ends as much as was made with those sign-ins, and nothing
+else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.ports import Consequence
@@ -24,20 +26,54 @@ class Ending:
 
     async def end(self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str) -> None:
         """Disables the identity. An identity that is disabled already, or gone, stays as it is."""
+        row = await self._switch(uow, identity_id, disabled=True)
+        if row is not None:
+            await self._sweep(uow, by, row, "identity.ended", reason)
+
+    async def begin_anew(self, uow: UnitOfWork, by: Actor, identity_id: str) -> None:
+        """Enables it again. What came about while nobody looked, as it was being ended, does not come to life."""
+        row = await self._switch(uow, identity_id, disabled=False)
+        if row is not None:
+            await self._sweep(uow, by, row, "identity.enabled", "it was disabled")
+
+    async def sign_out(
+        self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str, sign_ins: Collection[str] | None = None
+    ) -> None:
+        """Ends these sign-ins of it, or all that there are, and every credential that was made with them; live
+        sessions of those end at once. It may sign in again. None of them are its: nothing happens."""
         row = await uow.session.get(IdentityRow, identity_id, with_for_update=True)
-        if row is None or row.disabled:
+        mine = await credential_rows.sign_ins_of(uow.session, [identity_id])
+        over = [one for one in mine if sign_ins is None or one in sign_ins]
+        if row is None or not over:
             return
-        row.disabled, row.updated_at, row.version = True, uow.now, row.version + 1
+        await credential_rows.delete_sign_ins(uow.session, over)
+        revoked = await credential_rows.revoke_made_with(uow.session, over, uow.now)
+        told: dict[str, Json] = {"reason": reason, "sign_ins": over, "credentials": revoked}
+        uow.audit(AuditEvent("identity.signed-out", by, row.name, told))
+        await uow.session.flush()
+        await uow.snapshot_changed()
+
+    async def _switch(self, uow: UnitOfWork, identity_id: str, *, disabled: bool) -> IdentityRow | None:
+        """None: it is so already, or there is no such identity."""
+        row = await uow.session.get(IdentityRow, identity_id, with_for_update=True, populate_existing=True)
+        if row is None or row.disabled == disabled:
+            return None
+        row.disabled, row.updated_at, row.version = disabled, uow.now, row.version + 1
         uow.session.add(row)
+        await uow.session.flush()
+        return row
+
+    async def _sweep(self, uow: UnitOfWork, by: Actor, row: IdentityRow, kind: str, reason: str) -> None:
         machines = await repository.ids_of_machines(uow.session, row.id)
-        ended: dict[str, Json] = {"reason": reason, "machines": sorted(machines.values())}
         ids = [row.id, *machines]
-        for one in ids:
-            await credential_rows.end_sign_ins(uow.session, one)
-        ended["credentials"] = await credential_rows.revoke_all_of(uow.session, ids, uow.now)
+        ended: dict[str, Json] = {"reason": reason, "machines": sorted(machines.values())}
+        ended["sign_ins"] = sign_ins = await credential_rows.sign_ins_of(uow.session, ids)
+        await credential_rows.delete_sign_ins(uow.session, sign_ins)
+        ended["credentials"] = await credential_rows.revoke_credentials_of(uow.session, ids, uow.now)
+        ended["keys"] = await credential_rows.revoke_keys_of(uow.session, ids, uow.now)
         await uow.session.flush()
         for consequence in self._consequences:
             ended.update(await consequence.ended(uow, by, ids, reason))
-        uow.audit(AuditEvent("identity.ended", by, row.name, ended))
+        uow.audit(AuditEvent(kind, by, row.name, ended))
         await uow.session.flush()
         await uow.snapshot_changed()

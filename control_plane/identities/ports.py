@@ -63,7 +63,8 @@ class Consequence(Protocol):
     """What an identity's end means for another feature."""
 
     async def ended(self, uow: UnitOfWork, by: Actor, identity_ids: Sequence[str], reason: str) -> Mapping[str, Json]:
-        """Ends it, in this transaction. What was ended, by name, for the one audit event that tells it."""
+        """Ends it, in this transaction. What was ended, by name, for the one audit event that tells it. Called again
+        when the identity is enabled again, for whatever came about in between."""
 
 
 class TargetNames(Protocol):

@@ -25,6 +25,7 @@ from control_plane.identities.domain import (
     slack_problem,
     unknown_roles,
 )
+from control_plane.identities.ending import Ending
 from control_plane.identities.errors import (
     ExternalIdTakenError,
     GroupNotFoundError,
@@ -50,6 +51,9 @@ def _told(identity: Identity) -> dict[str, Json]:
 
 
 class IdentityService:
+    def __init__(self, ending: Ending) -> None:
+        self._ending = ending
+
     # -------------------------------------------------------------- asked by other features
 
     async def snapshot(self, uow: UnitOfWork) -> SnapshotIdentities:
@@ -171,8 +175,6 @@ class IdentityService:
             row.email = email
         if owner is not None and owner != before.owner:
             row.owner_id = await self._owner_id(uow, Ownership(name, before.kind, owner))
-        if disabled is not None:
-            row.disabled = disabled
         if slack_user_id is not None:
             await self._check_slack(uow, name, before.kind, slack_user_id)
             row.slack_user_id = slack_user_id or None
@@ -184,12 +186,19 @@ class IdentityService:
         row.version += 1
         row.updated_at = uow.now
         await uow.session.flush()
-        if disabled and not before.disabled:
-            await credential_rows.end_sign_ins(uow.session, row.id)
+        told = _told(await self.named(uow, name))
+        if disabled is None or told != _told(before):
+            await self._changed(uow, by, "identity.updated", name, told)
+        if disabled is not None:
+            await self._switch(uow, by, before, disabled=disabled)
+        return await self.named(uow, name)
+
+    async def _switch(self, uow: UnitOfWork, by: Actor, before: Identity, *, disabled: bool) -> None:
+        if not disabled:
+            await self._ending.begin_anew(uow, by, before.id)
+        elif not before.disabled:
             _keep_an_admin(uow, before.roles)
-        after = await self.named(uow, name)
-        await self._changed(uow, by, "identity.updated", name, _told(after))
-        return after
+            await self._ending.end(uow, by, before.id, f"disabled by {by.name}")
 
     async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
         """Its credentials go with it; agents no longer know it."""
@@ -199,6 +208,7 @@ class IdentityService:
         if machines:
             raise StillOwnsError(name, machines)
         _keep_an_admin(uow, before.roles)
+        await self._ending.end(uow, by, before.id, f"deleted by {by.name}")
         await uow.session.delete(row)
         await uow.session.flush()
         await self._changed(uow, by, "identity.deleted", name, {})

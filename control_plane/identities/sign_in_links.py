@@ -13,7 +13,7 @@ import msgspec
 from sqlmodel import col, delete, select
 
 from control_plane.identities import credential_rows, repository
-from control_plane.identities.sign_ins import OpenedSignIn, SignInService
+from control_plane.identities.sign_ins import OpenedSignIn, Proof, SignInService
 from control_plane.identities.tables import SignInRow
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import UnauthenticatedError
@@ -37,6 +37,7 @@ class SignInLinkService:
 
     async def make(self, uow: UnitOfWork, principal: Principal) -> SignInLink:
         code = Secret(_PREFIX + random_text(52))
+        made_in = await uow.session.get(SignInRow, principal.credential_id)
         row = SignInRow(
             id=new_id("sin"),
             identity_id=principal.identity,
@@ -45,6 +46,10 @@ class SignInLinkService:
             created_at=uow.now,
             authenticated_at=principal.authenticated_at,  # a link proves nothing anew
             expires_at=uow.now + LIFETIME,
+            provider=principal.provider,
+            provider_session=made_in.provider_session if made_in else "",
+            acr=principal.acr,
+            amr=list(principal.amr),
         )
         uow.session.add(row)
         uow.audit(AuditEvent("sign-in.link-made", principal.actor, row.id, {"sign_in": principal.credential_id}))
@@ -62,4 +67,5 @@ class SignInLinkService:
         found = await repository.identities_by_id(uow.session, [row.identity_id])
         if used.rowcount != 1 or not found or not found[0].able:
             raise UnauthenticatedError("this link was used already or is too old; make another one")
-        return await self._sign_ins.open(uow, found[0], "console", row.authenticated_at)
+        proof = Proof(row.provider, row.provider_session, row.acr, tuple(row.amr))
+        return await self._sign_ins.open(uow, found[0], "console", row.authenticated_at, proof)

@@ -81,6 +81,12 @@ async def open_of(session: AsyncSession, instance_id: str) -> list[str]:
     return list((await session.exec(statement.order_by(col(SessionRow.id)))).all())
 
 
+async def open_requested_by(session: AsyncSession, requester_ids: Collection[str]) -> Sequence[SessionRow]:
+    """Each locked, in the order of their ids."""
+    theirs = col(SessionRow.requester_id).in_(requester_ids), col(SessionRow.closed_at_ms).is_(None)
+    return (await session.exec(select(SessionRow).where(*theirs).order_by(col(SessionRow.id)).with_for_update())).all()
+
+
 async def newest(
     session: AsyncSession, wanted: Filter, after: tuple[int, str] | None, limit: int
 ) -> Sequence[SessionRow]:

@@ -7,7 +7,7 @@ that is sent again changes nothing. A session that is over takes its pending hol
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -27,6 +27,7 @@ TOPIC: Final = "session"  # opened, closed or changed; the key is its id
 TERMINATE: Final = "session-terminate"  # the agent must end it; the key is its id
 
 AGENT_RESTARTED: Final = "agent-restarted"
+_IDENTITY_ENDED: Final = "its identity does nothing any more"
 _SEE_ALL: Final = (Permission.SESSIONS, Permission.AUDIT)
 
 
@@ -184,6 +185,23 @@ class SessionService:
         return row
 
     async def terminations(self, uow: UnitOfWork, instance_id: str) -> list[tuple[str, str]]:
+    async def ended(
+        self,
+        uow: UnitOfWork,
+        by: Actor,  # noqa: ARG002 - one event tells of the end, and by whom
+        identity_ids: Sequence[str],
+        reason: str,  # noqa: ARG002 - the client is not told more than that it is over
+    ) -> Mapping[str, Json]:
+        """`identities.ports.Consequence`: agents are told of each session, beside the snapshot in which the identity
+        does nothing any more; they say when it is closed."""
+        rows = await repository.open_requested_by(uow.session, identity_ids)
+        for row in rows:
+            row.terminate_reason = _IDENTITY_ENDED
+            uow.session.add(row)
+            uow.notify(TERMINATE, row.id)
+            uow.notify(TOPIC, row.id)
+        return {"sessions": [row.id for row in rows]}
+
         """Id and reason of this instance's open sessions that somebody wants ended: told again at Hello."""
         rows = [await repository.one(uow.session, one) for one in await repository.open_of(uow.session, instance_id)]
         return [(row.id, row.terminate_reason) for row in rows if row is not None and row.terminate_reason]

@@ -20,6 +20,7 @@ from control_plane.approvals.broken_glass import BrokenGlass
 from control_plane.approvals.delegations import Delegations
 from control_plane.approvals.directory import KnownSessions
 from control_plane.approvals.domain import Asked, Chain, Person, Ruling, Stage, Verb
+from control_plane.approvals.endings import Endings
 from control_plane.approvals.feature import ApprovalsFeature
 from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.participation import Participation
@@ -139,6 +140,9 @@ class Neighbours:
             subject.name if subject else "", subject.owner_id if subject else None, found.environment if found else ""
         )
 
+    async def used(self, _uow: UnitOfWork, _credential_id: str) -> None:
+        """Credentials are not in this world."""
+
 
 def chain(name: str, *, groups: tuple[str, ...] = ("dba",), required: int = 1, timeout: float = 900) -> Chain:
     return Chain(name, (Stage(groups, required, timeout),), 300)
@@ -164,6 +168,7 @@ class World:
     petitions: PetitionService
     participation: Participation
     delegations: Delegations
+    endings: Endings
     broken_glass: BrokenGlass
     feed: NewsFeed
     sessions: SessionService
@@ -359,6 +364,7 @@ def assembled(database: Database, events: Events, clock: OwnClock, folder: Path)
         petitions=feature.petitions,
         participation=feature.participation,
         delegations=feature.delegations,
+        endings=feature.endings,
         broken_glass=feature.broken_glass,
         feed=feature.feed,
         sessions=SessionService(neighbours, feature.service),

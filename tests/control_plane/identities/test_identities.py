@@ -116,7 +116,7 @@ async def test_every_change_is_audited(admin: httpx.AsyncClient):
     await admin.patch("/v1/identities/ada", json={"disabled": True}, headers={"if-match": "*"})
     items = (await admin.get("/v1/audit", params={"actor": "admin"})).json()["items"]
     kinds = [item["kind"] for item in items if not item["kind"].startswith("sign-in")]
-    assert kinds == ["identity.updated", "group.created", "identity.created"]
+    assert kinds == ["identity.ended", "group.created", "identity.created"]
 
 
 async def test_others_are_found_by_features(control_plane: ControlPlane, units: Units, person):
