@@ -7,7 +7,7 @@ from typing import cast
 
 import msgspec
 from sqlalchemy import func
-from sqlmodel import col, select
+from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.identities.domain import Group, Identity, Kind, ReviewScope
@@ -202,6 +202,31 @@ async def set_memberships(
     new = sorted(wanted - present)
     session.add_all(MembershipRow(group_name=name, identity_id=member, source=source) for name, member in new)
     return present != wanted
+
+
+class MemberChange(msgspec.Struct, frozen=True):
+    joining: frozenset[str]  # ids of identities
+    leaving: frozenset[str]
+    whole: bool  # whoever does not join leaves
+
+
+async def change_members(
+    session: AsyncSession, source: str, group: str, change: MemberChange
+) -> tuple[set[str], set[str]]:
+    """What this source says of a group: who joined and who left by it. Reads no more rows than it must."""
+    mine = [col(MembershipRow.group_name) == group, col(MembershipRow.source) == source]
+    named = change.joining | change.leaving
+    if not change.whole and len(named) <= _FEW:
+        mine.append(col(MembershipRow.identity_id).in_(named))
+    present = set((await session.exec(select(MembershipRow.identity_id).where(*mine))).all())
+    joined = set(change.joining) - present
+    left = present - change.joining if change.whole else present & change.leaving
+    session.add_all(MembershipRow(group_name=group, identity_id=one, source=source) for one in sorted(joined))
+    gone = sorted(left)
+    for start in range(0, len(gone), _FEW):
+        some = col(MembershipRow.identity_id).in_(gone[start : start + _FEW])
+        await session.exec(delete(MembershipRow).where(*mine[:2], some))
+    return joined, left
 
 
 async def known_names(session: AsyncSession, names: Iterable[str]) -> set[str]:

@@ -46,14 +46,24 @@ class SourcedIdentities:
             )
             await uow.snapshot_changed()
 
-    async def set_members(
-        self, uow: UnitOfWork, by: Actor, source: str, group: str, identity_ids: Iterable[str]
+    async def change_members(
+        self,
+        uow: UnitOfWork,
+        by: Actor,
+        source: str,
+        group: str,
+        *,
+        joining: Iterable[str],
+        leaving: Iterable[str] = (),
+        whole: bool = False,
     ) -> None:
-        """Exactly these identities, all of them known, as far as this source is concerned. The agents hear of it."""
-        wanted = {(group, one) for one in identity_ids}
-        if await repository.set_memberships(uow.session, source, wanted, group=group):
+        """Identities, all of them known, as far as this source is concerned; `whole`: only those who join are left.
+        The agents hear of it."""
+        change = repository.MemberChange(frozenset(joining), frozenset(leaving), whole)
+        joined, left = await repository.change_members(uow.session, source, group, change)
+        if joined or left:
             await uow.session.flush()
-            told = {"source": source, "members": sorted(member for _, member in wanted)}
+            told = {"source": source, "joined": sorted(joined), "left": sorted(left)}
             uow.audit(AuditEvent("group.members-told", by, group, told))
             await uow.snapshot_changed()
 
