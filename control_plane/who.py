@@ -28,6 +28,8 @@ from control_plane.identities.sourced import SourcedIdentities
 from control_plane.kit.access import AuthenticatorPart
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.unit_of_work import Units
+from control_plane.sign_on import device_endpoints
+from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
 
@@ -59,6 +61,7 @@ class Who:
         self.sourced = SourcedIdentities(self.identities)
         self.providers = ProviderKind()
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
+        self.device_sign_ins = DeviceSignIns(units, self.sign_ins, settings.url)
 
     def kinds(self) -> Sequence[DocumentKind]:
         return (IdentityKind(self.identities), GroupKind(self.identities), self.providers)
@@ -76,7 +79,14 @@ class Who:
             self.ending,
             self.sourced,
             self.sign_on,
+            self.device_sign_ins,
         )
 
     def routers(self) -> Sequence[APIRouter]:
-        return (session_endpoints.router, link_endpoints.router, endpoints.router, credential_endpoints.router)
+        return (
+            session_endpoints.router,
+            link_endpoints.router,
+            device_endpoints.router,
+            endpoints.router,
+            credential_endpoints.router,
+        )

@@ -78,8 +78,9 @@ class SignInService:
         channel: Channel,
         authenticated_at: datetime | None = None,
         proof: Proof = _HERE,
+        rests_on: SignInRow | None = None,
     ) -> OpenedSignIn:
-        """For somebody who has proven who they are, now or at that time."""
+        """For somebody who has proven who they are, now or at that time. It ends no later than what it rests on."""
         await credential_rows.forget_expired_sign_ins(uow.session, uow.now)
         token = SESSION_PREFIX + random_text(_SECRET_LENGTH)
         row = SignInRow(
@@ -89,7 +90,8 @@ class SignInService:
             token_hash=credential_rows.hash_of(token),
             created_at=uow.now,
             authenticated_at=authenticated_at or uow.now,
-            expires_at=uow.now + self._lifetime,
+            expires_at=_end(uow.now + self._lifetime, rests_on),
+            parent_id=rests_on.id if rests_on else "",
             provider=proof.provider,
             provider_session=proof.provider_session,
             acr=proof.acr,
@@ -98,8 +100,18 @@ class SignInService:
         )
         uow.session.add(row)
         told: dict[str, Json] = {"channel": channel, **({"provider": proof.provider} if proof.provider else {})}
+        told.update({"rests_on": rests_on.id} if rests_on else {})
         uow.audit(AuditEvent("sign-in.opened", identity.actor, row.id, told))
         return OpenedSignIn(identity, Secret(token), csrf_token(token), row.expires_at)
+
+    async def carry_over(
+        self, uow: UnitOfWork, identity: Identity, channel: Channel, earlier: SignInRow
+    ) -> OpenedSignIn:
+        """For somebody who is signed in elsewhere: who proved it, how and when stay what they were there."""
+        proof = Proof(earlier.provider, earlier.provider_session, earlier.acr, tuple(earlier.amr))
+        return await self.open(
+            uow, identity, channel, earlier.authenticated_at or earlier.created_at, proof, rests_on=earlier
+        )
 
     async def sign_out(self, uow: UnitOfWork, principal: Principal) -> None:
         row = await uow.session.get(SignInRow, principal.credential_id)
@@ -134,6 +146,10 @@ class SignInService:
             row.updated_at = uow.now
             await credential_rows.end_sign_ins(uow.session, row.id, but)
             uow.audit(AuditEvent("identity.password-changed", by, name))
+
+
+def _end(latest: datetime, rests_on: SignInRow | None) -> datetime:
+    return latest if rests_on is None else min(latest, rests_on.expires_at)
 
 
 def refusal(not_proven: NotProven) -> Exception:

@@ -110,6 +110,8 @@ class SignInRow(Table, table=True):
     acr: str = Field(default="", max_length=255)
     amr: list[str] = Field(default=[], sa_type=JsonColumn)
     refresh: str = Field(default="", sa_type=Text)  # sealed: what the provider renews it with
+    # The sign-in that this one rests on (a link, a command line that a browser confirmed); empty: proven by itself.
+    parent_id: str = Field(default="", max_length=64, index=True)
 
 
 class AttemptsRow(Table, table=True):

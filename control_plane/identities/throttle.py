@@ -94,12 +94,12 @@ async def _make_room(uow: UnitOfWork) -> None:
 def _counted(name: str, address: str) -> Sequence[_Counted]:
     """The name first: whoever counts both locks their rows in one order."""
     counted = [_Counted(_name_key(name), FREE_FAILURES, _REMEMBERED)]
-    if network := _network(address):
-        counted.append(_Counted(_address_key(network), FREE_FAILURES_OF_AN_ADDRESS, _REMEMBERED_OF_AN_ADDRESS))
+    if where := network(address):
+        counted.append(_Counted(_address_key(where), FREE_FAILURES_OF_AN_ADDRESS, _REMEMBERED_OF_AN_ADDRESS))
     return counted
 
 
-def _network(address: str) -> str:
+def network(address: str) -> str:
     """What is one client: an IPv4 address, or an IPv6 subnet. Empty: not to be counted."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

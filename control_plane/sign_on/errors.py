@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.kit.errors import ForbiddenError
+from control_plane.kit.errors import ForbiddenError, NotFoundError
 
 
 class NotKnownHereError(ForbiddenError):
@@ -12,3 +12,12 @@ class NotKnownHereError(ForbiddenError):
 
     def __init__(self, provider: str) -> None:
         super().__init__(f"{provider!r} says who you are, but nobody here is linked to that; ask an admin")
+
+
+class UnknownDeviceCodeError(NotFoundError):
+    """Never was, has been decided, or is too old: told alike."""
+
+    code, title = "unknown-code", "No such code"
+
+    def __init__(self) -> None:
+        super().__init__("no sign-in waits with this code; look again, or begin `assentry login` anew")

@@ -11,6 +11,7 @@ from control_plane.web import (
     approval_pages,
     credential_pages,
     delegation_pages,
+    device_pages,
     review_pages,
     secret_pages,
     session_pages,
@@ -21,6 +22,7 @@ from control_plane.web.rendering import STATIC
 router = APIRouter()
 for part in (
     sign_in_pages,
+    device_pages,
     approval_pages,
     act_pages,
     delegation_pages,

@@ -25,12 +25,16 @@ class PageRoute(APIRoute):
                 return await answer(request)
             except UnauthenticatedError as error:
                 if request.method == "GET" and request.url.path != "/sign-in":
-                    return RedirectResponse(f"/sign-in?next={quote(request.url.path)}", SEE_OTHER)
+                    return RedirectResponse(f"/sign-in?next={quote(_wanted(request))}", SEE_OTHER)
                 return page(request, "problem.html", error.status, problem=error)
             except ProblemError as error:
                 return page(request, "problem.html", error.status, problem=error)
 
         return handle
+
+
+def _wanted(request: Request) -> str:
+    return request.url.path + (f"?{request.url.query}" if request.url.query else "")
 
 
 def local_path(path: str) -> str:

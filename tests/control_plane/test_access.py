@@ -54,6 +54,8 @@ OPEN = {
     "GET /healthz",
     "GET /v1/openapi.json",
     "POST /v1/session",
+    "POST /v1/device",
+    "POST /v1/device/token",
     "POST /v1/webhooks/{channel}/decisions",
     "POST /v1/slack/interactions",
     "GET /sign-in",

@@ -1,0 +1,41 @@
+"""Reads and forgets rows of device codes."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+
+from sqlalchemy import ColumnElement
+from sqlmodel import col, delete, func, select
+
+from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.sign_on.device_codes import State, hash_of
+from control_plane.sign_on.device_tables import DeviceCodeRow
+
+_REMEMBERED: Final = timedelta(hours=1)  # after its end, so that a late poll hears why it gets nothing
+
+
+async def by_device_code(uow: UnitOfWork, device_code: str) -> DeviceCodeRow | None:
+    """Locked: whoever polls at the same moment sees what became of it."""
+    return await _locked(uow, col(DeviceCodeRow.device_hash) == hash_of(device_code))
+
+
+async def by_user_code(uow: UnitOfWork, user_code: str) -> DeviceCodeRow | None:
+    """Locked."""
+    return await _locked(uow, col(DeviceCodeRow.user_hash) == hash_of(user_code))
+
+
+async def _locked(uow: UnitOfWork, which: ColumnElement[bool]) -> DeviceCodeRow | None:
+    statement = select(DeviceCodeRow).where(which).with_for_update().execution_options(populate_existing=True)
+    return (await uow.session.exec(statement)).first()
+
+
+async def waiting(uow: UnitOfWork, network: str | None = None) -> int:
+    """How many wait to be confirmed, of one network or of all."""
+    live = [col(DeviceCodeRow.state) == State.PENDING, col(DeviceCodeRow.expires_at) > uow.now]
+    live += [] if network is None else [col(DeviceCodeRow.network) == network]
+    return (await uow.session.exec(select(func.count()).select_from(DeviceCodeRow).where(*live))).one()
+
+
+async def forget(uow: UnitOfWork) -> None:
+    await uow.session.exec(delete(DeviceCodeRow).where(col(DeviceCodeRow.expires_at) <= uow.now - _REMEMBERED))
