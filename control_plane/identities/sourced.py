@@ -8,7 +8,7 @@ gives it some.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from sqlmodel import col, select
@@ -46,6 +46,22 @@ class SourcedIdentities:
             )
             await uow.snapshot_changed()
 
+    async def make_group(self, uow: UnitOfWork, by: Actor, source: str, name: str, external_id: str) -> None:
+        """A new group of this name, which must be free. It gives nothing until an admin says what."""
+        uow.session.add(
+            GroupRow(
+                name=name,
+                roles=[],
+                source=source,
+                external_id=external_id,
+                created_at=uow.now,
+                updated_at=uow.now,
+            )
+        )
+        await uow.session.flush()
+        uow.audit(AuditEvent("group.created", by, name, {"roles": [], "members": [], "source": source}))
+        await uow.snapshot_changed()
+
     async def change_members(
         self,
         uow: UnitOfWork,
@@ -69,9 +85,14 @@ class SourcedIdentities:
 
 
 async def _free_name(uow: UnitOfWork, called: str) -> str:
-    base = _OTHER.sub("-", called.lower()).strip("-._@+")[:_LONGEST] or "person"
-    for number in range(1, _TRIES):
-        name = base if number == 1 else f"{base}-{number}"
+    for name in names_like(called, "person"):
         if await repository.row_by_name(uow.session, name) is None:
             return name
-    raise RuntimeError(f"too many people are called {base!r}")
+    raise RuntimeError(f"too many people are called {called!r}")
+
+
+def names_like(called: str, otherwise: str) -> Iterator[str]:
+    """Names that we may give to what others call so: the plainest first, then with numbers behind it."""
+    base = _OTHER.sub("-", called.lower()).strip("-._@+")[:_LONGEST] or otherwise
+    yield base
+    yield from (f"{base}-{number}" for number in range(2, _TRIES))
