@@ -72,9 +72,9 @@ class SourcedIdentities:
         joining: Iterable[str],
         leaving: Iterable[str] = (),
         whole: bool = False,
-    ) -> None:
+    ) -> bool:
         """Identities, all of them known, as far as this source is concerned; `whole`: only those who join are left.
-        The agents hear of it."""
+        The agents hear of it. False: it was so already."""
         change = repository.MemberChange(frozenset(joining), frozenset(leaving), whole)
         joined, left = await repository.change_members(uow.session, source, group, change)
         if joined or left:
@@ -82,6 +82,7 @@ class SourcedIdentities:
             told = {"source": source, "joined": sorted(joined), "left": sorted(left)}
             uow.audit(AuditEvent("group.members-told", by, group, told))
             await uow.snapshot_changed()
+        return bool(joined or left)
 
 
 async def _free_name(uow: UnitOfWork, called: str) -> str:
