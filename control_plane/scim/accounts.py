@@ -1,0 +1,116 @@
+"""Which identity somebody is whom a SCIM client pushes for the first time, and whose subject at the provider.
+
+By this order: whom an admin has linked; whom this client has pushed and deleted before, by the external id; whom the
+provider's own sign-in has made, by its subject; else a new person. Nobody is taken over by a name or a mail address,
+and nobody who was made here or by another source without an admin's link.
+"""
+
+from __future__ import annotations
+
+from control_plane.identities.domain import Identity
+from control_plane.identities.service import IdentityService
+from control_plane.identities.sourced import SourcedIdentities
+from control_plane.identities.tables import ExternalAccountRow
+from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork
+from control_plane.scim import payloads, repository
+from control_plane.scim.domain import Client
+from control_plane.scim.errors import KnownOtherwiseError
+from control_plane.scim.resources import User
+from control_plane.scim.tables import ScimUserRow
+
+
+class Accounts:
+    def __init__(self, identities: IdentityService, sourced: SourcedIdentities) -> None:
+        self._identities = identities
+        self._sourced = sourced
+
+    async def identity_for(self, uow: UnitOfWork, client: Client, user: User) -> tuple[Identity, bool]:
+        """With whether this client has ended it before, so that it may enable it. Raises KnownOtherwiseError."""
+        subject = payloads.exact(user.external_id)
+        identity = await self._linked(uow, client, (subject, user.user_name))
+        before = await repository.user_with(uow.session, client.name, external_id=subject) if subject else None
+        if identity is None and before is not None:
+            identity = await self._identities.find(uow, before.identity_id)
+        if identity is None and subject:
+            identity = await self._of_provider(uow, client, subject)
+        if identity is not None:
+            return identity, await self._released(uow, client, identity, before)
+        called = (user.user_name or "").partition("@")[0]
+        made = await self._sourced.make_person(uow, client.actor, client.source, called, payloads.email_of(user))
+        return made, False
+
+    async def connect(self, uow: UnitOfWork, client: Client, identity: Identity, subject: str | None) -> None:
+        """So that the same subject may sign in at the provider as this identity. Raises KnownOtherwiseError."""
+        if not client.provider or not subject:
+            return
+        account = await repository.account(uow.session, client.provider, subject)
+        if account is not None:
+            await self._check_same(uow, account, identity)
+            return
+        uow.session.add(
+            ExternalAccountRow(
+                provider=client.provider,
+                subject=subject,
+                identity_id=identity.id,
+                created_at=uow.now,
+                last_used_at=uow.now,
+            )
+        )
+        await uow.session.flush()
+        linked = {"provider": client.provider, "subject": subject}
+        uow.audit(AuditEvent("identity.linked", client.actor, identity.name, linked))
+
+    async def reconnect(
+        self, uow: UnitOfWork, client: Client, identity: Identity, before: str | None, subject: str | None
+    ) -> None:
+        """The client calls the person otherwise now: the subject from before is nobody's any more."""
+        await self.connect(uow, client, identity, subject)
+        account = await repository.account(uow.session, client.provider, before) if client.provider and before else None
+        if account is not None and account.identity_id == identity.id:
+            await uow.session.delete(account)
+            await uow.session.flush()
+            unlinked = {"provider": client.provider, "subject": before}
+            uow.audit(AuditEvent("identity.unlinked", client.actor, identity.name, unlinked))
+
+    async def tell_email(self, uow: UnitOfWork, client: Client, identity: Identity, email: str) -> None:
+        """Of those whom its own authority has made; an address that was written here stays."""
+        if identity.source in client.authorities and identity.email != email:
+            await self._identities.change(uow, client.actor, identity.name, email=email)
+
+    async def _linked(self, uow: UnitOfWork, client: Client, subjects: tuple[str | None, ...]) -> Identity | None:
+        link = await repository.link(uow.session, client.name, "person", subjects)
+        if link is None or link.identity_id is None:
+            return None
+        identity = await self._identities.find(uow, link.identity_id)
+        await uow.session.delete(link)
+        return identity
+
+    async def _of_provider(self, uow: UnitOfWork, client: Client, subject: str) -> Identity | None:
+        account = await repository.account(uow.session, client.provider, subject) if client.provider else None
+        identity = await self._identities.find(uow, account.identity_id) if account is not None else None
+        if identity is not None and identity.source not in client.authorities:
+            raise KnownOtherwiseError(
+                f"{client.provider}'s {subject!r} is {identity.name!r}, whom it has not made: "
+                f"assentry scim-clients link {client.name} {subject} --identity {identity.name}"
+            )
+        return identity
+
+    async def _released(self, uow: UnitOfWork, client: Client, identity: Identity, before: ScimUserRow | None) -> bool:
+        """What was kept of a resource that this client has deleted gives way to the new one."""
+        held = await repository.user_of_identity(uow.session, identity.id)
+        if held is not None and (held.client != client.name or held.user_name_key is not None):
+            raise KnownOtherwiseError(f"{identity.name!r} has been pushed by {held.client} as {held.id} already")
+        if before is not None and before is not held:
+            before.external_id = None
+            uow.session.add(before)
+        if held is not None:
+            await uow.session.delete(held)
+        await uow.session.flush()
+        return held is not None and held.ended
+
+    async def _check_same(self, uow: UnitOfWork, account: ExternalAccountRow, identity: Identity) -> None:
+        if account.identity_id == identity.id:
+            return
+        other = await self._identities.find(uow, account.identity_id)
+        whose = other.name if other is not None else account.identity_id
+        raise KnownOtherwiseError(f"{account.provider}'s {account.subject!r} is {whose!r}, not {identity.name!r}")
