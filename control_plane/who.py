@@ -28,7 +28,10 @@ from control_plane.identities.sourced import SourcedIdentities
 from control_plane.kit.access import AuthenticatorPart
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.unit_of_work import Units
-from control_plane.sign_on import device_endpoints
+from control_plane.security_keys import endpoints as security_key_endpoints
+from control_plane.security_keys.proof import SecurityKeyAgain
+from control_plane.security_keys.service import SecurityKeys
+from control_plane.sign_on import device_endpoints, saml_validation
 from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
@@ -55,7 +58,10 @@ class Who:
         sign_in = LocalSignIn(units, passwords)
         self.sign_ins = SignInService(units, sign_in, passwords, settings.session_lifetime)
         self.sign_in_links = SignInLinkService(self.sign_ins)
-        self.reauthentication = Reauthentication(units, (PasswordAgain(sign_in),))
+        self.security_keys = SecurityKeys(settings.url, settings.deployment, self.identities)
+        self.ending.follow(self.security_keys)
+        by_key = SecurityKeyAgain(units, self.security_keys, self.identities)
+        self.reauthentication = Reauthentication(units, (PasswordAgain(sign_in), by_key))
         self.credentials = CredentialService(keys, settings.deployment, targets, issuer)
         self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
         self.sourced = SourcedIdentities(self.identities)
@@ -90,3 +96,5 @@ class Who:
             endpoints.router,
             credential_endpoints.router,
         )
+            self.security_keys,
+            security_key_endpoints.router,

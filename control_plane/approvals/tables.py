@@ -107,6 +107,7 @@ class VoteRow(Table, table=True):
     on_call: str = Field(default="[]", sa_type=Text)  # JSON: the schedules by which it was the voter's turn
     window_until_ms: int | None = Field(default=None, sa_type=BigInteger)  # what they chose; None: one operation
     window_uses: int = 0
+    signature: str = Field(default="", sa_type=Text)  # JSON of security_keys.signed.Signed; empty: not signed
 
 
 class GrantRow(Table, table=True):
@@ -213,3 +214,4 @@ class BreakGlassRow(Table, table=True):
     closed_by: str = Field(default="", max_length=255)
     verdict: str = Field(default="", max_length=16)  # justified, not-justified
     comment: str = Field(default="", sa_type=Text)
+    signature: str = Field(default="", sa_type=Text)  # JSON, as of a vote: of whoever broke the glass

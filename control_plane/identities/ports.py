@@ -20,6 +20,9 @@ class Proven(msgspec.Struct, frozen=True):
 
     identity: Identity
 
+    acr: str = ""
+    amr: tuple[str, ...] = ("pwd",)
+    by_security_key: bool = False
 
 class Reason(enum.StrEnum):
     WRONG = "wrong"  # unknown name, wrong password, disabled, a machine: never told apart to the caller
@@ -44,7 +47,7 @@ class ProofAgain(Protocol):
 
     @property
     def method(self) -> str:
-        """What the API calls it: password."""
+        """What the API calls it: password, security-key."""
 
     async def prove_again(self, principal: Principal, evidence: Secret) -> Proven | NotProven: ...
 

@@ -1,7 +1,7 @@
 """Proving again who one is: renews when this one sign-in was proven, and nothing else of it.
 
 What asks for a fresh proof (a chain's `reauthenticate`, breaking glass) looks at `Principal.authenticated_at`. Ways of
-proving are ports: passwords now; an identity provider or a security key is one more `ProofAgain`.
+proving are ports: passwords and security keys; an identity provider proves by a sign-in of its own.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from control_plane.identities.errors import NotProvenError, UnknownProofError
-from control_plane.identities.ports import NotProven, ProofAgain, Reason
+from control_plane.identities.ports import NotProven, ProofAgain, Proven, Reason
 from control_plane.identities.sign_ins import refusal
 from control_plane.identities.tables import SignInRow
 from control_plane.kit.access import Principal
@@ -34,14 +34,16 @@ class Reauthentication:
             raise NotProvenError(method) if proven.reason is Reason.WRONG else refusal(proven)
         if proven.identity.id != principal.identity:
             raise NotProvenError(method)
-        return await self._renew(principal, method)
+        return await self._renew(principal, method, proven)
 
-    async def _renew(self, principal: Principal, method: str) -> datetime:
+    async def _renew(self, principal: Principal, method: str, proven: Proven) -> datetime:
+        """What it says of itself is what was proven now: a password makes no strong sign-in of this morning fresh."""
         async with self._units() as uow:
             row = await uow.session.get(SignInRow, principal.credential_id, with_for_update=True)
             if row is None or row.expires_at <= uow.now:
                 raise UnauthenticatedError("this sign-in is over; sign in again")
-            row.authenticated_at = uow.now
+            row.authenticated_at, row.acr, row.amr = uow.now, proven.acr, list(proven.amr)
+            row.security_key_at = uow.now if proven.by_security_key else row.security_key_at
             uow.session.add(row)
             uow.audit(AuditEvent("sign-in.reauthenticated", principal.actor, row.id, {"method": method}))
             return uow.now

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, Field, SecretStr, StringConstraints
+from pydantic import AwareDatetime, BaseModel, Field, SecretStr, StringConstraints, model_validator
 
 from control_plane.identities.domain import Group, Identity, ReviewScope
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Principal, Role
 from control_plane.kit.names import Name
 
+from control_plane.kit.secret import Secret
 PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=256, examples=["correct horse battery staple"])]
 SlackUser = Annotated[str, Field(pattern=r"^([UW][A-Z0-9]{2,20})?$", examples=["U012AB3CD"])]  # of one person only
@@ -172,8 +174,22 @@ class SignInOut(BaseModel):
 
 
 class ReauthenticateIn(BaseModel):
-    method: Literal["password"] = Field(default="password", description="how; more ways may come")
-    password: Password
+    method: Literal["password", "security-key"] = "password"
+    password: Password | None = None
+    evidence: dict[str, Any] | None = Field(
+        default=None, description="of a security key: `challenge_id` and `credential`, see /v1/security-keys/challenges"
+    )
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if (self.password is None) == (self.evidence is None) or (self.password is None) != (self.method != "password"):
+            raise ValueError("`password` goes with the method password, `evidence` with security-key")
+        return self
+
+    @property
+    def proof(self) -> Secret:
+        given = json.dumps(self.evidence) if self.password is None else self.password.get_secret_value()
+        return Secret(given)
 
 
 class ReauthenticatedOut(BaseModel):

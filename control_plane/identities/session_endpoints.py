@@ -73,8 +73,7 @@ async def sign_out(
     responses=problems(403, 429, 503),
 )
 async def reauthenticate(person: Person, body: ReauthenticateIn, again: Again) -> ReauthenticatedOut:
-    evidence = Secret(body.password.get_secret_value())
-    return ReauthenticatedOut(authenticated_at=await again.renew(person, body.method, evidence))
+    return ReauthenticatedOut(authenticated_at=await again.renew(person, body.method, body.proof))
 
 
 @router.put(

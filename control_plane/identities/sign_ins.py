@@ -207,7 +207,8 @@ class RequestAuthenticator:
             principal = await principal_of(uow, row.identity_id, row.id, channel, at, csrf)
             if principal is None:
                 return None
-            return msgspec.structs.replace(principal, provider=row.provider, acr=row.acr, amr=tuple(row.amr))
+            told = {"provider": row.provider, "acr": row.acr, "amr": tuple(row.amr)}
+            return msgspec.structs.replace(principal, **told, security_key_at=row.security_key_at)
 
     async def _by_key(self, key: str) -> Principal | None:
         async with self._units.reading() as uow:

@@ -137,6 +137,7 @@ class Access:
 class Open:
     """The access class of a route that anybody may call, and why."""
 
+    security_key_at: datetime | None = None  # when a security key of theirs last proved it to this control plane
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
