@@ -34,6 +34,7 @@ from control_plane.db.migrate import migrate
 from control_plane.documents import endpoints as document_endpoints
 from control_plane.documents.domain import World
 from control_plane.documents.service import DocumentService
+from control_plane.identities.ssh_authority import SshAuthority
 from control_plane.kit.clock import Clock, SystemClock
 from control_plane.kit.events import Events, LocalEvents
 from control_plane.kit.keys import SigningKeys
@@ -105,6 +106,7 @@ class ControlPlane:
         try:
             self.keys = SigningKeys.open(state / "keys", files)
             self.authority = open_authority(state, self.clock, files)
+            self.ssh_authority = SshAuthority.open(state / "ssh-ca", files)
         except SealError as error:
             raise StartError(str(error)) from error
 
@@ -112,7 +114,7 @@ class ControlPlane:
 
     def _identities(self, hasher: PasswordHasher | None) -> None:
         self.targets = TargetService()
-        self.who = Who(self.units, self.settings, self.keys, self.targets, self.authority, hasher)
+        self.who = Who(self.units, self.settings, self.keys, self.targets, self.authority, self.ssh_authority, hasher)
         self.identities, self.credentials = self.who.identities, self.who.credentials
         self.cookies, self.authenticator = self.who.cookies, self.who.authenticator
         self.sign_ins, self.first_admin = self.who.sign_ins, self.who.first_admin

@@ -11,7 +11,14 @@ from fastapi import APIRouter
 
 from control_plane.config import Settings
 from control_plane.documents.ports import DocumentKind
-from control_plane.identities import credential_endpoints, endpoints, link_endpoints, session_endpoints, validation
+from control_plane.identities import (
+    credential_endpoints,
+    endpoints,
+    link_endpoints,
+    session_endpoints,
+    ssh_endpoints,
+    validation,
+)
 from control_plane.identities.cookies import Cookies
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.documents import GroupKind, IdentityKind
@@ -25,6 +32,8 @@ from control_plane.identities.service import IdentityService
 from control_plane.identities.sign_in_links import SignInLinkService
 from control_plane.identities.sign_ins import RequestAuthenticator, SignInService
 from control_plane.identities.sourced import SourcedIdentities
+from control_plane.identities.ssh_authority import SshAuthority
+from control_plane.identities.ssh_certificates import SshCertificateService
 from control_plane.kit.access import AuthenticatorPart
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.unit_of_work import Units
@@ -47,6 +56,7 @@ class Who:
         keys: SigningKeys,
         targets: TargetNames,
         issuer: CertificateIssuer,
+        ssh: SshAuthority,
         hasher: PasswordHasher | None,
     ) -> None:
         self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
@@ -63,6 +73,8 @@ class Who:
         by_key = SecurityKeyAgain(units, self.security_keys, self.identities)
         self.reauthentication = Reauthentication(units, (PasswordAgain(sign_in), by_key))
         self.credentials = CredentialService(keys, settings.deployment, targets, issuer)
+        self.ssh_certificates = SshCertificateService(self.credentials, ssh, settings.deployment)
+        self.ending.follow(self.ssh_certificates)
         self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
         self.sourced = SourcedIdentities(self.identities)
         self.providers = ProviderKind()
@@ -82,6 +94,7 @@ class Who:
             self.sign_in_links,
             self.reauthentication,
             self.credentials,
+            self.ssh_certificates,
             self.ending,
             self.sourced,
             self.sign_on,
@@ -95,6 +108,7 @@ class Who:
             device_endpoints.router,
             endpoints.router,
             credential_endpoints.router,
+            ssh_endpoints.router,
         )
             self.security_keys,
             security_key_endpoints.router,

@@ -5,7 +5,8 @@ key usage and their names, so that none can pass for another:
 - the control plane's own server certificate, for the fixed name `SERVER_NAME`;
 - an agent's client certificate, URI `urn:assentry:agent:<id>`;
 - an agent's listener certificate, for the names that the request asks for (never one below `.assentry.internal`);
-- a requester's client certificate, URI `urn:assentry:identity:<id>:credential:<id>`.
+- a requester's client certificate, URI `urn:assentry:identity:<id>:credential:<id>`, and for each target or network
+  it is bound to `urn:assentry:target:<name>`, `urn:assentry:network:<CIDR>`: agents refuse what they do not know.
 Does not revoke: agents are looked up at every connection, requesters' credentials stand in snapshots.
 """
 
@@ -29,6 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from control_plane.agents import rotation
+from control_plane.identities.binding import Binding
 from control_plane.identities.ports import CertificateRequestError, IssuedCertificate
 from control_plane.kit.sealing import FileSeal, SealError
 
@@ -103,12 +105,21 @@ class CertificateAuthority:
         return certificate.public_bytes(Encoding.PEM), tuple(str(one.value) for one in names)
 
     def issue(
-        self, request: bytes, identity_id: str, credential_id: str, now: datetime, expires_at: datetime
+        self,
+        request: bytes,
+        identity_id: str,
+        credential_id: str,
+        now: datetime,
+        expires_at: datetime,
+        binding: Binding = Binding(),  # noqa: B008 - frozen
     ) -> IssuedCertificate:
         """A requester's certificate. Raises CertificateRequestError."""
         key = _requested(request).public_key()
-        uri = x509.UniformResourceIdentifier(f"urn:assentry:identity:{identity_id}:credential:{credential_id}")
-        certificate = self._sign(key, identity_id, [uri], ExtendedKeyUsageOID.CLIENT_AUTH, now, expires_at)
+        names = [f"identity:{identity_id}:credential:{credential_id}"]
+        names += [] if binding.everywhere else [f"target:{target}" for target in binding.targets]
+        names += [f"network:{network}" for network in binding.networks]
+        uris = [x509.UniformResourceIdentifier(f"urn:assentry:{name}") for name in names]
+        certificate = self._sign(key, identity_id, uris, ExtendedKeyUsageOID.CLIENT_AUTH, now, expires_at)
         pem = certificate.public_bytes(Encoding.PEM).decode()
         return IssuedCertificate(pem, self.certificates.decode(), certificate.not_valid_after_utc)
 

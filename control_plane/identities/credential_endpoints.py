@@ -48,7 +48,8 @@ async def create_token(
     async with units() as uow:
 
         async def create() -> TokenOut:
-            minted = await service.token(uow, requester, body.targets, timedelta(seconds=body.ttl_seconds))
+            lifetime = timedelta(seconds=body.ttl_seconds)
+            minted = await service.token(uow, requester, body.targets, lifetime, body.networks)
             token = minted.token.reveal()
             return TokenOut(credential_id=minted.credential_id, token=token, expires_at=minted.expires_at)
 
@@ -65,7 +66,8 @@ async def create_certificate(
 
         async def create() -> CertificateOut:
             lifetime = timedelta(seconds=body.ttl_seconds)
-            minted = await service.certificate(uow, requester, body.csr.encode(errors="replace"), lifetime)
+            request = body.csr.encode(errors="replace")
+            minted = await service.certificate(uow, requester, request, body.binding, lifetime)
             issued = minted.certificate
             return CertificateOut(
                 credential_id=minted.credential_id,

@@ -59,6 +59,11 @@ async def revoked(session: AsyncSession, now: datetime) -> list[str]:
     return list((await session.exec(statement.order_by(col(CredentialRow.id)))).all())
 
 
+async def used(session: AsyncSession, credential_id: str, at: datetime) -> None:
+    statement = update(CredentialRow).where(col(CredentialRow.id) == credential_id)
+    await session.exec(statement.values(last_used_at=at))
+
+
 async def revoke_children(session: AsyncSession, parent_id: str, now: datetime) -> None:
     """Everything that was made with a key is as bad as the key."""
     live = col(CredentialRow.revoked_at).is_(None)

@@ -1,7 +1,8 @@
 """What requesters show to agents (short-lived tokens, client certificates) and the keys machines get those with.
 
-A credential is always for oneself and never outlives what it was made with. Nothing secret is kept: a token is
-signed, a key is hashed, a certificate's private key never comes here. Revoking tells the agents at once.
+A credential is always for oneself, bound to targets and networks, and never outlives what it was made with. Nothing
+secret is kept: a token is signed, a key is hashed, a certificate's private key never comes here. Revoking tells the
+agents at once.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from control_plane.identities import credential_rows, repository
+from control_plane.identities.binding import EVERY_TARGET, Binding
 from control_plane.identities.errors import IdentityNotFoundError
 from control_plane.identities.ports import CertificateIssuer, CertificateRequestError, IssuedCertificate, TargetNames
 from control_plane.identities.sign_ins import KEY_PREFIX
@@ -23,12 +25,12 @@ from control_plane.kit.ids import new_id, random_text
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.pagination import Paging, single_key
 from control_plane.kit.secret import Secret
-from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork
+from control_plane.kit.unit_of_work import AuditEvent, Json, UnitOfWork
 
-EVERY_TARGET = "*"
 LONGEST_CREDENTIAL = timedelta(hours=12)
 LONGEST_KEY = timedelta(days=365)
 _KEY_LENGTH = 52  # 260 bits
+_LONGEST_TOKEN = 8192  # that agents read
 
 
 class CredentialFacts(msgspec.Struct, frozen=True):
@@ -83,6 +85,10 @@ class CredentialService:
         valid = row.revoked_at is None and row.expires_at > uow.now
         return CredentialFacts(row.id, "service-account key", row.identity_id, valid, row.created_by)
 
+    async def used(self, uow: UnitOfWork, credential_id: str) -> None:
+        """A session was opened with it. Nothing happens when it is not known any more."""
+        await credential_rows.used(uow.session, credential_id, uow.now)
+
     async def makers_of_keys(self, uow: UnitOfWork, identity_id: str) -> list[str]:
         """Ids of those who could have kept a key of this service account that is still good."""
         return await credential_rows.makers_of_keys(uow.session, identity_id, uow.now)
@@ -90,50 +96,66 @@ class CredentialService:
     # -------------------------------------------------------------- for oneself
 
     async def token(
-        self, uow: UnitOfWork, principal: Principal, targets: Sequence[str], lifetime: timedelta
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        targets: Sequence[str],
+        lifetime: timedelta,
+        networks: Sequence[str] = (),
     ) -> MintedToken:
         """A PostgreSQL password for the named targets, or for all with `*`."""
-        await self._check_targets(uow, targets)
-        row = await self._credential(uow, principal, "token", targets, lifetime)
+        row = await self.issue(uow, principal, "token", Binding.of(targets, networks), lifetime)
         claims = {
             "iss": self._deployment,
             "sub": principal.identity,
             "jti": row.id,
-            "aud": list(targets),
+            "aud": row.targets,
             "iat": milliseconds(row.issued_at) // 1000,
             "exp": milliseconds(row.expires_at) // 1000,
         }
-        return MintedToken(row.id, Secret(self._keys.sign_token(claims)), row.expires_at)
+        token = (
+            self._keys.sign_bound_token({**claims, "net": row.networks}) if networks else self._keys.sign_token(claims)
+        )
+        if len(token) > _LONGEST_TOKEN:
+            raise InvalidError("a token cannot name so many targets and networks; ask for several")
+        return MintedToken(row.id, Secret(token), row.expires_at)
 
     async def certificate(
-        self, uow: UnitOfWork, principal: Principal, request: bytes, lifetime: timedelta
+        self, uow: UnitOfWork, principal: Principal, request: bytes, binding: Binding, lifetime: timedelta
     ) -> MintedCertificate:
-        """A client certificate for the key of a PKCS#10 request; good for every target."""
+        """A client certificate for the key of a PKCS#10 request."""
         if self._issuer is None:
             raise NotFoundError("this control plane issues no certificates")
-        row = await self._credential(uow, principal, "certificate", [EVERY_TARGET], lifetime)
+        row = await self.issue(uow, principal, "certificate", binding, lifetime)
         try:
-            issued = self._issuer.issue(request, principal.identity, row.id, uow.now, row.expires_at)
+            issued = self._issuer.issue(request, principal.identity, row.id, uow.now, row.expires_at, binding)
         except CertificateRequestError as error:
             raise InvalidError("the certificate request cannot be signed", [_problem("csr", str(error))]) from error
         return MintedCertificate(row.id, issued)
 
-    async def _credential(
-        self, uow: UnitOfWork, principal: Principal, kind: str, targets: Sequence[str], lifetime: timedelta
+    async def issue(
+        self, uow: UnitOfWork, principal: Principal, kind: str, binding: Binding, lifetime: timedelta
     ) -> CredentialRow:
+        """What is known here of a credential of any kind. Raises InvalidError."""
+        await self._check_targets(uow, binding.targets)
         expires_at = (uow.now + min(lifetime, LONGEST_CREDENTIAL)).replace(microsecond=0)
         key = await uow.session.get(ServiceAccountKeyRow, principal.credential_id)
+        if key is not None:
+            key.last_used_at = uow.now
         row = CredentialRow(
             id=new_id("crd"),
             identity_id=principal.identity,
             kind=kind,
             parent_id=principal.credential_id,
-            targets=list(targets),
+            targets=list(binding.targets),
+            networks=list(binding.networks),
             issued_at=uow.now,
             expires_at=expires_at if key is None else min(expires_at, key.expires_at),
         )
         uow.session.add(row)
-        issued = {"kind": kind, "targets": list(targets), "expires_at": row.expires_at.isoformat()}
+        issued: dict[str, Json] = {"kind": kind, "targets": row.targets, "expires_at": row.expires_at.isoformat()}
+        if row.networks:
+            issued["networks"] = row.networks
         uow.audit(AuditEvent("credential.issued", principal.actor, row.id, issued))
         return row
 

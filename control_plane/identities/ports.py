@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from control_plane.identities.binding import Binding
 from control_plane.identities.domain import Identity
 from control_plane.kit.access import Principal
 from control_plane.kit.secret import Secret
@@ -86,6 +87,12 @@ class CertificateRequestError(ValueError):
 
 class CertificateIssuer(Protocol):
     def issue(
-        self, request: bytes, identity_id: str, credential_id: str, now: datetime, expires_at: datetime
+        self,
+        request: bytes,
+        identity_id: str,
+        credential_id: str,
+        now: datetime,
+        expires_at: datetime,
+        binding: Binding = Binding(),  # noqa: B008 - frozen
     ) -> IssuedCertificate:
         """`request`: PKCS#10, PEM or DER. Raises CertificateRequestError."""

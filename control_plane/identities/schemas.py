@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, Field, SecretStr, StringConstraints, model_validator
 
+from control_plane.identities.binding import MOST_NETWORKS, Binding
 from control_plane.identities.domain import Group, Identity, ReviewScope
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Principal, Role
@@ -201,11 +202,28 @@ class PasswordChange(BaseModel):
     new: Password
 
 
-class TokenIn(BaseModel):
+class BoundIn(BaseModel):
+    """Where and how long a credential is good."""
+
     targets: list[Name | Literal["*"]] = Field(
         default=["*"], min_length=1, max_length=100, description="names, or `*` for every target", examples=[["orders"]]
     )
+    networks: list[Annotated[str, Field(min_length=1, max_length=64)]] = Field(
+        default=[],
+        max_length=MOST_NETWORKS,
+        description="CIDR: where its client must be, as the agent sees it; empty: anywhere",
+        examples=[["10.0.0.0/8"]],
+    )
     ttl_seconds: int = Field(default=3600, ge=60, le=12 * 3600)
+
+    @property
+    def binding(self) -> Binding:
+        """Raises InvalidError."""
+        return Binding.of(self.targets, self.networks)
+
+
+class TokenIn(BoundIn):
+    pass
 
 
 class TokenOut(BaseModel):
@@ -214,13 +232,12 @@ class TokenOut(BaseModel):
     expires_at: datetime
 
 
-class CertificateIn(BaseModel):
+class CertificateIn(BoundIn):
     csr: str = Field(
         max_length=16_384,
         description="PKCS#10 as PEM; only its key is used",
         examples=["-----BEGIN CERTIFICATE REQUEST-----\n…\n-----END CERTIFICATE REQUEST-----\n"],
     )
-    ttl_seconds: int = Field(default=3600, ge=60, le=12 * 3600)
 
 
 class CertificateOut(BaseModel):
@@ -233,10 +250,12 @@ class CertificateOut(BaseModel):
 class CredentialOut(BaseModel):
     id: str = Field(examples=["crd_3xk2cqz7q5n4h6mjv2ab"])
     identity_id: str = Field(examples=["idn_3xk2cqz7q5n4h6mjv2ab"])
-    kind: Literal["token", "certificate"]
+    kind: Literal["token", "certificate", "ssh-certificate"]
     targets: list[str] = Field(examples=[["orders"]])
+    networks: list[str] = Field(description="where its client must be; empty: anywhere", examples=[["10.0.0.0/8"]])
     issued_at: datetime
     expires_at: datetime
+    last_used_at: datetime | None = Field(description="when a session was last opened with it")
 
     @classmethod
     def of(cls, row: CredentialRow) -> CredentialOut:

@@ -82,7 +82,14 @@ class SigningKeys:
 
     def sign_token(self, claims: Mapping[str, Any]) -> str:
         """A compact JWT (RFC 7519, EdDSA) of type `assentry`."""
-        header = {"alg": "EdDSA", "kid": self._active, "typ": "assentry"}
+        return self._token("assentry", claims)
+
+    def sign_bound_token(self, claims: Mapping[str, Any]) -> str:
+        """One that says in `net` where its client may be: agents that do not look at that refuse its type."""
+        return self._token("assentry-bound", claims)
+
+    def _token(self, kind: str, claims: Mapping[str, Any]) -> str:
+        header = {"alg": "EdDSA", "kid": self._active, "typ": kind}
         signed = _part(header) + b"." + _part(claims)
         return (signed + b"." + _base64url(self._keys[self._active].sign(signed))).decode()
 

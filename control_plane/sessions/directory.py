@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from control_plane.identities.credentials import CredentialService
 from control_plane.identities.service import IdentityService
 from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.sessions.ports import Described
@@ -9,9 +10,10 @@ from control_plane.targets.service import TargetService
 
 
 class KnownNames:
-    def __init__(self, identities: IdentityService, targets: TargetService) -> None:
+    def __init__(self, identities: IdentityService, targets: TargetService, credentials: CredentialService) -> None:
         self._identities = identities
         self._targets = targets
+        self._credentials = credentials
 
     async def describe(self, uow: UnitOfWork, requester_id: str, target: str) -> Described:
         identity = await self._identities.find(uow, requester_id)
@@ -21,3 +23,6 @@ class KnownNames:
             owner_id=identity.owner_id if identity else None,
             environment=found.spec.environment if found else "",
         )
+
+    async def used(self, uow: UnitOfWork, credential_id: str) -> None:
+        await self._credentials.used(uow, credential_id)

@@ -20,6 +20,9 @@ class Described(msgspec.Struct, frozen=True):
 class Directory(Protocol):
     async def describe(self, uow: UnitOfWork, requester_id: str, target: str) -> Described: ...
 
+    async def used(self, uow: UnitOfWork, credential_id: str) -> None:
+        """A session was opened with this credential."""
+
 
 class Holds(Protocol):
     """Implemented by the approval service."""

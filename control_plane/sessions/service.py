@@ -67,6 +67,7 @@ class SessionService:
         )
         uow.session.add(row)
         await uow.session.flush()
+        await self._directory.used(uow, report.credential_id)
         told = {"client_address": row.client_address, "application_name": row.application_name}
         uow.audit(_audited(row, "opened", _agent(reporter), {**told, "snapshot_version": row.snapshot_version}))
         uow.notify(TOPIC, row.id)
@@ -184,7 +185,6 @@ class SessionService:
         uow.notify(TOPIC, row.id)
         return row
 
-    async def terminations(self, uow: UnitOfWork, instance_id: str) -> list[tuple[str, str]]:
     async def ended(
         self,
         uow: UnitOfWork,
@@ -202,6 +202,7 @@ class SessionService:
             uow.notify(TOPIC, row.id)
         return {"sessions": [row.id for row in rows]}
 
+    async def terminations(self, uow: UnitOfWork, instance_id: str) -> list[tuple[str, str]]:
         """Id and reason of this instance's open sessions that somebody wants ended: told again at Hello."""
         rows = [await repository.one(uow.session, one) for one in await repository.open_of(uow.session, instance_id)]
         return [(row.id, row.terminate_reason) for row in rows if row is not None and row.terminate_reason]
