@@ -118,6 +118,7 @@ class ControlPlane:
         self.identities, self.credentials = self.who.identities, self.who.credentials
         self.cookies, self.authenticator = self.who.cookies, self.who.authenticator
         self.sign_ins, self.first_admin = self.who.sign_ins, self.who.first_admin
+        self._loops += self.who.loops
 
     def _secrets(self) -> None:
         self.secrets = SecretsFeature(

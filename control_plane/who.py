@@ -9,6 +9,8 @@ from typing import Final
 from argon2 import PasswordHasher
 from fastapi import APIRouter
 
+from control_plane.api_tokens import endpoints as api_token_endpoints
+from control_plane.api_tokens.service import ApiTokens
 from control_plane.config import Settings
 from control_plane.documents.ports import DocumentKind
 from control_plane.identities import (
@@ -80,6 +82,10 @@ class Who:
         self.providers = ProviderKind()
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
         self.device_sign_ins = DeviceSignIns(units, self.sign_ins, settings.url)
+        self.api_tokens = ApiTokens(units)
+        self.authenticator.accept(self.api_tokens)
+        self.ending.follow(self.api_tokens)
+        self.loops.append(("api-token-uses", self.api_tokens.write_uses_at_intervals))
 
     def kinds(self) -> Sequence[DocumentKind]:
         return (IdentityKind(self.identities), GroupKind(self.identities), self.providers)
@@ -99,6 +105,7 @@ class Who:
             self.sourced,
             self.sign_on,
             self.device_sign_ins,
+            self.api_tokens,
         )
 
     def routers(self) -> Sequence[APIRouter]:
@@ -106,6 +113,7 @@ class Who:
             session_endpoints.router,
             link_endpoints.router,
             device_endpoints.router,
+            api_token_endpoints.router,
             endpoints.router,
             credential_endpoints.router,
             ssh_endpoints.router,

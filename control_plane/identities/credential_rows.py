@@ -104,6 +104,12 @@ async def sign_ins_of(session: AsyncSession, identity_ids: Sequence[str]) -> lis
     return list((await session.exec(statement.order_by(col(SignInRow.id)))).all())
 
 
+async def resting_on(session: AsyncSession, ids: Sequence[str]) -> list[str]:
+    """Sign-ins that were made of these."""
+    statement = select(SignInRow.id).where(col(SignInRow.parent_id).in_(ids))
+    return list((await session.exec(statement.order_by(col(SignInRow.id)))).all())
+
+
 async def delete_sign_ins(session: AsyncSession, ids: Sequence[str]) -> None:
     await session.exec(delete(SignInRow).where(col(SignInRow.id).in_(ids)))
 

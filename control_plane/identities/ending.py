@@ -39,11 +39,12 @@ class Ending:
     async def sign_out(
         self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str, sign_ins: Collection[str] | None = None
     ) -> None:
-        """Ends these sign-ins of it, or all that there are, and every credential that was made with them; live
-        sessions of those end at once. It may sign in again. None of them are its: nothing happens."""
+        """Ends these sign-ins of it, or all that there are, what rests on them, and every credential that was made
+        with any; live sessions of those end at once. It may sign in again. None of them are its: nothing happens."""
         row = await uow.session.get(IdentityRow, identity_id, with_for_update=True)
         mine = await credential_rows.sign_ins_of(uow.session, [identity_id])
-        over = [one for one in mine if sign_ins is None or one in sign_ins]
+        named = [one for one in mine if sign_ins is None or one in sign_ins]
+        over = sorted({*named, *await credential_rows.resting_on(uow.session, named)})
         if row is None or not over:
             return
         await credential_rows.delete_sign_ins(uow.session, over)

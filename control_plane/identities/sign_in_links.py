@@ -1,7 +1,8 @@
 """One-time links that carry a person's sign-in from the command line to the browser.
 
 A link is made by the person for themselves, lives ten minutes, and is used up by its first use; only its hash is kept.
-Its code travels in the URL's fragment, which browsers send to no server and no log.
+What it opens rests on the sign-in that made it: proven as that one was, good for no longer. Its code travels in the
+URL's fragment, which browsers send to no server and no log.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ import msgspec
 from sqlmodel import col, delete, select
 
 from control_plane.identities import credential_rows, repository
-from control_plane.identities.sign_ins import OpenedSignIn, Proof, SignInService
+from control_plane.identities.sign_ins import OpenedSignIn, SignInService
 from control_plane.identities.tables import SignInRow
 from control_plane.kit.access import Principal
-from control_plane.kit.errors import UnauthenticatedError
+from control_plane.kit.errors import ForbiddenError, UnauthenticatedError
 from control_plane.kit.ids import new_id, random_text
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork
@@ -36,8 +37,10 @@ class SignInLinkService:
         self._sign_ins = sign_ins
 
     async def make(self, uow: UnitOfWork, principal: Principal) -> SignInLink:
+        """Raises ForbiddenError: it is made with a sign-in, by a person, never with an API token or a key."""
+        if await uow.session.get(SignInRow, principal.credential_id) is None:
+            raise ForbiddenError("sign in yourself: `assentry login`; an API token or a key opens no console")
         code = Secret(_PREFIX + random_text(52))
-        made_in = await uow.session.get(SignInRow, principal.credential_id)
         row = SignInRow(
             id=new_id("sin"),
             identity_id=principal.identity,
@@ -46,10 +49,7 @@ class SignInLinkService:
             created_at=uow.now,
             authenticated_at=principal.authenticated_at,  # a link proves nothing anew
             expires_at=uow.now + LIFETIME,
-            provider=principal.provider,
-            provider_session=made_in.provider_session if made_in else "",
-            acr=principal.acr,
-            amr=list(principal.amr),
+            parent_id=principal.credential_id,
         )
         uow.session.add(row)
         uow.audit(AuditEvent("sign-in.link-made", principal.actor, row.id, {"sign_in": principal.credential_id}))
@@ -67,5 +67,7 @@ class SignInLinkService:
         found = await repository.identities_by_id(uow.session, [row.identity_id])
         if used.rowcount != 1 or not found or not found[0].able:
             raise UnauthenticatedError("this link was used already or is too old; make another one")
-        proof = Proof(row.provider, row.provider_session, row.acr, tuple(row.amr))
-        return await self._sign_ins.open(uow, found[0], "console", row.authenticated_at, proof)
+        made_in = await uow.session.get(SignInRow, row.parent_id)
+        if made_in is None or made_in.expires_at <= uow.now:
+            raise UnauthenticatedError("the sign-in that made this link has ended; sign in")
+        return await self._sign_ins.carry_over(uow, found[0], "console", made_in)

@@ -91,7 +91,7 @@ class SignInService:
             created_at=uow.now,
             authenticated_at=authenticated_at or uow.now,
             expires_at=_end(uow.now + self._lifetime, rests_on),
-            parent_id=rests_on.id if rests_on else "",
+            parent_id=(rests_on.parent_id or rests_on.id) if rests_on else "",
             provider=proof.provider,
             provider_session=proof.provider_session,
             acr=proof.acr,

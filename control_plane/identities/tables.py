@@ -111,7 +111,7 @@ class SignInRow(Table, table=True):
     amr: list[str] = Field(default=[], sa_type=JsonColumn)
     security_key_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # when a key of theirs proved it
     refresh: str = Field(default="", sa_type=Text)  # sealed: what the provider renews it with
-    # The sign-in that this one rests on (a link, a command line that a browser confirmed); empty: proven by itself.
+    # The first sign-in that this one rests on (a link, a command line that a browser confirmed); empty: itself.
     parent_id: str = Field(default="", max_length=64, index=True)
 
 

@@ -107,6 +107,7 @@ async def test_a_persons_end_ends_theirs_and_their_machines_and_one_event_tells_
         "access": [],
         "delegations": [],
         "sessions": ["ses_bot"],
+        "api_tokens": [],
     }
     assert await events(admin, "identity.updated") == []
 

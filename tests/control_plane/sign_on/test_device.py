@@ -300,3 +300,24 @@ async def test_a_code_is_bound_to_no_cookie_that_the_asker_could_plant(anonymous
     assert "set-cookie" not in answer.headers
     anonymous.cookies.set(COOKIE, answer.json()["access_token"])
     assert (await anonymous.get("/v1/session")).status_code == 401
+
+
+async def test_what_rests_on_a_sign_in_that_the_provider_ends_is_ended_with_it(
+    anonymous: httpx.AsyncClient, browser: Browser, control_plane: ControlPlane, ada
+):
+    """The command line that the browser confirmed, and the browser that this command line opened in turn."""
+    await browser.sign_in(ada, BY_PROVIDER)
+    asked = await begun(anonymous)
+    await browser.decide(asked)
+    bearer = {"authorization": f"Bearer {(await polled(anonymous, asked)).json()['access_token']}"}
+    link = (await anonymous.post("/v1/session/links", headers=bearer)).json()["path"].partition("#")[2]
+    async with control_plane.units() as uow:
+        last = await control_plane.who.sign_in_links.redeem(uow, link)
+        first = await control_plane.authenticator._by_session(browser.cookie, "console")
+    cookie = {"cookie": f"{COOKIE}={last.token.reveal()}"}
+    assert (await anonymous.get("/v1/session", headers=cookie)).status_code == 200
+    assert first is not None
+    async with control_plane.units() as uow:
+        await control_plane.who.ending.sign_out(uow, SYSTEM, ada.id, "signed out at corp", [first.credential_id])
+    assert (await anonymous.get("/v1/session", headers=bearer)).status_code == 401
+    assert (await anonymous.get("/v1/session", headers=cookie)).status_code == 401
