@@ -42,7 +42,7 @@ from control_plane.kit.unit_of_work import Units
 from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
 from control_plane.security_keys.service import SecurityKeys
-from control_plane.sign_on import device_endpoints, saml_validation
+from control_plane.sign_on import device_endpoints
 from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
@@ -99,6 +99,7 @@ class Who:
             self.sign_ins,
             self.sign_in_links,
             self.reauthentication,
+            self.security_keys,
             self.credentials,
             self.ssh_certificates,
             self.ending,
@@ -111,6 +112,7 @@ class Who:
     def routers(self) -> Sequence[APIRouter]:
         return (
             session_endpoints.router,
+            security_key_endpoints.router,
             link_endpoints.router,
             device_endpoints.router,
             api_token_endpoints.router,
@@ -118,5 +120,3 @@ class Who:
             credential_endpoints.router,
             ssh_endpoints.router,
         )
-            self.security_keys,
-            security_key_endpoints.router,
