@@ -7,7 +7,7 @@ agents at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -15,6 +15,7 @@ import msgspec
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.binding import EVERY_TARGET, Binding
 from control_plane.identities.errors import IdentityNotFoundError
+from control_plane.identities.parents import Bounds, Parents
 from control_plane.identities.ports import CertificateIssuer, CertificateRequestError, IssuedCertificate, TargetNames
 from control_plane.identities.sign_ins import KEY_PREFIX
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
@@ -34,13 +35,16 @@ _LONGEST_TOKEN = 8192  # that agents read
 
 
 class CredentialFacts(msgspec.Struct, frozen=True):
-    """What other features may know of a credential. `made_by`: the admin who made the key behind it, if one did."""
+    """What other features may know of a credential. `made_by`: the admin who made the key behind it, if one did.
+    `chain`: on whose behalf it is, the first one first."""
 
     id: str
     kind: str
     identity_id: str
     valid: bool
     made_by: str = ""  # identity id
+    chain: tuple[Mapping[str, str], ...] = ()  # id, name, kind
+    revoked: bool = False
 
 
 class MintedToken(msgspec.Struct, frozen=True):
@@ -62,8 +66,14 @@ class MintedKey(msgspec.Struct, frozen=True):
 
 class CredentialService:
     def __init__(
-        self, keys: SigningKeys, deployment: str, targets: TargetNames, issuer: CertificateIssuer | None = None
+        self,
+        keys: SigningKeys,
+        deployment: str,
+        targets: TargetNames,
+        issuer: CertificateIssuer | None = None,
+        parents: Parents | None = None,
     ) -> None:
+        self._parents = parents or Parents()
         self._keys = keys
         self._deployment = deployment
         self._targets = targets
@@ -74,12 +84,19 @@ class CredentialService:
         if row is None:
             return None
         key = await uow.session.get(ServiceAccountKeyRow, row.parent_id)
+        bounds = await self._parents.bounds(uow, row.parent_id)
+        made_by = key.created_by if key else bounds.made_by if bounds else ""
         valid = row.revoked_at is None and row.expires_at > uow.now
-        return CredentialFacts(row.id, row.kind, row.identity_id, valid, key.created_by if key else "")
+        return CredentialFacts(row.id, row.kind, row.identity_id, valid, made_by, tuple(row.chain))
 
     async def key(self, uow: UnitOfWork, key_id: str) -> CredentialFacts | None:
-        """A service account's. None: there is no such key."""
+        """A service account's, or what else a machine came with. None: there is no such thing, so it is a person's
+        sign-in. A workload's sign-in is good for what was asked with it until it is revoked, however long ago it ended
+        by itself."""
         row = await uow.session.get(ServiceAccountKeyRow, key_id, populate_existing=True)
+        bounds = await self._parents.bounds(uow, key_id) if row is None else None
+        if bounds is not None:
+            return CredentialFacts(key_id, bounds.kind, "", not bounds.revoked, bounds.made_by, bounds.chain)
         if row is None:
             return None
         valid = row.revoked_at is None and row.expires_at > uow.now
@@ -142,6 +159,8 @@ class CredentialService:
         key = await uow.session.get(ServiceAccountKeyRow, principal.credential_id)
         if key is not None:
             key.last_used_at = uow.now
+        bounds = await self._bounds(uow, principal, binding)
+        ends = [expires_at, *([key.expires_at] if key else []), *([bounds.expires_at] if bounds else [])]
         row = CredentialRow(
             id=new_id("crd"),
             identity_id=principal.identity,
@@ -150,14 +169,25 @@ class CredentialService:
             targets=list(binding.targets),
             networks=list(binding.networks),
             issued_at=uow.now,
-            expires_at=expires_at if key is None else min(expires_at, key.expires_at),
+            expires_at=min(ends),
+            chain=[dict(one) for one in bounds.chain] if bounds else [],
         )
         uow.session.add(row)
         issued: dict[str, Json] = {"kind": kind, "targets": row.targets, "expires_at": row.expires_at.isoformat()}
         if row.networks:
             issued["networks"] = row.networks
+        if row.chain:
+            issued["on_behalf_of"] = [one["name"] for one in row.chain]
         uow.audit(AuditEvent("credential.issued", principal.actor, row.id, issued))
         return row
+
+    async def _bounds(self, uow: UnitOfWork, principal: Principal, binding: Binding) -> Bounds | None:
+        """Of what it is made with. Raises InvalidError: that reaches less far."""
+        bounds = await self._parents.bounds(uow, principal.credential_id)
+        beyond = bounds.beyond(binding.targets) if bounds else []
+        if bounds is not None and beyond:
+            raise InvalidError(f"what you came with is for {', '.join(bounds.targets)}, not for {', '.join(beyond)}")
+        return bounds
 
     async def _check_targets(self, uow: UnitOfWork, targets: Sequence[str]) -> None:
         known = await self._targets.known(uow) | {EVERY_TARGET}

@@ -1,0 +1,55 @@
+"""What credentials are made with that features beside this one keep: a workload's sign-in, a person's API token.
+
+Whatever is made with one never outlives it, reaches no further, and says on whose behalf it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from control_plane.kit.unit_of_work import UnitOfWork
+
+EVERY_TARGET = "*"
+
+
+class Bounds(msgspec.Struct, frozen=True):
+    """`valid`: not revoked and not expired. `made_by`: who made it for somebody and could hold it: identity id."""
+
+    kind: str
+    expires_at: datetime
+    valid: bool
+    revoked: bool = False
+    targets: tuple[str, ...] = (EVERY_TARGET,)
+    chain: tuple[Mapping[str, str], ...] = ()  # on whose behalf, the first one first: id, name, kind
+    made_by: str = ""
+
+    def beyond(self, targets: Sequence[str]) -> list[str]:
+        """Those that nothing may be made for with it."""
+        return [] if EVERY_TARGET in self.targets else [one for one in targets if one not in self.targets]
+
+
+class Parent(Protocol):
+    """One kind of what credentials are made with."""
+
+    async def bounds(self, uow: UnitOfWork, credential_id: str) -> Bounds | None:
+        """None: it is none of this kind."""
+
+
+class Parents:
+    def __init__(self) -> None:
+        self._kinds: list[Parent] = []
+
+    def know(self, parent: Parent) -> None:
+        self._kinds.append(parent)
+
+    async def bounds(self, uow: UnitOfWork, credential_id: str) -> Bounds | None:
+        """None: a sign-in of a person, or a service account's key."""
+        for kind in self._kinds:
+            found = await kind.bounds(uow, credential_id)
+            if found is not None:
+                return found
+        return None
