@@ -114,7 +114,8 @@ class ControlPlane:
 
     def _identities(self, hasher: PasswordHasher | None) -> None:
         self.targets = TargetService()
-        self.who = Who(self.units, self.settings, self.keys, self.targets, self.authority, self.ssh_authority, hasher)
+        own = (self.keys, self.targets, self.authority, self.ssh_authority)
+        self.who = Who(self.units, self.settings, *own, hasher, self.clock, self.sealing.files)
         self.identities, self.credentials = self.who.identities, self.who.credentials
         self.cookies, self.authenticator = self.who.cookies, self.who.authenticator
         self.sign_ins, self.first_admin = self.who.sign_ins, self.who.first_admin

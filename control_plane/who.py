@@ -37,17 +37,20 @@ from control_plane.identities.sourced import SourcedIdentities
 from control_plane.identities.ssh_authority import SshAuthority
 from control_plane.identities.ssh_certificates import SshCertificateService
 from control_plane.kit.access import AuthenticatorPart
+from control_plane.kit.clock import Clock
 from control_plane.kit.keys import SigningKeys
+from control_plane.kit.sealing import FileSeal
 from control_plane.kit.unit_of_work import Units
 from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
 from control_plane.security_keys.service import SecurityKeys
-from control_plane.sign_on import device_endpoints
+from control_plane.sign_on import device_endpoints, saml_validation
 from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.saml_feature import SamlFeature
 
-VALIDATIONS: Final[Sequence[ModuleType]] = (validation,)
+VALIDATIONS: Final[Sequence[ModuleType]] = (validation, saml_validation)
 
 
 class Who:
@@ -60,6 +63,8 @@ class Who:
         issuer: CertificateIssuer,
         ssh: SshAuthority,
         hasher: PasswordHasher | None,
+        clock: Clock,
+        seal: FileSeal,
     ) -> None:
         self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         passwords = Passwords(hasher)
@@ -81,6 +86,15 @@ class Who:
         self.sourced = SourcedIdentities(self.identities)
         self.providers = ProviderKind()
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
+        self.saml = SamlFeature(
+            units=units,
+            clock=clock,
+            providers=self.providers,
+            sign_on=self.sign_on,
+            public_url=settings.url,
+            state_dir=settings.state_dir,
+            seal=seal,
+        )
         self.device_sign_ins = DeviceSignIns(units, self.sign_ins, settings.url)
         self.api_tokens = ApiTokens(units)
         self.authenticator.accept(self.api_tokens)
@@ -105,6 +119,8 @@ class Who:
             self.ending,
             self.sourced,
             self.sign_on,
+            self.saml.flow,
+            self.saml.cookie,
             self.device_sign_ins,
             self.api_tokens,
         )

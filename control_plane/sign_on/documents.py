@@ -11,12 +11,14 @@ spec:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from control_plane.documents.stored_kind import StoredKind
 from control_plane.kit.access import Permission
+from control_plane.kit.unit_of_work import UnitOfWork
 from data_plane.policy import documents, model
 from data_plane.policy.documents import Problem
 
@@ -28,15 +30,19 @@ class Oidc(model.Document, frozen=True):
     client_id: str
     client_secret: str = ""  # the name of a sealed secret; empty: a public client, by PKCE alone
     scopes: tuple[str, ...] = ("openid", "profile", "email")
-    acr_values: tuple[str, ...] = ()  # asked for at every sign-in
+    acr_values: tuple[str, ...] = ()  # one of which is asked for at every sign-in, and demanded
     device: bool = False  # the provider's own device flow may be used by the command line
 
 
 class Saml(model.Document, frozen=True):
     metadata: str  # the provider's metadata: XML, or the https address of it
+    signed_by: str = ""  # the certificate, PEM, that must have signed the metadata; empty: it is taken as it comes
+    subject: str = ""  # the attribute that names the person for ever; empty: the NameID, which must not be transient
     email: str = "email"  # the attribute that has the mail address
+    email_verified: bool = False  # the provider lets nobody choose that address
     called: str = ""  # the attribute with a short name of the person; empty: the NameID
     encrypted: bool = False  # only encrypted assertions are taken
+    acr: tuple[str, ...] = ()  # authentication contexts, one of which is asked for at every sign-in, and demanded
 
 
 class GroupRules(model.Document, frozen=True):
@@ -72,6 +78,11 @@ class ProviderKind(StoredKind):
 
     def __init__(self) -> None:
         super().__init__(IdentityProvider, "identity-provider", Permission.ADMIN)
+
+    async def users_of(self, uow: UnitOfWork, secret: str) -> Sequence[str]:
+        """The providers whose client has it."""
+        found = {row.name: parse(row.json_text).spec.oidc for row in await self.rows(uow)}
+        return [f"the provider {name}" for name, oidc in found.items() if oidc and oidc.client_secret == secret]
 
     def decode(self, value: object) -> model.Document | Problem:
         return documents.into(IdentityProvider, value, KIND, _name_of(value))

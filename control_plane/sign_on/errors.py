@@ -14,6 +14,18 @@ class NotKnownHereError(ForbiddenError):
         super().__init__(f"{provider!r} says who you are, but nobody here is linked to that; ask an admin")
 
 
+class SignInRefusedError(ForbiddenError):
+    """Whatever the cause: it stands in the audit log."""
+
+    code, title = "sign-in-refused", "Not signed in"
+
+    def __init__(self, provider: str) -> None:
+        super().__init__(
+            f"what {provider!r} answered cannot be taken; sign in again, and if that does not help, ask an admin, who "
+            "finds the cause in the audit log"
+        )
+
+
 class UnknownDeviceCodeError(NotFoundError):
     """Never was, has been decided, or is too old: told alike."""
 

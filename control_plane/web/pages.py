@@ -13,6 +13,7 @@ from control_plane.web import (
     delegation_pages,
     device_pages,
     review_pages,
+    saml_pages,
     secret_pages,
     session_pages,
     sign_in_pages,
@@ -22,6 +23,7 @@ from control_plane.web.rendering import STATIC
 router = APIRouter()
 for part in (
     sign_in_pages,
+    saml_pages,
     device_pages,
     approval_pages,
     act_pages,

@@ -1,0 +1,32 @@
+"""Everything of SAML, put together: what `who` gives to the endpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from control_plane.kit.clock import Clock
+from control_plane.kit.sealing import FileSeal
+from control_plane.kit.unit_of_work import Units
+from control_plane.sign_on.documents import ProviderKind
+from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.saml_browser import SamlCookie
+from control_plane.sign_on.saml_described import Described
+from control_plane.sign_on.saml_flow import SamlFlow
+from control_plane.sign_on.saml_keys import ServiceKeys
+
+
+class SamlFeature:
+    def __init__(
+        self,
+        *,
+        units: Units,
+        clock: Clock,
+        providers: ProviderKind,
+        sign_on: SignOn,
+        public_url: str,
+        state_dir: Path,
+        seal: FileSeal,
+    ) -> None:
+        keys = ServiceKeys(state_dir / "saml", seal, clock)
+        self.flow = SamlFlow(units, clock, providers, Described(clock), keys, sign_on, public_url)
+        self.cookie = SamlCookie(public_url)

@@ -1,0 +1,259 @@
+"""A sign-in at a SAML provider, from the first step to the last: SAML 2.0 Web Browser SSO, begun here only.
+
+The browser that begins gets a secret; the one answer that counts is the one that this browser brings, to this very
+request, within ten minutes. A request goes with the first answer, good or bad, before anything in it is read, so nobody
+tries twice, and what nobody asked for is refused unread. Outside, every cause is told in the same words; the audit log
+has the exact one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+
+from control_plane.identities import credential_rows, throttle
+from control_plane.identities.sign_ins import OpenedSignIn
+from control_plane.identities.tables import ExternalAccountRow, IdentityRow, SignInRow
+from control_plane.kit.clock import Clock
+from control_plane.kit.errors import NotFoundError, TooManyRequestsError, UnavailableError
+from control_plane.kit.ids import random_text
+from control_plane.kit.unit_of_work import NOBODY, Actor, AuditEvent, UnitOfWork, Units
+from control_plane.sign_on import saml_rows
+from control_plane.sign_on.documents import IdentityProviderSpec, ProviderKind, Saml, parse
+from control_plane.sign_on.domain import Told
+from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
+from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.saml_assertion import Assertion, Expected
+from control_plane.sign_on.saml_described import Described, NotDescribedError
+from control_plane.sign_on.saml_keys import ServiceKeys
+from control_plane.sign_on.saml_metadata import ProviderMetadata
+from control_plane.sign_on.saml_requests import Place, authn_request, place, redirect, service_metadata
+from control_plane.sign_on.saml_responses import SKEW, SamlRefusedError, WrongSignatureError, verified
+from control_plane.sign_on.saml_tables import SamlRequestRow
+from control_plane.sign_on.saml_told import told
+from control_plane.sign_on.saml_xml import XmlRefusedError
+
+PATIENCE: Final = timedelta(minutes=10)
+_SPACE: Final = re.compile(rb"\s+")
+_MOST_FROM_A_NETWORK: Final = 1_000
+_MOST: Final = 20_000
+# What the throttle counts by: longer than any name of somebody.
+_COUNTED: Final = "sign-ins at identity providers that nobody has begun here, or that cannot begin, from {}"
+
+
+class Begun(msgspec.Struct, frozen=True):
+    url: str  # of the provider
+    flow: str  # comes back with the answer and ends the name of the browser's cookie, so that two tabs do not collide
+    browser: str  # what that cookie holds
+
+
+class Finished(msgspec.Struct, frozen=True):
+    opened: OpenedSignIn | None  # None: the sign-in that there was is proven again
+    path: str  # of the console
+
+
+class NotBegunError(SamlRefusedError):
+    """Nothing that was begun here, or not any more."""
+
+
+class SamlFlow:
+    def __init__(
+        self,
+        units: Units,
+        clock: Clock,
+        providers: ProviderKind,
+        described: Described,
+        keys: ServiceKeys,
+        sign_on: SignOn,
+        public_url: str,
+    ) -> None:
+        self._units = units
+        self._clock = clock
+        self._providers = providers
+        self._described = described
+        self._keys = keys
+        self._sign_on = sign_on
+        self._public_url = public_url
+        self._turn = asyncio.Lock()  # libxmlsec is used by one thread at a time
+
+    async def metadata(self, provider: str) -> bytes:
+        """Ours, for this provider. Raises NotFoundError."""
+        await self._known(provider)
+        return service_metadata(self._place(provider), await self._keys.pairs())
+
+    async def begin(self, provider: str, path: str, address: str = "", sign_in_id: str = "") -> Begun:
+        """`path` is one of the console's. `sign_in_id`: the sign-in that is to be proven again; empty: a new one.
+        Raises NotFoundError, UnavailableError, TooManyRequestsError."""
+        _, saml = await self._known(provider)
+        metadata = await self._metadata(provider, saml, address)
+        pair = (await self._keys.pairs())[0]
+        browser, request_id = random_text(52), f"_{random_text(52)}"
+        now = await self._remember(provider, browser, request_id, path, address, sign_in_id)
+        where, again = self._place(provider), bool(sign_in_id)
+        message = authn_request(request_id, where, metadata.ask_at, now, again=again, contexts=saml.acr)
+        return Begun(redirect(metadata.ask_at, message, pair, relay=flow_of(browser)), flow_of(browser), browser)
+
+    async def _remember(
+        self, provider: str, browser: str, request_id: str, path: str, address: str, sign_in_id: str
+    ) -> datetime:
+        network = throttle.network(address)
+        async with self._units() as uow:
+            await saml_rows.forget_expired(uow.session, uow.now)
+            if network and await saml_rows.begun(uow.session, network) >= _MOST_FROM_A_NETWORK:
+                raise TooManyRequestsError("too many sign-ins from your address have begun; try again in ten minutes")
+            if await saml_rows.begun(uow.session) >= _MOST:
+                raise UnavailableError("too many sign-ins have begun; try again in a few minutes")
+            row = SamlRequestRow(
+                browser_hash=credential_rows.hash_of(browser),
+                request_id=request_id,
+                provider=provider,
+                path=path,
+                address=network,
+                sign_in_id=sign_in_id,
+                created_at=uow.now,
+                expires_at=uow.now + PATIENCE,
+            )
+            uow.session.add(row)
+            return uow.now
+
+    async def finish(self, provider: str, browser: str, response: str, address: str = "") -> Finished:
+        """`response`: the field SAMLResponse. Raises NotFoundError, UnavailableError, SignInRefusedError,
+        NotKnownHereError."""
+        spec, saml = await self._known(provider)
+        try:
+            row = await self._taken(provider, browser)
+            assertion, entity = await self._verified(row, saml, response, address)
+            person = told(provider, entity, spec, saml, assertion)
+        except (SamlRefusedError, XmlRefusedError) as error:
+            await self._refused(provider, str(error), address, free=isinstance(error, NotBegunError))
+            raise SignInRefusedError(provider) from error
+        try:
+            async with self._units() as uow:
+                return Finished(await self._settle(uow, spec, row, assertion, person), row.path)
+        except NotKnownHereError:
+            await self._refused(provider, "no able person here is linked to it", address, person.subject)
+            raise
+        except SamlRefusedError as error:
+            await self._refused(provider, str(error), address, person.subject)
+            raise SignInRefusedError(provider) from error
+
+    async def _settle(
+        self, uow: UnitOfWork, spec: IdentityProviderSpec, row: SamlRequestRow, assertion: Assertion, person: Told
+    ) -> OpenedSignIn | None:
+        if not await saml_rows.use(uow.session, row.provider, assertion.id, assertion.ends_at):
+            raise SamlRefusedError("this assertion has been used before")
+        if row.sign_in_id:
+            await _prove_again(uow, row, person)
+            return None
+        opened = await self._sign_on.open(uow, spec, person, "console")
+        if assertion.session_ends_at is not None:
+            await _end_with_provider(uow, opened, assertion)
+        return opened
+
+    async def _verified(self, row: SamlRequestRow, saml: Saml, response: str, address: str) -> tuple[Assertion, str]:
+        """With the provider's entity id. Once more with newer metadata when the signature is by an unknown key."""
+        try:
+            content = base64.b64decode(_SPACE.sub(b"", response.encode()), validate=True)
+        except (binascii.Error, UnicodeEncodeError) as error:
+            raise SamlRefusedError("the response is not base64") from error
+        where = self._place(row.provider)
+        expected = Expected(where.entity, where.consumer, row.request_id, saml.encrypted, PATIENCE)
+        metadata = await self._metadata(row.provider, saml, address)
+        try:
+            return await self._read(content, metadata, expected), metadata.entity
+        except WrongSignatureError:
+            newer = await self._newer(saml, metadata)
+            if newer is None:
+                raise
+            return await self._read(content, newer, expected), newer.entity
+
+    async def _read(self, content: bytes, metadata: ProviderMetadata, expected: Expected) -> Assertion:
+        keys = [pair.private_pem() for pair in await self._keys.pairs()]
+        async with self._turn:
+            return await asyncio.to_thread(verified, content, metadata, expected, keys, self._clock.now())
+
+    async def _known(self, provider: str) -> tuple[IdentityProviderSpec, Saml]:
+        async with self._units.reading() as uow:
+            row = await self._providers.row(uow, provider)
+        spec = None if row is None else parse(row.json_text).spec
+        if spec is None or spec.saml is None or spec.disabled:
+            raise NotFoundError(f"nobody signs in by SAML at {provider!r} here")
+        return spec, spec.saml
+
+    async def _metadata(self, provider: str, saml: Saml, address: str) -> ProviderMetadata:
+        try:
+            return await self._described.of(saml)
+        except NotDescribedError as error:
+            await self._refused(provider, str(error), address, free=True)
+            raise UnavailableError(f"{provider!r} cannot be asked now; try again later, or ask an admin") from error
+
+    async def _newer(self, saml: Saml, than: ProviderMetadata) -> ProviderMetadata | None:
+        try:
+            return await self._described.anew(saml, than)
+        except NotDescribedError:
+            return None  # the signature stays unknown
+
+    async def _taken(self, provider: str, browser: str) -> SamlRequestRow:
+        async with self._units() as uow:
+            row = await saml_rows.take(uow.session, browser) if browser else None
+            now = uow.now
+        if row is None or row.provider != provider or row.expires_at <= now:
+            raise NotBegunError("no sign-in at this provider waits in this browser: nobody asked, or too long ago")
+        return row
+
+    async def _refused(self, provider: str, cause: str, address: str, subject: str = "", *, free: bool = False) -> None:
+        """`free`: it costs whoever asks nothing, so it is written down while it is not a flood."""
+        told = {"cause": cause[:1000], "client_address": address[:64], **({"subject": subject} if subject else {})}
+        async with self._units() as uow:
+            if free:
+                counted = _COUNTED.format(throttle.network(address))
+                if await throttle.locked_for(uow, counted):
+                    return
+                await throttle.failed(uow, counted)
+            uow.audit(AuditEvent("sign-in.refused", NOBODY, provider, told))
+
+    def _place(self, provider: str) -> Place:
+        return place(self._public_url, provider)
+
+
+def flow_of(browser: str) -> str:
+    """Not secret."""
+    return credential_rows.hash_of(browser)[:12]
+
+
+async def _prove_again(uow: UnitOfWork, row: SamlRequestRow, person: Told) -> None:
+    """The same person, asked after we asked: a provider may answer from a session that it has. That it is their browser
+    the request's own cookie says; the console's does not come along from another site."""
+    at = person.authenticated_at
+    if at is None or at < row.created_at - SKEW:
+        raise SamlRefusedError("the provider did not ask the person anew")
+    sign_in = await uow.session.get(SignInRow, row.sign_in_id, with_for_update=True, populate_existing=True)
+    account = await uow.session.get(ExternalAccountRow, (person.provider, person.subject))
+    if (
+        sign_in is None
+        or sign_in.expires_at <= uow.now
+        or account is None
+        or account.identity_id != sign_in.identity_id
+    ):
+        raise SamlRefusedError("it is somebody else there, or the sign-in that was to be proven again is over")
+    sign_in.authenticated_at = max(at, sign_in.authenticated_at or sign_in.created_at)
+    if sign_in.provider == person.provider:
+        sign_in.acr, sign_in.amr, sign_in.provider_session = person.acr, list(person.amr), person.session
+    uow.session.add(sign_in)
+    by = await uow.session.get_one(IdentityRow, sign_in.identity_id)
+    proof = {"method": "provider", "provider": person.provider}
+    uow.audit(AuditEvent("sign-in.reauthenticated", Actor(by.id, by.name, by.kind), sign_in.id, proof))
+
+
+async def _end_with_provider(uow: UnitOfWork, opened: OpenedSignIn, assertion: Assertion) -> None:
+    """The provider's session bounds ours (SAML 2.0 Core §2.7.2)."""
+    row = await credential_rows.sign_in(uow.session, opened.token.reveal(), uow.now)
+    if row is not None and assertion.session_ends_at is not None:
+        row.expires_at = min(row.expires_at, assertion.session_ends_at)
+        uow.session.add(row)

@@ -1,0 +1,45 @@
+"""Statements about sign-ins that were begun at SAML providers, and assertions that have been used."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from sqlalchemy import func
+from sqlmodel import col, delete, select
+from sqlmodel.ext.asyncio.session import AsyncSession
+
+from control_plane.identities.credential_rows import hash_of
+from control_plane.sign_on.saml_tables import SamlAssertionRow, SamlRequestRow
+
+
+async def forget_expired(session: AsyncSession, now: datetime) -> None:
+    await session.exec(delete(SamlRequestRow).where(col(SamlRequestRow.expires_at) <= now))
+    await session.exec(delete(SamlAssertionRow).where(col(SamlAssertionRow.expires_at) <= now))
+
+
+async def begun(session: AsyncSession, address: str | None = None) -> int:
+    """How many wait for their answer, from this network or at all."""
+    statement = select(func.count()).select_from(SamlRequestRow)
+    if address is not None:
+        statement = statement.where(col(SamlRequestRow.address) == address)
+    return (await session.exec(statement)).one()
+
+
+async def take(session: AsyncSession, browser: str) -> SamlRequestRow | None:
+    """What this browser began. It is gone then, whoever asks at the same moment: one of them gets it."""
+    mine = col(SamlRequestRow.browser_hash) == hash_of(browser)
+    row = (await session.exec(select(SamlRequestRow).where(mine).with_for_update())).first()
+    if row is None:
+        return None
+    session.expunge(row)
+    taken = await session.exec(delete(SamlRequestRow).where(mine))
+    return row if taken.rowcount == 1 else None
+
+
+async def use(session: AsyncSession, provider: str, assertion_id: str, ends_at: datetime) -> bool:
+    """False: it was used before. Two answers never race here: each took a request of its own, which one answers."""
+    if await session.get(SamlAssertionRow, (provider, assertion_id)) is not None:
+        return False
+    session.add(SamlAssertionRow(provider=provider, assertion_id=assertion_id, expires_at=ends_at))
+    await session.flush()
+    return True
