@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from control_plane.access.documents import AccessOffer
 from control_plane.assembly import ControlPlane
 from control_plane.documents.resources import document_schemas
-from control_plane.kit.access import open_to_all
+from control_plane.kit.access import Access, Open, calls_of, open_to_all
 from control_plane.kit.errors import Problem, install_error_handlers, problems
 from control_plane.kit.http import Limits, RequestLog
 from control_plane.kit.wiring import provide
@@ -97,10 +97,23 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         "bearer": {"type": "http", "scheme": "bearer", "description": "a CLI session or a service-account key"},
         "cookie": {"type": "apiKey", "in": "cookie", "name": app.state.control_plane.cookies.name},
     }
-    for operation in (one for path in described["paths"].values() for one in path.values()):
-        _common_answers(operation)
+    classes = calls_of(app.routes)
+    for path, operations in described["paths"].items():
+        for method, operation in operations.items():
+            _common_answers(operation)
+            _say_who_may(operation, classes[f"{method.upper()} {path}"])
     described["security"] = [{"bearer": []}, {"cookie": []}]
     return described
+
+
+def _say_who_may(operation: dict[str, Any], access: Access | Open) -> None:
+    """For machines, and in words for whoever reads the description."""
+    if isinstance(access, Open):
+        operation["security"] = []
+        operation["x-open"] = access.reason
+        return
+    operation["x-permission"] = access.permission.value
+    operation["x-credentials"] = list(access.by)
 
 
 def _common_answers(operation: dict[str, Any]) -> None:

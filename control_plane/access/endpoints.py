@@ -14,7 +14,7 @@ from control_plane.approvals.kinds import Kind
 from control_plane.approvals.petitions import PetitionService
 from control_plane.approvals.review import ReviewService, View
 from control_plane.documents.resources import document_router
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, SignedIn, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.pagination import Page, PagingQuery
@@ -26,7 +26,7 @@ router = APIRouter(prefix="/v1", tags=["access"], responses=problems(401, 403, 4
 Access = Annotated[AccessService, provided(AccessService)]
 Petitions = Annotated[PetitionService, provided(PetitionService)]
 Review = Annotated[ReviewService, provided(ReviewService)]
-Requester = Annotated[Principal, requires(Permission.REQUEST)]
+Requester = Annotated[Principal, requires(Permission.REQUEST, by=EVERYBODY)]
 
 
 @router.get("/offered-access", summary="What you may ask for")

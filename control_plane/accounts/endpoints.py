@@ -10,14 +10,14 @@ from control_plane.accounts.domain import STUCK, State
 from control_plane.accounts.repository import Filter
 from control_plane.accounts.schemas import AccountOut
 from control_plane.accounts.service import AccountService
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.pagination import Page, PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/accounts", tags=["accounts"], responses=problems(401, 403, 422))
 Service = Annotated[AccountService, provided(AccountService)]
-Viewer = Annotated[Principal, requires(Permission.SESSIONS)]
+Viewer = Annotated[Principal, requires(Permission.SESSIONS, by=EVERYBODY)]
 
 Show = Literal["there", "open", "stuck", "all"]
 STATES: Final = {

@@ -10,7 +10,7 @@ from fastapi import APIRouter
 from control_plane.agents.authority import CertificateAuthority
 from control_plane.agents.schemas import AgentOut, DrainIn, JoinTokenIn, JoinTokenOut, MintedJoinTokenOut
 from control_plane.agents.service import AgentService
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import EVERYBODY, SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.pagination import Page, PagingQuery
@@ -19,8 +19,8 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 router = APIRouter(prefix="/v1", tags=["agents"], responses=problems(401, 403, 422))
 Service = Annotated[AgentService, provided(AgentService)]
 Authority = Annotated[CertificateAuthority, provided(CertificateAuthority)]
-Watcher = Annotated[Principal, requires(Permission.SESSIONS)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
+Watcher = Annotated[Principal, requires(Permission.SESSIONS, by=EVERYBODY)]
+Admin = Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]
 
 
 @router.get("/agents", summary="Agents and how their instances are, by name")

@@ -14,9 +14,11 @@ from typing import Any, Final
 
 import grpc
 import structlog
+from assentry.v1 import link_pb2 as pb
 from assentry.v1 import link_pb2_grpc as stubs
 
 from control_plane.agents.authority import CertificateAuthority
+from control_plane.agents.callers import declarations
 from control_plane.agents.servicer import EnrolmentServicer, LinkServicer
 from control_plane.agents.stream import finished
 from control_plane.kit.clock import Clock
@@ -56,6 +58,8 @@ class GrpcServer:
         self._enrolment_address = enrolment_address
         self._certificates = _ServerCertificates(authority, clock)
         self._services = (link, enrolment)
+        for name, servicer in (("Link", link), ("Enrolment", enrolment)):
+            list(declarations(pb.DESCRIPTOR.services_by_name[name], servicer))  # refuses one that says nothing
         self._servers: list[grpc.aio.Server] = []
         self.link_port = 0
         self.enrolment_port = 0

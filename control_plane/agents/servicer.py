@@ -18,6 +18,7 @@ from assentry.v1 import link_pb2_grpc as stubs
 from cryptography import x509
 
 from control_plane.agents import repository, wire
+from control_plane.agents.callers import Credential, Permission, called_with
 from control_plane.agents.domain import Agent, Certificates, Enrolled, NotEnrolled
 from control_plane.agents.errors import End, StreamEndedError
 from control_plane.agents.ports import Recordings
@@ -60,6 +61,7 @@ class EnrolmentServicer(stubs.EnrolmentServicer):
         self._keys = keys
         self._deployment = deployment
 
+    @called_with(Credential.JOIN_TOKEN, Permission.ENROL)
     async def Enrol(self, request: pb.EnrolRequest, context: Context) -> pb.EnrolResponse:  # noqa: N802 - gRPC's name
         try:
             done = await unbroken(self._enrolled(request))
@@ -85,6 +87,7 @@ class LinkServicer(stubs.LinkServicer):
         self._secrets = secrets
         self._streams: dict[str, asyncio.Task[Any]] = {}  # by instance
 
+    @called_with(Credential.CERTIFICATE, Permission.SERVE)
     async def Connect(  # type: ignore[override]  # noqa: N802 - gRPC's name; reads and writes, yields nothing
         self,
         request_iterator: AsyncIterator[pb.AgentMessage],  # noqa: ARG002 - gRPC passes it
@@ -122,6 +125,7 @@ class LinkServicer(stubs.LinkServicer):
                 del self._streams[stream.instance_id]
                 await stream.disconnected()
 
+    @called_with(Credential.CERTIFICATE, Permission.SERVE)
     async def Renew(self, request: pb.RenewRequest, context: Context) -> pb.RenewResponse:  # noqa: N802 - gRPC's name
         agent, _ = await self._caller(context)
         try:
@@ -134,6 +138,7 @@ class LinkServicer(stubs.LinkServicer):
         async with self._parts.units() as uow:
             return await self._parts.agents.renew(uow, agent, request.client_csr, request.listener_csr)
 
+    @called_with(Credential.CERTIFICATE, Permission.SECRETS)
     async def FetchSecret(  # noqa: N802 - gRPC's name
         self, request: pb.FetchSecretRequest, context: Context
     ) -> pb.FetchSecretResponse:
@@ -144,6 +149,7 @@ class LinkServicer(stubs.LinkServicer):
             await _refuse(context, error)
         return pb.FetchSecretResponse(version=done.version, sealed=done.sealed)
 
+    @called_with(Credential.CERTIFICATE, Permission.SECRETS)
     async def StoreSecret(  # noqa: N802 - gRPC's name
         self, request: pb.StoreSecretRequest, context: Context
     ) -> pb.StoreSecretResponse:
@@ -154,6 +160,7 @@ class LinkServicer(stubs.LinkServicer):
             await _refuse(context, error)
         return pb.StoreSecretResponse(version=version)
 
+    @called_with(Credential.CERTIFICATE, Permission.RECORD)
     async def UploadRecording(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[pb.RecordingUpload], context: Context
     ) -> AsyncIterator[pb.RecordingAck]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Path
 
 from control_plane.api_tokens.schemas import ApiTokenIn, ApiTokenOut, NewApiTokenOut
 from control_plane.api_tokens.service import ApiTokens
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.pagination import Page, PagingQuery
@@ -17,7 +17,7 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/api-tokens", tags=["credentials"], responses=problems(401, 403, 422))
 Service = Annotated[ApiTokens, provided(ApiTokens)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=SIGN_INS)]
 IdPath = Annotated[str, Path(pattern="^pat_[a-z2-7]{20}$", examples=["pat_3xk2cqz7q5n4h6mjv2ab"])]
 
 

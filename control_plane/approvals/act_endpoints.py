@@ -28,7 +28,7 @@ from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.participation import Participation, comments_of
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.schemas import ApprovalOut
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, SignedIn, requires
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import InvalidError, problems
 from control_plane.kit.idempotency import IdempotencyKey
@@ -38,8 +38,8 @@ router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=problem
 Service = Annotated[Participation, provided(Participation)]
 Glass = Annotated[BrokenGlass, provided(BrokenGlass)]
 Reviews = Annotated[ReviewService, provided(ReviewService)]
-Breaker = Annotated[Principal, requires(Permission.BREAK_GLASS, humans_only=True)]
-Auditor = Annotated[Principal, requires(Permission.AUDIT, humans_only=True)]
+Breaker = Annotated[Principal, requires(Permission.BREAK_GLASS, by=SIGN_INS)]
+Auditor = Annotated[Principal, requires(Permission.AUDIT, by=PEOPLE)]
 LONGEST_PERIOD = timedelta(days=366)
 
 

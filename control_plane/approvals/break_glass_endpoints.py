@@ -8,14 +8,14 @@ from fastapi import APIRouter, Query
 
 from control_plane.approvals.act_schemas import BreakGlassReviewOut, CloseReviewIn
 from control_plane.approvals.broken_glass import BrokenGlass, Show
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.pagination import Page, PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/break-glass-reviews", tags=["break-glass"], responses=problems(401, 403, 422))
 Glass = Annotated[BrokenGlass, provided(BrokenGlass)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=SIGN_INS)]
 
 
 @router.get("", summary="Reviews of broken glass, newest first")

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Path, Query
 
 from control_plane.approvals.act_schemas import DelegationIn, DelegationOut
 from control_plane.approvals.delegations import Delegations
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.pagination import Page, PagingQuery
@@ -16,8 +16,8 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/delegations", tags=["delegations"], responses=problems(401, 403, 422))
 Service = Annotated[Delegations, provided(Delegations)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
-Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=SIGN_INS)]
+Reviewer = Annotated[Principal, requires(Permission.REVIEW, by=SIGN_INS)]
 IdPath = Annotated[str, Path(pattern="^dlg_[a-z2-7]{20}$", examples=["dlg_3xk2cqz7q5n4h6mjv2ab"])]
 
 

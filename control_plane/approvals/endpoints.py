@@ -20,7 +20,7 @@ from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.review import Mode, ReviewService, Word
 from control_plane.approvals.schemas import AgreeIn, ApprovalOut, ApprovalSummaryOut, ApproveIn, DenyIn
 from control_plane.approvals.window_schemas import EndWindowIn
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, SignedIn, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.pagination import Page, PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -29,7 +29,7 @@ router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=problem
 Service = Annotated[ReviewService, provided(ReviewService)]
 Card = Annotated[Cards, provided(Cards)]
 Feed = Annotated[NewsFeed, provided(NewsFeed)]
-Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
+Reviewer = Annotated[Principal, requires(Permission.REVIEW, by=SIGN_INS)]
 
 
 @router.get("", summary="What waits for people, or has been decided; newest first")
@@ -64,7 +64,8 @@ async def approve(
     window = body.window.wish() if body.window else None
     channel, also = _channel(reviewer, body), body.others()
     word = Word(Verb.APPROVE, bytes.fromhex(body.digest), channel, also=also, window=window)
-    return await _decided(units, service, cards, reviewer, approval_id, word)
+    answer = body.signature.answer() if body.signature else None
+    return await _decided(units, service, Deciding(cards, signing), reviewer, approval_id, word, answer)
 
 
 @router.post(

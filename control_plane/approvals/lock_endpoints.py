@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from control_plane.approvals.errors import NotLockedError
 from control_plane.approvals.pressure import Pressure
 from control_plane.identities.service import IdentityService
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.errors import problems
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -19,7 +19,7 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 router = APIRouter(prefix="/v1/request-locks", tags=["approvals"], responses=problems(401, 403, 422))
 Locks = Annotated[Pressure, provided(Pressure)]
 Identities = Annotated[IdentityService, provided(IdentityService)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
+Admin = Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]
 Name = Annotated[str, Path(max_length=64, examples=["nightly-report"])]
 
 

@@ -12,7 +12,7 @@ from fastapi.responses import StreamingResponse
 from control_plane.audit.repository import Filter
 from control_plane.audit.schemas import AuditEntryOut, CheckpointOut, PublicKeyOut
 from control_plane.audit.service import AuditService
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, requires
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import InvalidError, NotFoundError, problems
 from control_plane.kit.pagination import Page, PagingQuery
@@ -20,7 +20,7 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"], responses=problems(401, 403, 422))
 Service = Annotated[AuditService, provided(AuditService)]
-Auditor = Annotated[Principal, requires(Permission.AUDIT)]
+Auditor = Annotated[Principal, requires(Permission.AUDIT, by=EVERYBODY)]
 
 
 @router.get("", summary="Search the audit log, newest first")

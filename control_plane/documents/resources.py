@@ -11,7 +11,7 @@ from control_plane.documents.schemas import DocumentOut, VersionOut
 from control_plane.documents.service import DocumentService, InvalidDocumentsError
 from control_plane.documents.stored_kind import StoredKind
 from control_plane.documents.tables import DocumentRow
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import FieldProblem, NotFoundError, problems
 from control_plane.kit.etags import IfMatch, check_version, etag
 from control_plane.kit.names import PATTERN
@@ -29,8 +29,8 @@ def document_router(shape: type[model.Document], path: str, edit: Permission) ->
     """`GET path`, `GET|PUT|DELETE path/{name}` and `GET path/{name}/versions`. `edit`: what changing needs."""
     tag = path.rpartition("/")[2]
     router = APIRouter(prefix=path, tags=[tag], responses=problems(401, 403, 422))
-    reader = requires(Permission.POLICY_READ, humans_only=True)
-    editor = requires(edit, humans_only=True)
+    reader = requires(Permission.POLICY_READ, by=PEOPLE)
+    editor = requires(edit, by=SIGN_INS)
     one = f"the {shape.__name__}"
     add = router.add_api_route
     endpoints = _Endpoints(shape.__name__, reader, editor)

@@ -22,7 +22,7 @@ from control_plane.identities.schemas import (
     TokenIn,
     TokenOut,
 )
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import EVERYBODY, PEOPLE, SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.pagination import Page, PagingQuery
@@ -30,9 +30,10 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1", tags=["credentials"], responses=problems(401, 403, 422))
 Service = Annotated[CredentialService, provided(CredentialService)]
-Requester = Annotated[Principal, requires(Permission.REQUEST)]
-RequestingPerson = Annotated[Principal, requires(Permission.REQUEST, humans_only=True)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
+Requester = Annotated[Principal, requires(Permission.REQUEST, by=EVERYBODY)]
+RequestingPerson = Annotated[Principal, requires(Permission.REQUEST, by=PEOPLE)]
+Issuer = Annotated[Principal, requires(Permission.CREDENTIALS, by=SIGN_INS)]
+Reader = Annotated[Principal, requires(Permission.CREDENTIALS, by=PEOPLE)]
 IdPath = Annotated[str, Path(pattern="^[a-z]{3}_[a-z2-7]{20}$", examples=["crd_3xk2cqz7q5n4h6mjv2ab"])]
 
 
@@ -101,7 +102,7 @@ async def revoke_credential(person: RequestingPerson, id: IdPath, service: Servi
 
 @router.get("/service-account-keys", summary="List the keys of machines")
 async def list_keys(
-    _admin: Admin, service: Service, units: UnitsOfWork, paging: PagingQuery
+    _reader: Reader, service: Service, units: UnitsOfWork, paging: PagingQuery
 ) -> Page[ServiceAccountKeyOut]:
     async with units.reading() as uow:
         rows, cursor = await service.keys_page(uow, paging)
@@ -110,17 +111,17 @@ async def list_keys(
 
 @router.post("/service-account-keys", status_code=201, summary="A new key for a machine", responses=problems(404, 409))
 async def create_key(
-    admin: Admin, body: ServiceAccountKeyIn, service: Service, units: UnitsOfWork, idempotency: IdempotencyKey
+    issuer: Issuer, body: ServiceAccountKeyIn, service: Service, units: UnitsOfWork, idempotency: IdempotencyKey
 ) -> NewServiceAccountKeyOut:
     async with units() as uow:
 
         async def create() -> NewServiceAccountKeyOut:
             lifetime = timedelta(days=body.ttl_days)
-            minted = await service.create_key(uow, admin, body.identity, body.description, lifetime)
+            minted = await service.create_key(uow, issuer, body.identity, body.description, lifetime)
             shown = ServiceAccountKeyOut.of(minted.row, minted.owner)
             return NewServiceAccountKeyOut(**shown.model_dump(), key=minted.key.reveal())
 
-        return await idempotency.once(uow, admin, NewServiceAccountKeyOut, create, _without_key)
+        return await idempotency.once(uow, issuer, NewServiceAccountKeyOut, create, _without_key)
 
 
 @router.delete(
@@ -129,9 +130,9 @@ async def create_key(
     summary="Revoke a key and everything that was made with it",
     responses=problems(404),
 )
-async def revoke_key(admin: Admin, id: IdPath, service: Service, units: UnitsOfWork) -> None:  # noqa: A002 - the API's name
+async def revoke_key(issuer: Issuer, id: IdPath, service: Service, units: UnitsOfWork) -> None:  # noqa: A002 - the API's name
     async with units() as uow:
-        await service.revoke_key(uow, admin, id)
+        await service.revoke_key(uow, issuer, id)
 
 
 def _without_token(answer: TokenOut) -> TokenOut:

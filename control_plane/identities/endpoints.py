@@ -17,7 +17,7 @@ from control_plane.identities.schemas import (
 )
 from control_plane.identities.service import IdentityService
 from control_plane.identities.sign_ins import SignInService
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.etags import IfMatch, check_version, etag
 from control_plane.kit.idempotency import IdempotencyKey
@@ -29,13 +29,14 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 router = APIRouter(prefix="/v1", responses=problems(401, 403, 422))
 Service = Annotated[IdentityService, provided(IdentityService)]
 SignIns = Annotated[SignInService, provided(SignInService)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
+Admin = Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]
+Reader = Annotated[Principal, requires(Permission.ADMIN, by=PEOPLE)]
 NamePath = Annotated[str, Path(pattern=PATTERN, max_length=63, examples=["ada"])]
 
 
 @router.get("/identities", tags=["identities"], summary="List people and machines")
 async def list_identities(
-    _admin: Admin, service: Service, units: UnitsOfWork, paging: PagingQuery
+    _reader: Reader, service: Service, units: UnitsOfWork, paging: PagingQuery
 ) -> Page[IdentityOut]:
     async with units.reading() as uow:
         identities, cursor = await service.page(uow, paging)
@@ -57,7 +58,7 @@ async def create_identity(
 
 @router.get("/identities/{name}", tags=["identities"], summary="Show one", responses=problems(404))
 async def show_identity(
-    _admin: Admin, name: NamePath, service: Service, units: UnitsOfWork, response: Response
+    _reader: Reader, name: NamePath, service: Service, units: UnitsOfWork, response: Response
 ) -> IdentityOut:
     async with units.reading() as uow:
         identity = await service.named(uow, name)
@@ -108,14 +109,14 @@ async def reset_password(admin: Admin, name: NamePath, body: PasswordIn, sign_in
 
 
 @router.get("/groups", tags=["groups"], summary="List groups with their roles and members")
-async def list_groups(_admin: Admin, service: Service, units: UnitsOfWork) -> list[GroupOut]:
+async def list_groups(_reader: Reader, service: Service, units: UnitsOfWork) -> list[GroupOut]:
     async with units.reading() as uow:
         return [GroupOut.of(group) for group in await service.groups(uow)]
 
 
 @router.get("/groups/{name}", tags=["groups"], summary="Show one", responses=problems(404))
 async def show_group(
-    _admin: Admin, name: NamePath, service: Service, units: UnitsOfWork, response: Response
+    _reader: Reader, name: NamePath, service: Service, units: UnitsOfWork, response: Response
 ) -> GroupOut:
     async with units.reading() as uow:
         group = await service.group(uow, name)

@@ -9,13 +9,13 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, Field
 
 from control_plane.identities.sign_in_links import SignInLinkService
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1/session", tags=["session"], responses=problems(401, 403))
 Service = Annotated[SignInLinkService, provided(SignInLinkService)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=SIGN_INS)]
 
 
 class SignInLinkOut(BaseModel):

@@ -17,7 +17,7 @@ from control_plane.identities.schemas import (
     SignInOut,
 )
 from control_plane.identities.sign_ins import SignInService
-from control_plane.kit.access import Permission, Principal, SignedIn, open_to_all, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, SignedIn, open_to_all, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.http import client_address
 from control_plane.kit.secret import Secret
@@ -27,7 +27,7 @@ router = APIRouter(prefix="/v1/session", tags=["session"], responses=problems(40
 Service = Annotated[SignInService, provided(SignInService)]
 Again = Annotated[Reauthentication, provided(Reauthentication)]
 CookiePart = Annotated[Cookies, provided(Cookies)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=SIGN_INS)]
 
 
 @router.post(

@@ -11,14 +11,14 @@ from pydantic import BaseModel, Field
 
 from control_plane.identities.schemas import BoundIn
 from control_plane.identities.ssh_certificates import SshCertificateService
-from control_plane.kit.access import Permission, Principal, open_to_all, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, open_to_all, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.wiring import UnitsOfWork, provided
 
 router = APIRouter(prefix="/v1", tags=["credentials"])
 Service = Annotated[SshCertificateService, provided(SshCertificateService)]
-Requester = Annotated[Principal, requires(Permission.REQUEST)]
+Requester = Annotated[Principal, requires(Permission.REQUEST, by=EVERYBODY)]
 _BINARY = "application/octet-stream"
 
 

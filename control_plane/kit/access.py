@@ -1,21 +1,26 @@
-"""Who may call what. Authority is a table: roles give permissions, a route asks for exactly one.
+"""Who may call what, and with what. Authority is a table: roles give permissions, a route asks for exactly one, and
+says which kinds of credential it takes.
 
     @router.post("/v1/targets")
-    async def create(principal: Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]): ...
+    async def create(principal: Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]): ...
 
 A route without `requires` or `open_to_all` fails a test, and so does one that a machine's credential may
-call although it approves, changes policy or makes credentials (DESIGN invariant 5).
+call although it approves, changes policy or makes credentials (DESIGN invariant 5). What agents call says the same
+with `agents/callers`. The README's table of who may do what is made from both.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from fastapi import Depends, Request
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
 
 from control_plane.kit.errors import ForbiddenError, UnauthenticatedError
 from control_plane.kit.unit_of_work import Actor
@@ -29,18 +34,38 @@ _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
 class Permission(enum.StrEnum):
-    SELF = "self"  # what everybody may: see who one is, sign out
-    REQUEST = "request"  # connect to targets, get credentials for oneself, see one's own sessions and requests
-    REVIEW = "review"  # see and decide approval requests
-    BREAK_GLASS = "break-glass"  # override the chain of a request, where the chain allows it
-    SESSIONS = "sessions"  # see the sessions of others, and replay them
-    TERMINATE = "terminate"  # end sessions
+    SELF = "self"
+    REQUEST = "request"
+    REVIEW = "review"
+    BREAK_GLASS = "break-glass"
+    SESSIONS = "sessions"
+    RECORDINGS = "recordings"
+    TERMINATE = "terminate"
     POLICY_READ = "policy-read"
-    POLICY_EDIT = "policy-edit"  # policies, chains, masks
+    POLICY_EDIT = "policy-edit"
     AUDIT = "audit"
-    SECRETS = "secrets"  # write sealed secrets, see what is known about them
-    ADMIN = "admin"  # identities, groups, keys of service accounts, targets, agents
-    PROVISION = "provision"  # push people and groups (SCIM): of no role, of a client's token only
+    SECRETS = "secrets"
+    CREDENTIALS = "credentials"
+    ADMIN = "admin"
+    PROVISION = "provision"
+
+
+MEANING: Mapping[Permission, str] = {
+    Permission.SELF: "what everybody may: see who one is and what is one's own, sign out",
+    Permission.REQUEST: "connect to targets, get credentials for oneself, ask for plans and access",
+    Permission.REVIEW: "see and decide approval requests",
+    Permission.BREAK_GLASS: "override the chain of a request, where the chain allows it",
+    Permission.SESSIONS: "see who is or was connected, accounts and agents",
+    Permission.RECORDINGS: "replay and download what happened in sessions",
+    Permission.TERMINATE: "end sessions",
+    Permission.POLICY_READ: "read policies, chains, masks and targets",
+    Permission.POLICY_EDIT: "change policies, chains and masks; apply documents",
+    Permission.AUDIT: "read and export the audit log and reports of who has access",
+    Permission.SECRETS: "write sealed secrets, see what is known about them",
+    Permission.CREDENTIALS: "make and revoke what machines and provisioning clients sign in with",
+    Permission.ADMIN: "people, machines, groups, targets, agents, access reviews",
+    Permission.PROVISION: "push people and groups (SCIM)",
+}
 
 
 # What a request came with: a browser's cookie, the command line's sign-in, a person's own API token, a service
@@ -48,18 +73,49 @@ class Permission(enum.StrEnum):
 # another system that speaks for people (a webhook, Slack).
 CredentialKind = Literal["console", "cli", "api-token", "key", "workload", "scim", "webhook"]
 
-Role = Literal["admin", "policy-editor", "reviewer", "auditor", "requester", "break-glass"]
+By = tuple[CredentialKind, ...]
+BROWSER: Final[By] = ("console",)  # pages
+SIGN_INS: Final[By] = ("console", "cli")  # somebody who has signed in themselves
+PEOPLE: Final[By] = (*SIGN_INS, "api-token")
+EVERYBODY: Final[By] = (*PEOPLE, "key", "workload")
+PROVISIONERS: Final[By] = ("scim",)
+_MACHINES: Final[By] = ("key", "workload", "scim")
+_CALLED: Final[Mapping[CredentialKind, str]] = {
+    "console": "a browser's sign-in",
+    "cli": "a sign-in of the command line",
+    "api-token": "an API token",
+    "key": "a service account's key",
+    "workload": "a workload's token",
+    "scim": "a provisioning client's token",
+    "webhook": "the word of another system",
+}
+
+Role = Literal[
+    "admin",
+    "policy-editor",
+    "reviewer",
+    "auditor",
+    "requester",
+    "break-glass",
+    "recordings-reader",
+    "credential-issuer",
+]
 
 _P = Permission
 ROLES: Mapping[str, frozenset[Permission]] = {
     "admin": frozenset(
-        {_P.ADMIN, _P.SECRETS, _P.POLICY_READ, _P.POLICY_EDIT, _P.AUDIT, _P.SESSIONS, _P.TERMINATE, _P.REQUEST}
+        {
+            *(_P.ADMIN, _P.SECRETS, _P.CREDENTIALS, _P.POLICY_READ, _P.POLICY_EDIT),
+            *(_P.AUDIT, _P.SESSIONS, _P.TERMINATE, _P.REQUEST),
+        }
     ),
     "policy-editor": frozenset({_P.POLICY_READ, _P.POLICY_EDIT}),
     "reviewer": frozenset({_P.REVIEW, _P.POLICY_READ, _P.SESSIONS}),
-    "auditor": frozenset({_P.AUDIT, _P.SESSIONS, _P.POLICY_READ}),
+    "auditor": frozenset({_P.AUDIT, _P.SESSIONS, _P.RECORDINGS, _P.POLICY_READ}),
     "requester": frozenset({_P.REQUEST}),
     "break-glass": frozenset({_P.BREAK_GLASS}),
+    "recordings-reader": frozenset({_P.SESSIONS, _P.RECORDINGS}),
+    "credential-issuer": frozenset({_P.CREDENTIALS}),
 }
 
 
@@ -81,6 +137,7 @@ class Principal(msgspec.Struct, frozen=True):
     provider: str = ""  # who proved it; empty: this control plane
     acr: str = ""  # how well, in the provider's words
     amr: tuple[str, ...] = ()
+    security_key_at: datetime | None = None  # when a security key of theirs last proved it to this control plane
     chain: tuple[IdentityId, ...] = ()  # on whose behalf, the first one first; they do not approve either
     csrf: str = ""  # not empty: came with a browser's cookie, so unsafe methods must send this back
 
@@ -112,22 +169,30 @@ class AuthenticatorPart:
 class Access:
     """The access class of one route: a dependency that lets the right principals through."""
 
-    def __init__(self, permission: Permission, *, humans_only: bool) -> None:
+    def __init__(self, permission: Permission, by: By) -> None:
         self.permission = permission
-        self.humans_only = humans_only
+        self.by = by
+
+    @property
+    def humans_only(self) -> bool:
+        return not set(self.by).intersection(_MACHINES)
 
     async def __call__(self, request: Request) -> Principal:
         principal = await current_principal(request)
         if principal is None:
             raise UnauthenticatedError("sign in first", headers={"www-authenticate": "Bearer"})
-        self._permit(principal)
+        self.permit(principal)
         if principal.csrf and request.method not in _SAFE_METHODS:
             await _check_csrf(request, principal)
         return principal
 
-    def _permit(self, principal: Principal) -> None:
+    def permit(self, principal: Principal) -> None:
+        """Raises ForbiddenError."""
         if self.humans_only and principal.kind != "person":
             raise ForbiddenError("only a person may do this, never a machine's credential")
+        if principal.credential_kind not in self.by:
+            taken = " or ".join(_CALLED[kind] for kind in self.by)
+            raise ForbiddenError(f"{_CALLED[principal.credential_kind]} is not taken here: it takes {taken}")
         if not principal.may(self.permission):
             raise ForbiddenError(
                 f"this needs the permission {self.permission}; an admin gives it through a group's role"
@@ -137,7 +202,6 @@ class Access:
 class Open:
     """The access class of a route that anybody may call, and why."""
 
-    security_key_at: datetime | None = None  # when a security key of theirs last proved it to this control plane
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
@@ -145,13 +209,34 @@ class Open:
         """Lets everybody through."""
 
 
-def requires(permission: Permission, *, humans_only: bool = False) -> Any:
-    return Depends(Access(permission, humans_only=humans_only))
+def requires(permission: Permission, *, by: By | None = None, humans_only: bool = False) -> Any:
+    return Depends(Access(permission, by or (SIGN_INS if humans_only else EVERYBODY)))
 
 
 def open_to_all(reason: str) -> Any:
     """For `dependencies=[open_to_all("…")]` of a route."""
     return Depends(Open(reason))
+
+
+def calls_of(routes: Iterable[BaseRoute]) -> dict[str, Access | Open]:
+    """By "METHOD /path", what every route has declared. Routers that are included stay as they are; this walks into
+    them. Raises TypeError for a route that declares nothing, or more than one thing."""
+    found: dict[str, Access | Open] = {}
+    pending = list(routes)
+    while pending:
+        route = pending.pop()
+        if isinstance(route, APIRoute):
+            declared = _declared(route.dependant)
+            if len(declared) != 1:
+                raise TypeError(f"{route.path} declares {len(declared)} access classes; it needs exactly one")
+            found.update((f"{method} {route.path}", declared[0]) for method in route.methods or ())
+        pending += getattr(getattr(route, "original_router", None), "routes", [])
+    return found
+
+
+def _declared(dependant: Dependant) -> list[Access | Open]:
+    mine = [dependant.call] if isinstance(dependant.call, Access | Open) else []
+    return mine + [one for inner in dependant.dependencies for one in _declared(inner)]
 
 
 async def current_principal(request: Request) -> Principal | None:
@@ -175,5 +260,6 @@ def _authenticator(request: Request) -> Authenticator:
     return part_of(request.app, AuthenticatorPart).authenticator
 
 
-# The everyday annotation: somebody signed in, whoever it is.
-SignedIn = Annotated[Principal, requires(Permission.SELF)]
+# The everyday annotations: somebody signed in, whoever it is; and somebody who looks at a page.
+SignedIn = Annotated[Principal, requires(Permission.SELF, by=EVERYBODY)]
+Visitor = Annotated[Principal, requires(Permission.SELF, by=BROWSER)]

@@ -17,7 +17,7 @@ from control_plane.approvals.errors import (
     StaleDigestError,
 )
 from control_plane.documents.resources import NamePath, document_router
-from control_plane.kit.access import Permission, Principal, open_to_all, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, open_to_all, requires
 from control_plane.kit.errors import ProblemError, problems
 from control_plane.kit.pagination import Page, PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -34,7 +34,7 @@ callbacks = APIRouter(prefix="/v1/webhooks", tags=["notifications"])
 
 Service = Annotated[NotificationService, provided(NotificationService)]
 Taker = Annotated[Callbacks, provided(Callbacks)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
+Admin = Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]
 
 _PROBLEMS: dict[Refusal, type[ProblemError]] = {
     Refusal.OVER: ApprovalOverError,

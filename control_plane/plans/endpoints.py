@@ -12,7 +12,7 @@ from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.schemas import ApprovalSummaryOut
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, SignedIn, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.pagination import Page, PagingQuery
@@ -24,7 +24,7 @@ from control_plane.plans.service import PlanService
 router = APIRouter(prefix="/v1/plans", tags=["plans"], responses=problems(401, 403, 422))
 Plans = Annotated[PlanService, provided(PlanService)]
 Review = Annotated[ReviewService, provided(ReviewService)]
-Requester = Annotated[Principal, requires(Permission.REQUEST)]
+Requester = Annotated[Principal, requires(Permission.REQUEST, by=EVERYBODY)]
 
 
 @router.post("", status_code=201, summary="Ask for several operations as one request", responses=problems(409))

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -21,7 +21,7 @@ from data_plane.recording.reader import Verified
 
 router = APIRouter(prefix="/v1/sessions/{session_id}/recording", tags=["sessions"], responses=problems(401, 403, 404))
 Service = Annotated[RecordingService, provided(RecordingService)]
-Viewer = Annotated[Principal, requires(Permission.SESSIONS)]
+Viewer = Annotated[Principal, requires(Permission.RECORDINGS, by=EVERYBODY)]
 
 
 @router.get("", summary="The recording as a tar of its segments and its end", response_class=StreamingResponse)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter
 
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.pagination import Page, PagingQuery
 from control_plane.kit.tasks import spawn
@@ -19,8 +19,8 @@ from control_plane.rotation.service import RotationService
 router = APIRouter(prefix="/v1", tags=["rotation"], responses=problems(401, 403, 422))
 Service = Annotated[RotationService, provided(RotationService)]
 Report = Annotated[CredentialReport, provided(CredentialReport)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
-Reader = Annotated[Principal, requires(Permission.AUDIT, humans_only=True)]
+Admin = Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]
+Reader = Annotated[Principal, requires(Permission.AUDIT, by=PEOPLE)]
 
 
 @router.post(

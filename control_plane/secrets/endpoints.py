@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Response
 
 from control_plane.documents.resources import NamePath
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.etags import IfMatch, etag
 from control_plane.kit.pagination import Page, PagingQuery
@@ -19,7 +19,7 @@ from control_plane.secrets.service import Described, SecretService
 router = APIRouter(prefix="/v1", tags=["secrets"], responses=problems(401, 403, 422))
 Service = Annotated[SecretService, provided(SecretService)]
 Exchange = Annotated[Rewrapping, provided(Rewrapping)]
-Keeper = Annotated[Principal, requires(Permission.SECRETS, humans_only=True)]
+Keeper = Annotated[Principal, requires(Permission.SECRETS, by=SIGN_INS)]
 
 
 @router.get("/secrets", summary="What is known about every secret; never a value")

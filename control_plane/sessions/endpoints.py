@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, SignedIn, requires
 from control_plane.kit.errors import InvalidError, problems
 from control_plane.kit.pagination import Page, PagingQuery, decode_cursor, encode_cursor
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -21,8 +21,8 @@ from control_plane.sessions.service import SessionService
 router = APIRouter(prefix="/v1/sessions", tags=["sessions"], responses=problems(401, 403, 422))
 Service = Annotated[SessionService, provided(SessionService)]
 Recordings = Annotated[RecordingService, provided(RecordingService)]
-Viewer = Annotated[Principal, requires(Permission.SESSIONS)]
-Terminator = Annotated[Principal, requires(Permission.TERMINATE)]
+Viewer = Annotated[Principal, requires(Permission.RECORDINGS, by=EVERYBODY)]
+Terminator = Annotated[Principal, requires(Permission.TERMINATE, by=EVERYBODY)]
 
 
 @router.get("", summary="Sessions, newest first")

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.wiring import provided
 from control_plane.targets.examination import Examination, ExaminationService
 
 router = APIRouter(prefix="/v1/targets", tags=["targets"], responses=problems(401, 403, 422))
 Service = Annotated[ExaminationService, provided(ExaminationService)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
+Admin = Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]
 
 
 class ExamineIn(BaseModel):

@@ -10,7 +10,7 @@ from control_plane.accounts.endpoints import STATES
 from control_plane.accounts.repository import Filter
 from control_plane.accounts.schemas import AccountOut
 from control_plane.accounts.service import AccountService
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.pagination import Paging, PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.web.rendering import page
@@ -18,7 +18,7 @@ from control_plane.web.routes import PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[AccountService, provided(AccountService)]
-Viewer = Annotated[Principal, requires(Permission.SESSIONS)]
+Viewer = Annotated[Principal, requires(Permission.SESSIONS, by=BROWSER)]
 _MOST_STUCK = 200
 
 

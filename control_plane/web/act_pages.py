@@ -13,7 +13,7 @@ from control_plane.approvals.domain import Refused
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.participation import Participation
 from control_plane.identities.reauthentication import Reauthentication
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.secret import Secret
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.web.routes import SEE_OTHER, PageRoute, local_path
@@ -22,8 +22,8 @@ router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[Participation, provided(Participation)]
 Glass = Annotated[BrokenGlass, provided(BrokenGlass)]
 Again = Annotated[Reauthentication, provided(Reauthentication)]
-Breaker = Annotated[Principal, requires(Permission.BREAK_GLASS, humans_only=True)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
+Breaker = Annotated[Principal, requires(Permission.BREAK_GLASS, by=BROWSER)]
+Person = Annotated[Principal, requires(Permission.SELF, by=BROWSER)]
 Digest = Annotated[str, Form(pattern="^[0-9a-f]{64}$")]
 Text = Annotated[str, Form(min_length=1, max_length=2000, pattern=r"^[^\x00]*$")]
 MaySay = Annotated[str, Form(max_length=2000, pattern=r"^[^\x00]*$")]

@@ -17,7 +17,7 @@ from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.review import Member, Mode, ReviewService, Word
 from control_plane.approvals.schemas import ApprovalSummaryOut
 from control_plane.approvals.window_schemas import WindowIn
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, Visitor, requires
 from control_plane.kit.pagination import Paging, PagingQuery
 from control_plane.kit.unit_of_work import Units
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -27,7 +27,7 @@ from control_plane.web.routes import SEE_OTHER, PageRoute
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[ReviewService, provided(ReviewService)]
 Card = Annotated[Cards, provided(Cards)]
-Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
+Reviewer = Annotated[Principal, requires(Permission.REVIEW, by=BROWSER)]
 Show = Annotated[Mode | None, Query(description="mine or all; what is decided has its own page")]
 Digest = Annotated[str, Form(pattern="^[0-9a-f]{64}$")]
 # Identical requests that stand on the same page: each its id and the digest of what was shown of it.
@@ -36,14 +36,14 @@ Also = Annotated[Sequence[Annotated[str, StringConstraints(pattern="^[A-Za-z0-9_
 
 @router.get("/")
 async def inbox(
-    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, show: Show = None
+    request: Request, principal: Visitor, service: Service, units: UnitsOfWork, show: Show = None
 ) -> Response:
     return page(request, "inbox.html", section="inbox", **await _waiting(service, units, principal, show))
 
 
 @router.get("/inbox")
 async def inbox_list(
-    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, show: Show = None
+    request: Request, principal: Visitor, service: Service, units: UnitsOfWork, show: Show = None
 ) -> Response:
     """The list alone: what the script puts into an open inbox."""
     return page(request, "inbox_list.html", **await _waiting(service, units, principal, show))
@@ -51,7 +51,7 @@ async def inbox_list(
 
 @router.get("/decided")
 async def decided(
-    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, paging: PagingQuery
+    request: Request, principal: Visitor, service: Service, units: UnitsOfWork, paging: PagingQuery
 ) -> Response:
     async with units.reading() as uow:
         views, cursor = await service.listed(uow, principal, Mode.DECIDED, paging)
@@ -61,7 +61,7 @@ async def decided(
 
 @router.get("/approvals/{reference}")
 async def approval(
-    request: Request, reference: str, principal: SignedIn, service: Service, units: UnitsOfWork
+    request: Request, reference: str, principal: Visitor, service: Service, units: UnitsOfWork
 ) -> Response:
     shown = await shown_to(units, service, principal, reference)
     return page(request, "approval.html", section="inbox", approval=shown)
@@ -69,7 +69,7 @@ async def approval(
 
 @router.get("/approvals/{reference}/body")
 async def approval_body(
-    request: Request, reference: str, principal: SignedIn, service: Service, units: UnitsOfWork
+    request: Request, reference: str, principal: Visitor, service: Service, units: UnitsOfWork
 ) -> Response:
     """The request alone: what the script puts into an open page."""
     return page(request, "approval_body.html", approval=await shown_to(units, service, principal, reference))

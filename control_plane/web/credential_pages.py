@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.pagination import PagingQuery
 from control_plane.kit.tasks import spawn
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -21,8 +21,8 @@ from control_plane.web.routes import SEE_OTHER, PageRoute
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[RotationService, provided(RotationService)]
 Report = Annotated[CredentialReport, provided(CredentialReport)]
-Reader = Annotated[Principal, requires(Permission.AUDIT, humans_only=True)]
-Admin = Annotated[Principal, requires(Permission.ADMIN, humans_only=True)]
+Reader = Annotated[Principal, requires(Permission.AUDIT, by=BROWSER)]
+Admin = Annotated[Principal, requires(Permission.ADMIN, by=BROWSER)]
 
 
 @router.get("/credentials")

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from control_plane.approvals.act_schemas import DelegationOut
 from control_plane.approvals.delegations import LONGEST, Delegations, Given
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.pagination import Paging
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.web.rendering import page
@@ -18,8 +18,8 @@ from control_plane.web.routes import SEE_OTHER, PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[Delegations, provided(Delegations)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
-Reviewer = Annotated[Principal, requires(Permission.REVIEW, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=BROWSER)]
+Reviewer = Annotated[Principal, requires(Permission.REVIEW, by=BROWSER)]
 Names = Annotated[str, Form(max_length=2000, pattern=r"^[^\x00]*$")]
 
 

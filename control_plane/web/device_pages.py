@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Form, Query, Request, Response
 
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.errors import ProblemError
 from control_plane.kit.http import client_address
 from control_plane.kit.wiring import provided
@@ -20,7 +20,7 @@ from control_plane.web.routes import PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[DeviceSignIns, provided(DeviceSignIns)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=BROWSER)]
 Code = Annotated[str, Form(max_length=64)]
 
 

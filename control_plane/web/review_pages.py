@@ -9,7 +9,7 @@ from fastapi.responses import RedirectResponse
 
 from control_plane.approvals.act_schemas import BreakGlassReviewOut
 from control_plane.approvals.broken_glass import BrokenGlass, Show, Verdict
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.pagination import PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.web.rendering import page
@@ -17,7 +17,7 @@ from control_plane.web.routes import SEE_OTHER, PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Glass = Annotated[BrokenGlass, provided(BrokenGlass)]
-Person = Annotated[Principal, requires(Permission.SELF, humans_only=True)]
+Person = Annotated[Principal, requires(Permission.SELF, by=BROWSER)]
 
 
 @router.get("/break-glass")

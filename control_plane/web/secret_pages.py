@@ -11,7 +11,7 @@ from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 from pydantic import SecretStr
 
-from control_plane.kit.access import Permission, Principal, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.names import PATTERN
 from control_plane.kit.pagination import PagingQuery
 from control_plane.kit.secret import Secret
@@ -25,7 +25,7 @@ from control_plane.web.routes import SEE_OTHER, PageRoute
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[SecretService, provided(SecretService)]
 Exchange = Annotated[Rewrapping, provided(Rewrapping)]
-Keeper = Annotated[Principal, requires(Permission.SECRETS, humans_only=True)]
+Keeper = Annotated[Principal, requires(Permission.SECRETS, by=BROWSER)]
 
 
 @router.get("/secrets")

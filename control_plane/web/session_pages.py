@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
-from control_plane.kit.access import Permission, Principal, SignedIn, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, Visitor, requires
 from control_plane.kit.pagination import PagingQuery
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.recordings.schemas import EventOut, ResultOut
@@ -22,14 +22,14 @@ from control_plane.web.routes import PageRoute
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[SessionService, provided(SessionService)]
 Recordings = Annotated[RecordingService, provided(RecordingService)]
-Viewer = Annotated[Principal, requires(Permission.SESSIONS)]
+Viewer = Annotated[Principal, requires(Permission.SESSIONS, by=BROWSER)]
 EVENTS = 500  # of one page
 _PIECES = ("rows", "messages", "tags", "text", "unreadable")
 
 
 @router.get("/sessions")
 async def sessions(
-    request: Request, principal: SignedIn, service: Service, units: UnitsOfWork, paging: PagingQuery
+    request: Request, principal: Visitor, service: Service, units: UnitsOfWork, paging: PagingQuery
 ) -> Response:
     async with units.reading() as uow:
         rows, cursor = await service.listed(uow, principal, Filter(), paging)
@@ -47,12 +47,12 @@ async def session(
     units: UnitsOfWork,
     after: Annotated[int, Query(ge=0, le=2**31)] = 0,
 ) -> Response:
-    """Watching is audited, once for a replay."""
+    """Whoever may read recordings sees what happened; watching is audited, once for a replay."""
     async with units() as uow:
         row = await service.one(uow, viewer, session_id)
         if row is None:
             raise SessionNotFoundError(session_id)
-        whole = await recordings.whole(uow, session_id)
+        whole = await recordings.whole(uow, session_id) if viewer.may(Permission.RECORDINGS) else None
         if after == 0 and whole is not None:
             await service.replayed(uow, viewer, row, "console")
     events, more = await recordings.timeline(whole, after, EVENTS) if whole else ([], None)
@@ -61,10 +61,14 @@ async def session(
         "session.html",
         section="sessions",
         session=SessionOut.of(row),
-        recording=whole.row.status if whole else "not arrived yet",
+        recording=whole.row.status if whole else _without(viewer),
         events=joined(events),
         more=more,
     )
+
+
+def _without(viewer: Principal) -> str:
+    return "not arrived yet" if viewer.may(Permission.RECORDINGS) else "yours to read with the permission recordings"
 
 
 def joined(events: Sequence[EventOut]) -> list[EventOut]:

@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from control_plane.identities.cookies import Cookies
 from control_plane.identities.sign_in_links import SignInLinkService
 from control_plane.identities.sign_ins import OpenedSignIn, SignInService
-from control_plane.kit.access import Permission, Principal, open_to_all, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, open_to_all, requires
 from control_plane.kit.errors import ProblemError
 from control_plane.kit.http import client_address
 from control_plane.kit.secret import Secret
@@ -64,7 +64,8 @@ async def redeem_link(
 
 @router.post("/sign-out")
 async def sign_out(
-    principal: Annotated[Principal, requires(Permission.SELF, humans_only=True)],
+    request: Request,
+    principal: Annotated[Principal, requires(Permission.SELF, by=BROWSER)],
     sign_ins: SignIns,
     cookies: CookiePart,
     units: UnitsOfWork,

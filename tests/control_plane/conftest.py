@@ -24,10 +24,11 @@ from control_plane.config import Settings
 from control_plane.db.engine import Database, parse_url
 from control_plane.db.migrate import migrate
 from control_plane.identities.domain import Identity
+from control_plane.kit import access
 from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork, Units
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
-ROLES = ("admin", "policy-editor", "reviewer", "auditor", "requester", "break-glass")
+ROLES = tuple(access.ROLES)
 _migrated: dict[str, str] = {}  # backend -> a migrated database to copy
 
 

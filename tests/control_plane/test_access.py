@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import get_args
 
 import httpx
 import pytest
 from fastapi import FastAPI
-from fastapi.dependencies.models import Dependant
-from fastapi.routing import APIRoute
 
-from control_plane.kit.access import Access, Open, Permission
+from control_plane.kit.access import (
+    BROWSER,
+    PROVISIONERS,
+    Access,
+    CredentialKind,
+    Open,
+    Permission,
+    Principal,
+    calls_of,
+    open_to_all,
+    requires,
+)
+from control_plane.kit.errors import ForbiddenError
+from data_plane.identifiers import CredentialId, IdentityId
+from tests.support.who_may import CHANGES_NOTHING, README, table, written
 
 # Nothing here depends on the database.
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
@@ -51,6 +64,7 @@ MACHINES_MAY = {
     "GET /v1/agents": "watches; reads only",
     "GET /v1/agents/{name}": "watches; reads only",
 }
+RECORDING = "/v1/sessions/ses_x/recording"
 OPEN = {
     "GET /healthz",
     "GET /v1/openapi.json",
@@ -73,54 +87,101 @@ FOR_PEOPLE = {
     Permission.POLICY_READ,
     Permission.ADMIN,
     Permission.SECRETS,
+    Permission.CREDENTIALS,
+}
+API = ("/v1/", "/scim/", "/healthz", "/sign-in/")
+
+
+MACHINES = {"key", "workload"}
+# Reads, asks and ends: an API token changes nothing that others live by, and takes nobody's decision.
+NOT_BY_API_TOKEN = {Permission.REVIEW, Permission.BREAK_GLASS, Permission.PROVISION}
+READS_BY_API_TOKEN = {
+    Permission.POLICY_READ,
+    Permission.POLICY_EDIT,
+    Permission.CREDENTIALS,
+    Permission.ADMIN,
+    Permission.SECRETS,
 }
 
 
-def routes_of(app: FastAPI) -> Iterator[APIRoute]:
-    """Included routers stay as they are; this walks into them."""
-    pending = list(app.routes)
-    while pending:
-        route = pending.pop()
-        if isinstance(route, APIRoute):
-            yield route
-        pending += getattr(getattr(route, "original_router", None), "routes", [])
-
-
-def access_of(dependant: Dependant) -> list[Access | Open]:
-    mine = [dependant.call] if isinstance(dependant.call, Access | Open) else []
-    return mine + [one for inner in dependant.dependencies for one in access_of(inner)]
-
-
-def calls_of(app: FastAPI) -> dict[str, Access | Open]:
-    return {
-        f"{method} {route.path}": access
-        for route in routes_of(app)
-        for access in access_of(route.dependant)
-        for method in route.methods
-    }
+def declared(app: FastAPI) -> dict[str, Access]:
+    return {call: one for call, one in calls_of(app.routes).items() if isinstance(one, Access)}
 
 
 def test_every_route_declares_exactly_one_class(app: FastAPI):
-    found = {f"{sorted(route.methods)} {route.path}": len(access_of(route.dependant)) for route in routes_of(app)}
-    assert len(found) > 50
-    assert {path: count for path, count in found.items() if count != 1} == {}
+    assert len(calls_of(app.routes)) > 50
+    for dependencies in ([], [requires(Permission.SELF, by=BROWSER), open_to_all("why")]):
+        other = FastAPI()
+        other.get("/nothing", dependencies=dependencies)(lambda: None)
+        with pytest.raises(TypeError, match="/nothing"):
+            calls_of(other.routes)
 
 
 def test_what_is_open_to_everybody_is_known_and_has_its_reason(app: FastAPI):
-    found = {call: access for call, access in calls_of(app).items() if isinstance(access, Open)}
+    found = {call: access for call, access in calls_of(app.routes).items() if isinstance(access, Open)}
     assert set(found) == OPEN
     assert all(access.reason for access in found.values())
 
 
 def test_no_class_for_people_lets_a_machine_through(app: FastAPI):
-    for call, access in calls_of(app).items():
-        if isinstance(access, Access) and access.permission in FOR_PEOPLE:
-            assert access.humans_only, call
+    reached = [call for call, one in declared(app).items() if one.permission in FOR_PEOPLE and not one.humans_only]
+    assert reached == []
+
+
+def test_machines_are_let_in_where_it_is_known_why(app: FastAPI):
+    found = {call for call, one in declared(app).items() if MACHINES.intersection(one.by)}
+    assert found == set(MACHINES_MAY)
+
+
+def test_a_provisioning_client_reaches_what_is_its_own_and_nobody_else_does(app: FastAPI):
+    for call, one in declared(app).items():
+        assert (one.permission is Permission.PROVISION) == (one.by == PROVISIONERS) == ("scim" in one.by), call
+
+
+def test_an_api_token_reads_asks_and_ends(app: FastAPI):
+    for call, one in declared(app).items():
+        if "api-token" in one.by:
+            assert one.permission not in NOT_BY_API_TOKEN, call
+            assert one.permission not in READS_BY_API_TOKEN or call.startswith("GET ") or call in CHANGES_NOTHING, call
+
+
+def test_pages_take_a_browsers_sign_in_only(app: FastAPI):
+    pages = {call: one for call, one in declared(app).items() if not call.partition(" ")[2].startswith(API)}
+    assert len(pages) > 20
+    assert {call for call, one in pages.items() if one.by != BROWSER} == set()
+
+
+@pytest.mark.parametrize("kind", get_args(CredentialKind))
+def test_a_credential_of_a_kind_that_is_not_named_is_refused_whatever_its_permissions(app: FastAPI, kind):
+    holder = Principal(
+        identity=IdentityId("idn_1"), name="all", kind="person", groups=(), permissions=frozenset(Permission),
+        credential_id=CredentialId("crd_1"), authenticated_at=datetime(2026, 1, 1, tzinfo=UTC), credential_kind=kind,
+    )  # fmt: skip
+    for call, one in declared(app).items():
+        if kind in one.by:
+            one.permit(holder)
+        else:
+            with pytest.raises(ForbiddenError, match="is not taken here"):
+                one.permit(holder)
+                pytest.fail(call)
+
+
+def test_the_readme_says_who_may_do_what(app: FastAPI):
+    text = README.read_text()
+    made = written(text, table(calls_of(app.routes)))
+    assert text == made, "run python -m tests.support.who_may"
+
+
+async def test_the_description_of_the_api_says_who_may(anonymous: httpx.AsyncClient):
+    paths = (await anonymous.get("/v1/openapi.json")).json()["paths"]
+    keys = paths["/v1/service-account-keys"]["post"]
+    assert (keys["x-permission"], keys["x-credentials"]) == ("credentials", ["console", "cli"])
+    assert paths["/healthz"]["get"]["security"] == []
 
 
 async def test_a_machine_with_every_role_is_stopped_everywhere_else(app: FastAPI, machine: httpx.AsyncClient):
     reached = []
-    for call, access in calls_of(app).items():
+    for call, access in calls_of(app.routes).items():
         method, path = call.split()
         if call in MACHINES_MAY or isinstance(access, Open) or not path.startswith("/v1/"):
             continue
@@ -131,7 +192,7 @@ async def test_a_machine_with_every_role_is_stopped_everywhere_else(app: FastAPI
 
 
 async def test_pages_do_not_take_a_machines_key(app: FastAPI, machine: httpx.AsyncClient):
-    for call, access in calls_of(app).items():
+    for call, access in calls_of(app.routes).items():
         method, path = call.split()
         if isinstance(access, Access) and not path.startswith("/v1/") and method == "POST":
             answer = await machine.post(re.sub(r"\{\w+\}", "x", path))
@@ -139,11 +200,11 @@ async def test_pages_do_not_take_a_machines_key(app: FastAPI, machine: httpx.Asy
 
 
 def test_the_list_of_what_machines_may_is_not_stale(app: FastAPI):
-    assert set(MACHINES_MAY) <= set(calls_of(app))
+    assert set(MACHINES_MAY) <= set(calls_of(app.routes))
 
 
 async def test_nobody_gets_anywhere_without_a_credential(app: FastAPI, anonymous: httpx.AsyncClient):
-    for call, access in calls_of(app).items():
+    for call, access in calls_of(app.routes).items():
         method, path = call.split()
         if isinstance(access, Access) and path.startswith("/v1/"):
             answer = await anonymous.request(method, re.sub(r"\{\w+\}", "x", path), json={})
@@ -153,15 +214,29 @@ async def test_nobody_gets_anywhere_without_a_credential(app: FastAPI, anonymous
 @pytest.mark.parametrize(
     ("role", "allowed"),
     [
-        ("admin", {"/v1/identities", "/v1/policies", "/v1/audit", "/v1/credentials", "/v1/documents/export"}),
+        (
+            "admin",
+            {
+                "/v1/identities",
+                "/v1/policies",
+                "/v1/audit",
+                "/v1/credentials",
+                "/v1/documents/export",
+                "/v1/service-account-keys",
+            },
+        ),
         ("policy-editor", {"/v1/policies", "/v1/documents/export"}),
         ("reviewer", {"/v1/policies"}),
-        ("auditor", {"/v1/policies", "/v1/audit"}),
+        ("auditor", {"/v1/policies", "/v1/audit", RECORDING}),
         ("requester", {"/v1/credentials"}),
+        ("recordings-reader", {RECORDING}),
+        ("credential-issuer", {"/v1/service-account-keys"}),
     ],
 )
 async def test_a_role_reaches_what_is_its_own_and_nothing_else(client_of, admin: httpx.AsyncClient, role, allowed):
     client = await client_of(role)
-    paths = {"/v1/identities", "/v1/policies", "/v1/audit", "/v1/credentials", "/v1/documents/export"}
+    paths = {"/v1/identities", "/v1/policies", "/v1/audit", "/v1/credentials", "/v1/documents/export", RECORDING}
+    paths |= {"/v1/service-account-keys"}
     answers = {path: (await client.get(path)).status_code for path in paths}
-    assert answers == {path: 200 if path in allowed else 403 for path in paths}
+    there = {path: 404 if path == RECORDING else 200 for path in paths}
+    assert answers == {path: there[path] if path in allowed else 403 for path in paths}
