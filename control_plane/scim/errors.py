@@ -48,3 +48,8 @@ class TooManyTokensError(ConflictError):
 class StillPushesError(ConflictError):
     def __init__(self, name: str) -> None:
         super().__init__(f"{name!r} has pushed people: say with people=end or people=keep what becomes of them")
+
+
+class ClientNameTakenError(ConflictError):
+    def __init__(self, name: str) -> None:
+        super().__init__(f"a SCIM client named {name!r} is there already")

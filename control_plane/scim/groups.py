@@ -48,7 +48,7 @@ class GroupsService:
 
     # -------------------------------------------------------------- changed
 
-    async def create(self, uow: UnitOfWork, client: Client, sent: Mapping[str, Any]) -> Group:
+    async def create(self, uow: UnitOfWork, client: Client, sent: Mapping[str, Any], *, members: bool = True) -> Group:
         parted = membership.part_whole(sent)
         group = payloads.created(Group, sent if parted is None else parted.rest)
         change = _whole(group) if parted is None else parted.change
@@ -68,21 +68,19 @@ class GroupsService:
         )
         await self._keep(uow, client, row, group)
         await self._members(uow, client, row, change)
-        return (await self.resources(uow, client, [row]))[0]
+        return (await self.resources(uow, client, [row], members=members))[0]
 
     async def replace(
         self, uow: UnitOfWork, client: Client, group_id: str, sent: Mapping[str, Any], seen: str | None
-    ) -> Group:
+    ) -> None:
         parted = membership.part_whole(sent)
         row, original = await self._original(uow, client, group_id, seen, members=False)
         group = payloads.replaced(Group, sent if parted is None else parted.rest, original)
         await self._change(uow, client, row, group, _whole(group) if parted is None else parted.change)
-        return (await self.resources(uow, client, [row]))[0]
 
     async def patch(
         self, uow: UnitOfWork, client: Client, group_id: str, sent: Mapping[str, Any], seen: str | None
-    ) -> ScimGroupRow:
-        """The row: who patches a large group does not want all of it back."""
+    ) -> None:
         parted = membership.part_patch(sent)
         row, original = await self._original(uow, client, group_id, seen, members=parted is None)
         if parted is None:  # a whole group may be large, and patching it slow
@@ -92,7 +90,6 @@ class GroupsService:
             group = payloads.patched(Group, parted.rest, original) if _operations(parted.rest) else original
             change = parted.change
         await self._change(uow, client, row, group, change)
-        return row
 
     async def delete(self, uow: UnitOfWork, client: Client, group_id: str, seen: str | None) -> None:
         row, _ = await self._original(uow, client, group_id, seen, members=False)
