@@ -48,10 +48,10 @@ async def locked_for(uow: UnitOfWork, name: str, address: str = "") -> int:
 
 
 async def failed(uow: UnitOfWork, name: str, address: str = "") -> int:
-    """Counts one more; returns how many there were of the name."""
+    """Counts one more; returns how many there were of the name, or without a name of the address."""
     await uow.session.exec(delete(AttemptsRow).where(col(AttemptsRow.locked_until) < uow.now - _REMEMBERED))
-    of_name, *_ = [await _count(uow, counted) for counted in _counted(name, address)]
-    return of_name
+    counts = [await _count(uow, counted) for counted in _counted(name, address)]
+    return counts[0] if counts else 0
 
 
 async def succeeded(uow: UnitOfWork, name: str) -> None:
@@ -92,8 +92,8 @@ async def _make_room(uow: UnitOfWork) -> None:
 
 
 def _counted(name: str, address: str) -> Sequence[_Counted]:
-    """The name first: whoever counts both locks their rows in one order."""
-    counted = [_Counted(_name_key(name), FREE_FAILURES, _REMEMBERED)]
+    """The name first, where there is one: whoever counts both locks their rows in one order."""
+    counted = [_Counted(_name_key(name), FREE_FAILURES, _REMEMBERED)] if name else []
     if where := network(address):
         counted.append(_Counted(_address_key(where), FREE_FAILURES_OF_AN_ADDRESS, _REMEMBERED_OF_AN_ADDRESS))
     return counted

@@ -1,0 +1,132 @@
+"""Compact JWTs (RFC 7515, RFC 7519) as others sign them: read first, believed only after `verify`.
+
+Only asymmetric algorithms. The key is one of those that the issuer announces; what a token says of keys itself
+(`jwk`, `jku`, `x5c`, `x5u`) and what it calls critical is refused, unread.
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from joserfc import jws
+from joserfc.errors import JoseError, SecurityWarning
+from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+
+from control_plane.workloads.platforms import EVERY_ALGORITHM
+
+LONGEST_TOKEN: Final = 16 * 1024
+MOST_KEYS: Final = 100
+_OF_THEIR_OWN: Final = ("crit", "jwk", "jku", "x5c", "x5u", "b64", "zip", "enc")
+_SHORTEST_RSA: Final = 2048
+_CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519", "Ed25519": "Ed25519"}
+Key = RSAKey | ECKey | OKPKey
+
+
+class TokenError(Exception):
+    """`args[0]`: why it is no token that could be good, for the audit log."""
+
+
+class ReadToken(msgspec.Struct, frozen=True):
+    """Nothing of it is proven."""
+
+    algorithm: str
+    key_id: str
+    type: str  # lower case
+    claims: dict[str, Any]
+    compact: jws.CompactSignature
+
+
+def read(token: str) -> ReadToken:
+    """Raises TokenError."""
+    if len(token) > LONGEST_TOKEN:
+        raise TokenError(f"it has more than {LONGEST_TOKEN} characters")
+    try:
+        compact = jws.extract_compact(token.encode("ascii"))
+        header, claims = compact.headers(), json.loads(compact.payload)
+    except (JoseError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise TokenError("it is no signed token in the compact form") from error
+    if not isinstance(header, dict) or not isinstance(claims, dict):
+        raise TokenError("its header or its claims are no object")
+    if told := [name for name in _OF_THEIR_OWN if name in header]:
+        raise TokenError(f"its header brings {told[0]!r}, which no token may say here")
+    algorithm, key_id, kind = (header.get(name, "") for name in ("alg", "kid", "typ"))
+    if not (isinstance(algorithm, str) and isinstance(key_id, str) and isinstance(kind, str)):
+        raise TokenError("its header is not well-formed")
+    if algorithm not in EVERY_ALGORITHM:
+        raise TokenError(f"it is signed by {algorithm[:20]!r}; only asymmetric algorithms are taken")
+    return ReadToken(algorithm, key_id, kind.lower(), claims, compact)
+
+
+def verify(token: ReadToken, keys: Sequence[Key]) -> None:
+    """With the key that it names; without a name, with any. Raises TokenError."""
+    fitting = [key for key in keys if _fits(key, token)]
+    if not fitting:
+        raise TokenError(f"its issuer announces no key {token.key_id[:100]!r} for {token.algorithm}")
+    for key in fitting:
+        if _signed_with(token, key):
+            return
+    raise TokenError("its signature is wrong")
+
+
+def knows(keys: Sequence[Key], token: ReadToken) -> bool:
+    """Whether one of them could have signed it; else the issuer may have new ones."""
+    return any(_fits(key, token) for key in keys)
+
+
+def keys_of(text: str | bytes, use: str) -> list[Key]:
+    """Those of a JWK set (RFC 7517 §5) that can be used; what is not understood is left out. Raises TokenError."""
+    try:
+        told = json.loads(text)
+        listed = told["keys"]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise TokenError('no JWK set: an object with "keys"') from error
+    if not isinstance(listed, list) or len(listed) > MOST_KEYS:
+        raise TokenError(f"no JWK set of at most {MOST_KEYS} keys")
+    found = [key for one in listed if isinstance(one, dict) and one.get("use", use) == use if (key := public_key(one))]
+    if not found:
+        raise TokenError("none of its keys can be used: RSA of 2048 bits or more, EC or Ed25519, for signatures")
+    return found
+
+
+def public_key(told: Mapping[str, Any]) -> Key | None:
+    """Only its public half. None: of no use here."""
+    kept = {name: told[name] for name in ("kty", "kid", "alg", "n", "e", "crv", "x", "y") if name in told}
+    if kept.get("kty") not in ("RSA", "EC", "OKP"):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # of short keys, which are refused below
+            key = JWKRegistry.import_key(kept)
+            raw = key.raw_value
+    except (JoseError, ValueError, TypeError, KeyError):
+        return None
+    if not isinstance(key, RSAKey | ECKey | OKPKey) or getattr(raw, "key_size", _SHORTEST_RSA) < _least(key):
+        return None
+    return key
+
+
+def _least(key: Key) -> int:
+    return _SHORTEST_RSA if isinstance(key, RSAKey) else 0
+
+
+def _fits(key: Key, token: ReadToken) -> bool:
+    if token.key_id and key.kid != token.key_id:
+        return False
+    if key.alg and key.alg != token.algorithm:
+        return False
+    if isinstance(key, RSAKey):
+        return token.algorithm[:2] in ("RS", "PS")
+    return key.get("crv") == _CURVES.get(token.algorithm)
+
+
+def _signed_with(token: ReadToken, key: Key) -> bool:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # of the name EdDSA, which RFC 9864 calls Ed25519
+            return bool(jws.validate_compact(token.compact, key, algorithms=[token.algorithm]))
+    except (JoseError, ValueError, TypeError):
+        return False

@@ -1,0 +1,153 @@
+"""Whether trusts mean something, and no more than somebody meant. Pure.
+
+A trust that says whose tokens but not whose workload would let anybody in who can get such a token: on platforms that
+everybody shares it must say which owner, organisation or project.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import re2
+
+from control_plane.documents.domain import World
+from control_plane.identities.documents import IdentityDocument
+from control_plane.workloads import claims, tokens
+from control_plane.workloads.documents import KIND, WorkloadTrust, WorkloadTrustSpec
+from control_plane.workloads.outside import address_problem
+from control_plane.workloads.platforms import is_shared, issuer_of, traits_of
+from control_plane.workloads.tokens import TokenError
+from data_plane.policy import durations
+from data_plane.policy.documents import Problem
+
+_LONGEST_PATTERN: Final = 512
+_DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}", re.ASCII)
+_PLAIN: Final = re.compile(r"(?:[A-Za-z0-9_/:@=-]|\\[.^$*+?()\[\]{}|\\-])*", re.ASCII)  # what a pattern says literally
+Found = Iterator[tuple[str, str]]
+
+
+def check(world: World) -> Sequence[Problem]:
+    trusts: list[WorkloadTrust] = list(world.of(KIND))
+    return [
+        Problem(KIND, trust.metadata.name, f"$.spec.{path}", message)
+        for trust in trusts
+        for check_one in (_references, _source, _matching, _limits)
+        for path, message in check_one(trust.spec, world)
+    ]
+
+
+def _references(spec: WorkloadTrustSpec, world: World) -> Found:
+    machine = world.documents.get("Identity", {}).get(spec.identity)
+    if not isinstance(machine, IdentityDocument):
+        yield "identity", f"there is no Identity named {spec.identity!r}"
+    elif machine.spec.kind != "machine":
+        yield "identity", f"{spec.identity!r} is a person: a workload is a machine"
+    elif not machine.spec.purpose:
+        yield "identity", f"{spec.identity!r} has no purpose: say there what it is there for"
+    elif machine.spec.ends_at is None:
+        yield "identity", f"{spec.identity!r} has no end date: say there until when it is needed (ends_at)"
+    for index, name in enumerate(spec.targets):
+        if name != "*" and name not in world.names("Target"):
+            yield f"targets[{index}]", f"there is no Target named {name!r}"
+    for index, name in enumerate(spec.actors):
+        if name not in world.names("Identity"):
+            yield f"actors[{index}]", f"there is no Identity named {name!r}"
+
+
+def _source(spec: WorkloadTrustSpec, _world: World) -> Found:
+    """Where tokens come from and what they are verified with."""
+    if spec.platform == "spiffe":
+        yield from _spiffe_source(spec)
+    elif spec.trust_domain:
+        yield "trust_domain", "only tokens of SPIFFE have one"
+    elif not issuer_of(spec):
+        yield "issuer", f"the platform {spec.platform!r} has no issuer of its own: say what `iss` is in its tokens"
+    elif (problem := address_problem(issuer_of(spec))) and not (spec.jwks or spec.jwks_url):
+        yield "issuer", problem
+    yield from _keys(spec)
+
+
+def _spiffe_source(spec: WorkloadTrustSpec) -> Found:
+    if _DOMAIN.fullmatch(spec.trust_domain) is None:
+        yield "trust_domain", "the trust domain of SPIFFE ids, such as example.org"
+    if spec.issuer:
+        yield "issuer", "tokens of SPIFFE have none: the trust domain stands for it"
+    if not (spec.jwks or spec.jwks_url):
+        yield "jwks", "the trust domain's bundle, here or at `jwks_url`"
+
+
+def _keys(spec: WorkloadTrustSpec) -> Found:
+    if spec.jwks and spec.jwks_url:
+        yield "jwks_url", "`jwks` gives the keys already"
+    if spec.jwks_url and (problem := address_problem(spec.jwks_url)):
+        yield "jwks_url", problem
+    try:
+        if spec.jwks:
+            tokens.keys_of(spec.jwks, traits_of(spec).key_use)
+    except TokenError as error:
+        yield "jwks", str(error)
+    if spec.ca and "-----BEGIN CERTIFICATE-----" not in spec.ca:
+        yield "ca", "certificates as PEM"
+
+
+def _matching(spec: WorkloadTrustSpec, _world: World) -> Found:
+    patterns = [("subject_pattern", spec.subject_pattern)] if spec.subject_pattern else []
+    patterns += [(f"claim_patterns.{name}", pattern) for name, pattern in spec.claim_patterns.items()]
+    for path, pattern in patterns:
+        if problem := _pattern_problem(pattern):
+            yield path, problem
+    if spec.subject and spec.subject_pattern:
+        yield "subject_pattern", "`subject` says it already"
+    traits = traits_of(spec)
+    if spec.platform == "spiffe":
+        yield from _within_domain(spec)
+    if is_shared(spec):
+        if not _says_whose(spec):
+            whose = ", ".join(sorted(traits.whose))
+            yield (
+                "subject",
+                f"everybody has tokens of this issuer: say whose, by `subject` or exactly by one of {whose}",
+            )
+    elif not (spec.subject or spec.subject_pattern or spec.claims or spec.claim_patterns):
+        yield "subject", "this takes every token of the issuer: say which, by `subject`, `subject_pattern` or claims"
+
+
+def _says_whose(spec: WorkloadTrustSpec) -> bool:
+    """By an exact subject, a pattern that spells out the owner before anything is left open, or an exact claim."""
+    traits = traits_of(spec)
+    if spec.subject or traits.whose & spec.claims.keys():
+        return True
+    literal = _PLAIN.match(spec.subject_pattern)
+    spelt = literal.group().replace("\\", "") if literal else ""
+    owner, slash, _ = spelt.removeprefix(traits.subject_prefix).partition("/")
+    return spelt.startswith(traits.subject_prefix) and bool(owner and slash)
+
+
+def _within_domain(spec: WorkloadTrustSpec) -> Found:
+    prefix = f"spiffe://{spec.trust_domain}/"
+    if spec.subject and not spec.subject.startswith(prefix):
+        yield "subject", f"begins with {prefix}"
+    if spec.subject_pattern and not spec.subject_pattern.replace("\\", "").startswith(prefix):
+        yield "subject_pattern", f"begins with {prefix}"
+
+
+def _pattern_problem(pattern: str) -> str:
+    if len(pattern) > _LONGEST_PATTERN:
+        return f"a pattern has at most {_LONGEST_PATTERN} characters"
+    try:
+        compiled = claims.compiled(pattern)
+    except re2.error as error:
+        return f"no RE2 pattern: {error}"
+    return "it matches anything" if all(compiled.fullmatch(one) for one in ("", "a", "x:/y", "0")) else ""
+
+
+def _limits(spec: WorkloadTrustSpec, _world: World) -> Found:
+    try:
+        if not 60 <= durations.seconds(spec.lifetime) <= 3600:
+            yield "lifetime", "between one minute and one hour"
+    except durations.DurationError as error:
+        yield "lifetime", str(error)
+    if not spec.targets:
+        yield "targets", "name targets, or `*`; to reach none leave `api: true` and name one it may not connect to"
