@@ -41,6 +41,7 @@ from control_plane.kit.clock import Clock
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.sealing import FileSeal
 from control_plane.kit.unit_of_work import Units
+from control_plane.scim.feature import ScimFeature
 from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
 from control_plane.security_keys.service import SecurityKeys
@@ -86,6 +87,15 @@ class Who:
         self.sourced = SourcedIdentities(self.identities)
         self.providers = ProviderKind()
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
+        self.scim = ScimFeature(
+            units=units,
+            url=settings.url,
+            identities=self.identities,
+            sourced=self.sourced,
+            ending=self.ending,
+            providers=self.providers,
+        )
+        self.authenticator.accept(self.scim.tokens)
         self.saml = SamlFeature(
             units=units,
             clock=clock,
@@ -119,6 +129,7 @@ class Who:
             self.ending,
             self.sourced,
             self.sign_on,
+            *self.scim.parts(),
             self.saml.flow,
             self.saml.cookie,
             self.device_sign_ins,
@@ -133,6 +144,7 @@ class Who:
             device_endpoints.router,
             api_token_endpoints.router,
             endpoints.router,
+            *self.scim.routers(),
             credential_endpoints.router,
             ssh_endpoints.router,
         )
