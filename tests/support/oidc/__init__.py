@@ -84,6 +84,9 @@ class Browser:
         answer = self._post_form(self._http.get(url), logout="yes")
         return str(answer.headers.get("location", ""))
 
+    def close(self) -> None:
+        self._http.close()
+
     def _post_form(self, page: httpx.Response, without: Sequence[str] = (), **more: str) -> httpx.Response:
         form = _FORM.search(page.text)
         assert form, f"no form: {page.status_code} {page.text}"
@@ -94,6 +97,7 @@ class Browser:
 class OidcProvider:
     def __init__(self, issuer: str) -> None:
         self.issuer = issuer
+        self._browsers: list[Browser] = []
         self._http = httpx.Client(base_url=issuer, timeout=20)
 
     def client(self, client_id: str, redirect_uris: Sequence[str] = (), secret: str = "", **metadata: Any) -> None:
@@ -153,13 +157,17 @@ class OidcProvider:
         self._order("keys", {"keep": keep})
 
     def browser(self) -> Browser:
-        return Browser(self.issuer)
+        made = Browser(self.issuer)
+        self._browsers.append(made)
+        return made
 
     def _order(self, what: str, told: dict[str, Any]) -> None:
         self._http.post(f"/test/{what}", json=told).raise_for_status()
 
     def close(self) -> None:
         self._http.close()
+        for browser in self._browsers:
+            browser.close()
 
 
 @contextlib.contextmanager

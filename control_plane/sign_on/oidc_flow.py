@@ -1,0 +1,239 @@
+"""A browser is sent to a provider and comes back: a code with PKCE (RFC 7636), state, nonce, `iss` (RFC 9207).
+
+What comes back counts once, within ten minutes, and only in the browser that was sent: state is a key to a row, the row
+knows a hash of that browser's own cookie, and nonce and verifier follow from the cookie. A page elsewhere that leads
+somebody's browser to the callback has none of it.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final, Literal
+
+import msgspec
+
+from control_plane.identities import throttle
+from control_plane.identities.credential_rows import hash_of
+from control_plane.identities.sign_ins import OpenedSignIn
+from control_plane.identities.tables import ExternalAccountRow, SignInRow
+from control_plane.kit.access import Principal
+from control_plane.kit.errors import TooManyRequestsError, UnavailableError
+from control_plane.kit.ids import random_text
+from control_plane.kit.unit_of_work import NOBODY, Actor, AuditEvent, Units
+from control_plane.sign_on import oidc_rows
+from control_plane.sign_on.domain import Told
+from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
+from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.oidc_errors import NoSuchProviderError, NotProvenAgainError
+from control_plane.sign_on.oidc_tables import OidcStartRow
+from control_plane.sign_on.oidc_telling import CAUSES, Known, OidcTelling
+from control_plane.sign_on.oidc_tokens import SKEW, TokenError
+
+Purpose = Literal["sign-in", "again"]
+LIFETIME: Final = timedelta(minutes=10)
+_LENGTH: Final = 52
+_STATE: Final = re.compile(r"[a-z2-7]{52}\Z")
+_MOST_FROM_A_NETWORK: Final = 1_000
+_MOST: Final = 20_000
+_LONGEST_CODE: Final = 4096
+
+# What the throttle counts by: longer than any name of somebody.
+_COUNTED: Final = "sign-ins at identity providers that nobody has begun here, or that cannot begin, from {}"
+
+
+class UnknownStateError(TokenError):
+    """Nothing that was begun here, or not any more."""
+
+
+class Begun(msgspec.Struct, frozen=True):
+    url: str  # of the provider
+    flow: str  # ends the name of the browser's cookie, so that two tabs do not disturb each other
+    cookie: str
+
+
+class Finished(msgspec.Struct, frozen=True):
+    path: str  # of the console
+    opened: OpenedSignIn | None  # None: the sign-in that there was is proven again
+
+
+class OidcFlow:
+    def __init__(self, units: Units, telling: OidcTelling, sign_on: SignOn) -> None:
+        self._units = units
+        self._telling = telling
+        self._sign_on = sign_on
+
+    async def begin(
+        self, provider: str, path: str, address: str = "", purpose: Purpose = "sign-in", sign_in_id: str = ""
+    ) -> Begun:
+        """`path` is one of the console's. Raises NoSuchProviderError, SignInRefusedError, TooManyRequestsError."""
+        if await self._telling.spec(provider) is None:
+            raise NoSuchProviderError(provider)
+        try:
+            known = await self._telling.known(provider)
+        except CAUSES as error:
+            await self._refused(NOBODY, provider, str(error), address, free=True)
+            raise SignInRefusedError(provider) from error
+        state, cookie = random_text(_LENGTH), random_text(_LENGTH)
+        await self._remember(provider, state, cookie, path, address, purpose, sign_in_id)
+        url = known.client.authorization_url(
+            state=state,
+            nonce=_derived(cookie, state, "nonce"),
+            verifier=_derived(cookie, state, "verifier"),
+            max_age=self._max_age(purpose),
+            again=purpose == "again",
+        )
+        return Begun(url, flow_of(state), cookie)
+
+    def _max_age(self, purpose: str) -> timedelta:
+        return timedelta(0) if purpose == "again" else self._telling.lifetime
+
+    async def _remember(
+        self, provider: str, state: str, cookie: str, path: str, address: str, purpose: Purpose, sign_in_id: str
+    ) -> None:
+        network = throttle.network(address)
+        async with self._units() as uow:
+            await oidc_rows.forget_starts(uow)
+            if network and await oidc_rows.starts_from(uow, network) >= _MOST_FROM_A_NETWORK:
+                raise TooManyRequestsError("too many sign-ins from your address have begun; try again in ten minutes")
+            if await oidc_rows.starts(uow) >= _MOST:
+                raise UnavailableError("too many sign-ins have begun; try again in a few minutes")
+            row = OidcStartRow(
+                state_hash=hash_of(state),
+                browser_hash=hash_of(cookie),
+                provider=provider,
+                purpose=purpose,
+                sign_in_id=sign_in_id,
+                path=path[:2000],
+                address=network,
+                created_at=uow.now,
+                expires_at=uow.now + LIFETIME,
+            )
+            uow.session.add(row)
+
+    # -------------------------------------------------------------- the way back
+
+    async def finish(
+        self, provider: str, answer: Mapping[str, str], cookie: str, address: str, principal: Principal | None
+    ) -> Finished:
+        """`answer`: the query that the provider sent the browser back with. `principal`: who is signed in here now.
+        Raises SignInRefusedError, NotKnownHereError, NotProvenAgainError, NoSuchProviderError."""
+        if await self._telling.spec(provider) is None:
+            raise NoSuchProviderError(provider)
+        subject = ""
+        try:
+            start = await self._start(provider, answer.get("state", ""), cookie)
+            told = await self._told(provider, start, answer, cookie)
+            subject = told.subject
+            if start.purpose == "again":
+                return await self._again(start, told, principal)
+            return await self._opened(provider, start, told)
+        except CAUSES as error:
+            free = isinstance(error, UnknownStateError)
+            await self._refused(NOBODY, provider, str(error), address, subject, free=free)
+            raise SignInRefusedError(provider) from error
+        except NotKnownHereError:
+            await self._refused(NOBODY, provider, "no able person here is linked to it", address, subject)
+            raise
+        except NotProvenAgainError as error:
+            by = NOBODY if principal is None else principal.actor
+            await self._refused(by, provider, error.cause, address, subject)
+            raise
+
+    async def _start(self, provider: str, state: str, cookie: str) -> OidcStartRow:
+        if not _STATE.match(state):
+            raise UnknownStateError("the state is none that was made here")
+        async with self._units() as uow:
+            row = await oidc_rows.take_start(uow, state)
+            now = uow.now
+        if row is None:
+            raise UnknownStateError("the state is unknown: used already, too old, or of somebody else's making")
+        if not hmac.compare_digest(row.browser_hash, hash_of(cookie)):
+            raise TokenError("it came back in another browser than the one that was sent")
+        if row.provider != provider:
+            raise TokenError(f"it was sent to {row.provider!r} and came back from this one")
+        if row.expires_at <= now:
+            raise TokenError("it came back too late")
+        return row
+
+    async def _told(self, provider: str, start: OidcStartRow, answer: Mapping[str, str], cookie: str) -> Told:
+        known = await self._telling.known(provider)
+        _check_issuer(known, answer)
+        if "error" in answer:
+            described = f"{answer['error'][:64]!r} {answer.get('error_description', '')[:200]!r}"
+            raise TokenError(f"the provider says {described}")
+        code = answer.get("code", "")
+        if not 0 < len(code) <= _LONGEST_CODE:
+            raise TokenError("it came back without a code")
+        state = answer["state"]
+        tokens = await known.client.exchange(code, _derived(cookie, state, "verifier"))
+        # What was proven before the browser was sent is not fresh, however long the person took there.
+        asked = self._max_age(start.purpose)
+        oldest = asked if start.purpose == "sign-in" else LIFETIME
+        return await self._telling.tell(known, tokens, nonce=_derived(cookie, state, "nonce"), max_age=oldest)
+
+    async def _opened(self, provider: str, start: OidcStartRow, told: Told) -> Finished:
+        spec = await self._telling.spec(provider)
+        if spec is None:
+            raise TokenError("the provider was taken away meanwhile")
+        async with self._units() as uow:
+            opened = await self._sign_on.open(uow, spec, told, "console")
+        return Finished(start.path, opened)
+
+    async def _again(self, start: OidcStartRow, told: Told, principal: Principal | None) -> Finished:
+        """The same person in the same sign-in, who has proved it after they were asked to."""
+        at = told.authenticated_at
+        if principal is None or principal.credential_id != start.sign_in_id:
+            raise NotProvenAgainError("it is not the sign-in that asked for it")
+        if at is None or at < start.created_at - SKEW:
+            raise NotProvenAgainError("the provider does not say that it asked them anew (auth_time)")
+        async with self._units() as uow:
+            row = await uow.session.get(SignInRow, start.sign_in_id, with_for_update=True, populate_existing=True)
+            account = await uow.session.get(ExternalAccountRow, (told.provider, told.subject))
+            if row is None or row.expires_at <= uow.now or account is None or account.identity_id != row.identity_id:
+                raise NotProvenAgainError("it is somebody else there, or the sign-in is over")
+            row.authenticated_at = max(at, row.authenticated_at or row.created_at)
+            if row.provider == told.provider:  # there it is another session now, with other tokens
+                row.acr, row.amr, row.provider_session = told.acr, list(told.amr), told.session
+                row.refresh = told.refresh or row.refresh
+            uow.audit(AuditEvent(
+                "sign-in.reauthenticated", principal.actor, row.id, {"method": "provider", "provider": told.provider}
+            ))  # fmt: skip
+        return Finished(start.path, None)
+
+    async def _refused(
+        self, by: Actor, provider: str, cause: str, address: str, subject: str = "", *, free: bool = False
+    ) -> None:
+        """`free`: it costs whoever asks nothing, so it is written down while it is not a flood."""
+        told = {"cause": cause[:500], "client_address": address[:64], **({"subject": subject} if subject else {})}
+        async with self._units() as uow:
+            if free:
+                counted = _COUNTED.format(throttle.network(address))
+                if await throttle.locked_for(uow, counted):
+                    return
+                await throttle.failed(uow, counted)
+            uow.audit(AuditEvent("sign-in.refused", by, provider, told))
+
+
+def flow_of(state: str) -> str:
+    """What the browser's cookie of this flow is told by. Not secret."""
+    return hash_of(state)[:12]
+
+
+def _derived(cookie: str, state: str, what: str) -> str:
+    """43 characters of base64url: fits a verifier (RFC 7636 §4.1)."""
+    digest = hmac.digest(cookie.encode(), f"assentry-oidc-{what}-v1:{state}".encode(), hashlib.sha256)
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _check_issuer(known: Known, answer: Mapping[str, str]) -> None:
+    """RFC 9207: what one provider answers is never taken to another."""
+    issuer = answer.get("iss")
+    if issuer is None and known.announced.authorization_response_iss_parameter_supported:
+        raise TokenError("the answer does not say which provider it is from, which this one always does")
+    if issuer is not None and issuer != known.announced.issuer:
+        raise TokenError("the answer is from another provider")

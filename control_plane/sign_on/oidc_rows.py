@@ -1,0 +1,129 @@
+"""Finds and stores what `oidc_tables` has, and the sign-ins that a provider stands behind."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, or_
+from sqlalchemy.exc import IntegrityError
+from sqlmodel import col, delete, select
+
+from control_plane.identities.credential_rows import hash_of
+from control_plane.identities.tables import ExternalAccountRow, SignInRow
+from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.sign_on.oidc_tables import LogoutTokenRow, OidcStartRow, SignInRenewalRow
+
+# ---------------------------------------------------------------- sign-ins that have begun
+
+
+async def forget_starts(uow: UnitOfWork) -> None:
+    await uow.session.exec(delete(OidcStartRow).where(col(OidcStartRow.expires_at) <= uow.now))
+
+
+async def starts_from(uow: UnitOfWork, address: str) -> int:
+    statement = select(func.count()).select_from(OidcStartRow)
+    return (await uow.session.exec(statement.where(col(OidcStartRow.address) == address))).one()
+
+
+async def starts(uow: UnitOfWork) -> int:
+    return (await uow.session.exec(select(func.count()).select_from(OidcStartRow))).one()
+
+
+async def take_start(uow: UnitOfWork, state: str) -> OidcStartRow | None:
+    """It is gone then, whoever asks: the first answer is the only one."""
+    row = await uow.session.get(OidcStartRow, hash_of(state), with_for_update=True, populate_existing=True)
+    if row is not None:
+        await uow.session.delete(row)
+        await uow.session.flush()
+        uow.session.expunge(row)
+    return row
+
+
+# ---------------------------------------------------------------- renewals
+
+
+async def take_due(uow: UnitOfWork, every: timedelta, busy: timedelta, limit: int) -> Sequence[SignInRow]:
+    """Sign-ins to be renewed now. Nobody else takes them until `busy` has passed."""
+    statement = (
+        select(SignInRow)
+        .outerjoin(SignInRenewalRow, col(SignInRenewalRow.sign_in_id) == col(SignInRow.id))
+        .where(
+            col(SignInRow.refresh) != "",
+            col(SignInRow.expires_at) > uow.now,
+            or_(
+                col(SignInRenewalRow.renew_at) <= uow.now,
+                col(SignInRenewalRow.sign_in_id).is_(None) & (col(SignInRow.created_at) <= uow.now - every),
+            ),
+        )
+        .order_by(col(SignInRow.id))
+        .limit(limit)
+        .with_for_update(of=SignInRow, skip_locked=True)
+    )
+    rows = (await uow.session.exec(statement)).all()
+    for row in rows:
+        renewal = await renewal_of(uow, row)
+        renewal.renew_at = uow.now + busy
+    return rows
+
+
+async def renewal_of(uow: UnitOfWork, row: SignInRow) -> SignInRenewalRow:
+    found = await uow.session.get(SignInRenewalRow, row.id, with_for_update=True, populate_existing=True)
+    if found is None:
+        found = SignInRenewalRow(sign_in_id=row.id, renewed_at=row.created_at, renew_at=row.created_at)
+        uow.session.add(found)
+    return found
+
+
+async def providers_in_use(uow: UnitOfWork) -> Sequence[str]:
+    statement = select(SignInRow.provider).where(col(SignInRow.provider) != "").distinct()
+    return (await uow.session.exec(statement)).all()
+
+
+# ---------------------------------------------------------------- sign-ins of a provider
+
+
+async def of_provider(uow: UnitOfWork, provider: str) -> Sequence[SignInRow]:
+    return (await uow.session.exec(select(SignInRow).where(col(SignInRow.provider) == provider))).all()
+
+
+async def of_session(uow: UnitOfWork, provider: str, session: str) -> Sequence[SignInRow]:
+    statement = select(SignInRow).where(col(SignInRow.provider) == provider, col(SignInRow.provider_session) == session)
+    return (await uow.session.exec(statement)).all()
+
+
+async def of_subject(uow: UnitOfWork, provider: str, subject: str) -> Sequence[SignInRow]:
+    statement = (
+        select(SignInRow)
+        .join(ExternalAccountRow, col(ExternalAccountRow.identity_id) == col(SignInRow.identity_id))
+        .where(
+            col(ExternalAccountRow.provider) == provider,
+            col(ExternalAccountRow.subject) == subject,
+            col(SignInRow.provider) == provider,
+        )
+    )
+    return (await uow.session.exec(statement)).all()
+
+
+async def with_dependents(uow: UnitOfWork, ids: Collection[str]) -> set[str]:
+    """These, and whatever rests on them."""
+    found, newest = set(ids), set(ids)
+    while newest:
+        statement = select(SignInRow.id).where(col(SignInRow.parent_id).in_(newest))
+        newest = set((await uow.session.exec(statement)).all()) - found
+        found |= newest
+    return found
+
+
+# ---------------------------------------------------------------- logout tokens
+
+
+async def first_time(uow: UnitOfWork, provider: str, jti: str, until: datetime) -> bool:
+    """False: it was taken before."""
+    await uow.session.exec(delete(LogoutTokenRow).where(col(LogoutTokenRow.expires_at) <= uow.now))
+    try:
+        async with uow.session.begin_nested():
+            uow.session.add(LogoutTokenRow(provider=provider, jti_hash=hash_of(jti), expires_at=until))
+    except IntegrityError:
+        return False
+    return True
