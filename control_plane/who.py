@@ -14,6 +14,7 @@ from control_plane.api_tokens.service import ApiTokens
 from control_plane.config import Settings
 from control_plane.documents.ports import DocumentKind
 from control_plane.identities import (
+    authority_endpoints,
     credential_endpoints,
     endpoints,
     link_endpoints,
@@ -147,4 +148,5 @@ class Who:
             *self.scim.routers(),
             credential_endpoints.router,
             ssh_endpoints.router,
+            authority_endpoints.router,
         )

@@ -34,6 +34,18 @@ def profile_path() -> Path:
     return Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "assentry" / "profile.json"
 
 
+def runtime_folder() -> Path:
+    """Where what is gone with the user's session may lie: below `$XDG_RUNTIME_DIR`, else beside the profile."""
+    if given := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(given) / "assentry"
+    return profile_path().parent
+
+
+def kubernetes_exec_info() -> str:
+    """What kubectl tells an exec plugin; empty: it is not kubectl that asks."""
+    return os.environ.get("KUBERNETES_EXEC_INFO", "")
+
+
 def stored_profile() -> Profile:
     """What the file says. Raises CommandError."""
     path = profile_path()

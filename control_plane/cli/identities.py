@@ -9,11 +9,13 @@ import httpx
 import msgspec
 import typer
 
+from control_plane.cli.binding import MinutesOption, NetworkOption, TargetsArgument, bound
 from control_plane.cli.client import Api, ApiError, Json, part
 from control_plane.cli.config import Profile, checked_url, load_profile, save_profile, stored_profile
 from control_plane.cli.output import Format, OutputOption, cell, print_fields, print_json, print_list, say, warn
 
 app = typer.Typer(no_args_is_help=True, help="People, machines and their credentials.")
+_CREDENTIAL = ("id", "kind", "identity_id", "targets", "networks", "issued_at", "expires_at", "last_used_at")
 _THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
 
 
@@ -59,13 +61,13 @@ def whoami(output: OutputOption = Format.TABLE) -> None:
 
 
 def token(
-    targets: Annotated[list[str] | None, typer.Argument(help="targets it is good for; all when none is named")] = None,
-    minutes: Annotated[int, typer.Option(min=1, max=720, help="how long it lives")] = 60,
+    targets: TargetsArgument = None,
+    network: NetworkOption = None,
+    minutes: MinutesOption = 60,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Print a short-lived token for yourself: the password for every client."""
-    body: Json = {"targets": targets or ["*"], "ttl_seconds": minutes * 60}
-    minted = Api(load_profile()).post("/v1/tokens", body)
+    minted = Api(load_profile()).post("/v1/tokens", bound(targets, network, minutes).body())
     if output is Format.JSON:
         print_json(minted)
     else:
@@ -111,7 +113,7 @@ def keys(limit: Annotated[int, typer.Option(min=1)] = 100, output: OutputOption 
 def credentials(limit: Annotated[int, typer.Option(min=1)] = 100, output: OutputOption = Format.TABLE) -> None:
     """List tokens and certificates that are still good: your own, as an admin all."""
     found = Api(load_profile()).pages("/v1/credentials", limit)
-    print_list(found, ("id", "kind", "identity_id", "targets", "issued_at", "expires_at"), output)
+    print_list(found, _CREDENTIAL, output)
 
 
 @app.command()

@@ -17,6 +17,8 @@ from control_plane.cli import (
     approvals,
     audit,
     certificates,
+    connecting,
+    credential_helper,
     doctor,
     documents,
     identities,
@@ -25,6 +27,7 @@ from control_plane.cli import (
     rotation,
     secrets,
     sessions,
+    ssh_certificates,
     targets,
 )
 from control_plane.cli.demo.command import demo
@@ -43,8 +46,9 @@ app.command()(identities.logout)
 app.command()(identities.whoami)
 app.command()(identities.token)
 app.command()(certificates.certificate)
+app.command("ssh-certificate")(ssh_certificates.ssh_certificate)
 app.command("console")(identities.console_link)
-app.command()(processes.connect)
+app.command()(connecting.connect)
 app.command()(documents.plan)
 app.command()(documents.apply)
 app.command()(documents.export)
@@ -52,6 +56,7 @@ for act in approval_acts.COMMANDS:
     approvals.app.command()(act)
 for command in rotation.COMMANDS:
     targets.app.command()(command)
+app.add_typer(credential_helper.app, name="credential-helper")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(plans.app, name="plans")
 app.add_typer(access.app, name="access")

@@ -110,6 +110,12 @@ class CredentialService:
         """Ids of those who could have kept a key of this service account that is still good."""
         return await credential_rows.makers_of_keys(uow.session, identity_id, uow.now)
 
+    def authorities(self) -> bytes:
+        """PEM: what verifies the certificates of agents. Raises NotFoundError."""
+        if self._issuer is None:
+            raise NotFoundError("this control plane issues no certificates")
+        return self._issuer.certificates
+
     # -------------------------------------------------------------- for oneself
 
     async def token(

@@ -25,6 +25,7 @@ class Proven(msgspec.Struct, frozen=True):
     amr: tuple[str, ...] = ("pwd",)
     by_security_key: bool = False
 
+
 class Reason(enum.StrEnum):
     WRONG = "wrong"  # unknown name, wrong password, disabled, a machine: never told apart to the caller
     LOCKED = "locked"  # too many failures lately
@@ -86,6 +87,10 @@ class CertificateRequestError(ValueError):
 
 
 class CertificateIssuer(Protocol):
+    @property
+    def certificates(self) -> bytes:
+        """PEM: what others trust."""
+
     def issue(
         self,
         request: bytes,

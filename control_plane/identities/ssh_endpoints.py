@@ -1,4 +1,4 @@
-"""`/v1/ssh-certificates` for oneself; `/v1/ssh-ca` for servers that trust them: public keys, and what is revoked."""
+"""`/v1/ssh-certificates`: for oneself. What servers need to trust them is in `authority_endpoints`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter
-from fastapi.responses import PlainTextResponse, Response
 from pydantic import BaseModel, Field
 
 from control_plane.identities.schemas import BoundIn
 from control_plane.identities.ssh_certificates import SshCertificateService
-from control_plane.kit.access import EVERYBODY, Permission, Principal, open_to_all, requires
+from control_plane.kit.access import EVERYBODY, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.wiring import UnitsOfWork, provided
@@ -19,7 +18,6 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 router = APIRouter(prefix="/v1", tags=["credentials"])
 Service = Annotated[SshCertificateService, provided(SshCertificateService)]
 Requester = Annotated[Principal, requires(Permission.REQUEST, by=EVERYBODY)]
-_BINARY = "application/octet-stream"
 
 
 class SshCertificateIn(BoundIn):
@@ -39,10 +37,6 @@ class SshCertificateOut(BaseModel):
         description="one's name, or NAME/TARGET for each target that it is bound to", examples=[["ada/bastion"]]
     )
     expires_at: datetime
-
-
-class BinaryResponse(Response):
-    media_type = _BINARY
 
 
 @router.post(
@@ -67,25 +61,3 @@ async def create_ssh_certificate(
             )
 
         return await idempotency.once(uow, requester, SshCertificateOut, create)
-
-
-@router.get(
-    "/ssh-ca",
-    summary="The keys that SSH servers trust (TrustedUserCAKeys)",
-    response_class=PlainTextResponse,
-    dependencies=[open_to_all("public keys; servers fetch them by themselves")],
-)
-async def ssh_authorities(service: Service) -> PlainTextResponse:
-    return PlainTextResponse(service.authorities())
-
-
-@router.get(
-    "/ssh-ca/revoked",
-    summary="What SSH servers must refuse (RevokedKeys): OpenSSH's key revocation list",
-    response_class=BinaryResponse,
-    responses={200: {"content": {_BINARY: {}}}},
-    dependencies=[open_to_all("ids that mean nothing elsewhere; servers fetch them by themselves")],
-)
-async def ssh_revocations(service: Service, units: UnitsOfWork) -> BinaryResponse:
-    async with units.reading() as uow:
-        return BinaryResponse(await service.revocations(uow), headers={"cache-control": "no-store"})

@@ -69,6 +69,7 @@ OPEN = {
     "GET /healthz",
     "GET /v1/openapi.json",
     "POST /v1/session",
+    "GET /v1/ca",
     "GET /v1/ssh-ca",
     "GET /v1/ssh-ca/revoked",
     "POST /v1/device",
