@@ -13,7 +13,6 @@ from control_plane.identities.domain import Group, Identity, ReviewScope
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Principal, Role
 from control_plane.kit.names import Name
-
 from control_plane.kit.secret import Secret
 
 PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
