@@ -39,6 +39,7 @@ class Settings(SlackSettings, NotificationSettings, SecretSettings):
     deployment: str = Field(default="assentry", pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
     admin_name: str = "admin"
     admin_password_file: Path | None = None
+    local_sign_in: Literal["on", "off"] = "on"  # off: nobody has a password here, only identity providers
     session_hours: int = Field(default=12, ge=1, le=24)
     requester_waiting: int = Field(default=50, ge=1)  # requests of one requester that may wait for people
     requester_per_minute: int = Field(default=200, ge=1)  # more requests than this lock the requester

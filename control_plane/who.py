@@ -47,6 +47,7 @@ from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
 from control_plane.security_keys.service import SecurityKeys
 from control_plane.sign_on import device_endpoints, saml_validation
+from control_plane.sign_on.choices import SignInChoices
 from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
@@ -74,8 +75,9 @@ class Who:
         self.identities = IdentityService(self.ending)
         self.cookies = Cookies(settings.url)
         self.authenticator = RequestAuthenticator(units, self.cookies.name)
-        sign_in = LocalSignIn(units, passwords)
-        self.sign_ins = SignInService(units, sign_in, passwords, settings.session_lifetime)
+        local = settings.local_sign_in == "on"
+        sign_in = LocalSignIn(units, passwords, on=local)
+        self.sign_ins = SignInService(units, sign_in, passwords, settings.session_lifetime, local=local)
         self.sign_in_links = SignInLinkService(self.sign_ins)
         self.security_keys = SecurityKeys(settings.url, settings.deployment, self.identities)
         self.ending.follow(self.security_keys)
@@ -106,6 +108,7 @@ class Who:
             state_dir=settings.state_dir,
             seal=seal,
         )
+        self.sign_in_choices = SignInChoices(self.providers, local=local)
         self.device_sign_ins = DeviceSignIns(units, self.sign_ins, settings.url)
         self.api_tokens = ApiTokens(units)
         self.authenticator.accept(self.api_tokens)
@@ -133,6 +136,7 @@ class Who:
             *self.scim.parts(),
             self.saml.flow,
             self.saml.cookie,
+            self.sign_in_choices,
             self.device_sign_ins,
             self.api_tokens,
         )

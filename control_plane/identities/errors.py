@@ -44,6 +44,18 @@ class StillOwnsError(ConflictError):
         super().__init__(f"{name!r} owns {', '.join(sorted(machines))}; give those another owner first")
 
 
+class LocalSignInOffError(ForbiddenError):
+    """Whoever it is, the first admin too: whether there is such a name is not told."""
+
+    code, title = "local-sign-in-off", "Local accounts are switched off"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "names and passwords are switched off here: sign in with an identity provider; "
+            "an operator switches them on with ASSENTRY_LOCAL_SIGN_IN=on"
+        )
+
+
 class UnknownProofError(InvalidError):
     code, title = "unknown-proof", "No way of proving who one is"
 

@@ -15,11 +15,14 @@ _BUSY_SECONDS = 2
 class LocalSignIn:
     """Hashing happens between transactions, so that nobody waits for it who only wants the database."""
 
-    def __init__(self, units: Units, passwords: Passwords) -> None:
+    def __init__(self, units: Units, passwords: Passwords, *, on: bool = True) -> None:
         self._units = units
         self._passwords = passwords
+        self._on = on
 
     async def prove(self, name: str, password: Secret, address: str = "") -> Proven | NotProven:
+        if not self._on:
+            return await self._switched_off(name, address)
         async with self._units.reading() as uow:
             if wait := await throttle.locked_for(uow, name, address):
                 return NotProven(Reason.LOCKED, wait)
@@ -30,6 +33,16 @@ class LocalSignIn:
             return NotProven(Reason.BUSY, _BUSY_SECONDS)
         return await self._judge(name, address, matched=matched)
 
+    async def _switched_off(self, name: str, address: str) -> NotProven:
+        """No password is looked at. Counted all the same, so that nobody fills the log."""
+        async with self._units() as uow:
+            if wait := await throttle.locked_for(uow, name, address):
+                return NotProven(Reason.LOCKED, wait)
+            await throttle.failed(uow, name, address)
+            told: dict[str, Json] = {"cause": "local accounts are switched off", "client_address": address}
+            uow.audit(AuditEvent("sign-in.failed", NOBODY, _printable(name), told))
+        return NotProven(Reason.OFF)
+
     async def _judge(self, name: str, address: str, *, matched: bool) -> Proven | NotProven:
         async with self._units() as uow:
             if wait := await throttle.locked_for(uow, name, address):  # others may have tried in the meantime
@@ -39,8 +52,12 @@ class LocalSignIn:
                 await throttle.succeeded(uow, name)
                 return Proven(identity)
             told: dict[str, Json] = {"failures": await throttle.failed(uow, name, address), "client_address": address}
-            uow.audit(AuditEvent("sign-in.failed", NOBODY, name[:64].replace("\0", ""), told))
+            uow.audit(AuditEvent("sign-in.failed", NOBODY, _printable(name), told))
             return NotProven(Reason.WRONG)
+
+
+def _printable(name: str) -> str:
+    return name[:64].replace("\0", "")
 
 
 class PasswordAgain:

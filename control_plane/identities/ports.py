@@ -30,6 +30,7 @@ class Reason(enum.StrEnum):
     WRONG = "wrong"  # unknown name, wrong password, disabled, a machine: never told apart to the caller
     LOCKED = "locked"  # too many failures lately
     BUSY = "busy"
+    OFF = "off"  # nobody signs in this way here
 
 
 class NotProven(msgspec.Struct, frozen=True):

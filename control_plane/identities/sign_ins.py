@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.domain import Identity
+from control_plane.identities.errors import LocalSignInOffError
 from control_plane.identities.passwords import Passwords, password_problem
 from control_plane.identities.ports import BearerScheme, NotProven, Proven, Reason, SignIn
 from control_plane.identities.tables import SignInRow
@@ -56,11 +57,15 @@ _HERE = Proof()
 
 
 class SignInService:
-    def __init__(self, units: Units, sign_in: SignIn, passwords: Passwords, lifetime: timedelta) -> None:
+    def __init__(
+        self, units: Units, sign_in: SignIn, passwords: Passwords, lifetime: timedelta, *, local: bool = True
+    ) -> None:
+        """`local` False: nobody has a password here."""
         self._units = units
         self._sign_in = sign_in
         self._passwords = passwords
         self._lifetime = lifetime
+        self.local = local
 
     async def sign_in(self, name: str, password: Secret, channel: Channel, address: str) -> OpenedSignIn:
         """Its own transactions: the hashing in between is slow. Raises UnauthenticatedError, TooManyRequestsError."""
@@ -120,7 +125,8 @@ class SignInService:
         uow.audit(AuditEvent("sign-in.ended", principal.actor, principal.credential_id))
 
     async def change_password(self, principal: Principal, old: Secret, new: Secret) -> None:
-        """One's own. Ends every other sign-in of the same person."""
+        """One's own. Ends every other sign-in of the same person. Raises LocalSignInOffError."""
+        self._check_local()
         if problem := password_problem(new, principal.name):
             raise InvalidError(problem)
         proven = await self._sign_in.prove(principal.name, old)
@@ -129,12 +135,18 @@ class SignInService:
         await self._set(principal.actor, principal.name, new, but=principal.credential_id)
 
     async def reset_password(self, by: Actor, name: str, new: Secret | None = None) -> Secret:
-        """By an admin: gives the person a new password, made up here when none is given, and signs them out."""
+        """By an admin: gives the person a new password, made up here when none is given, and signs them out. Raises
+        LocalSignInOffError."""
+        self._check_local()
         chosen = new or Secret(random_text(20))
         if problem := password_problem(chosen, name):
             raise InvalidError(problem)
         await self._set(by, name, chosen, but="")
         return chosen
+
+    def _check_local(self) -> None:
+        if not self.local:
+            raise LocalSignInOffError
 
     async def _set(self, by: Actor, name: str, password: Secret, but: str) -> None:
         password_hash = await self._passwords.hash(password)
@@ -162,6 +174,8 @@ def refusal(not_proven: NotProven) -> Exception:
             return TooManyRequestsError(f"too many failures; try again in {seconds} s", headers=after)
         case Reason.BUSY:
             return UnavailableError("too many people sign in at this moment; try again")
+        case Reason.OFF:
+            return LocalSignInOffError()
 
 
 class RequestAuthenticator:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import quote
 
-from fastapi import Request, Response
+from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
-from control_plane.kit.errors import ProblemError, UnauthenticatedError
+from control_plane.kit.errors import ForbiddenError, ProblemError, UnauthenticatedError
 from control_plane.web.rendering import page
 
 SEE_OTHER = 303
@@ -31,6 +31,16 @@ class PageRoute(APIRoute):
                 return page(request, "problem.html", error.status, problem=error)
 
         return handle
+
+
+def _from_this_site(request: Request) -> None:
+    """No other site signs a browser in, as somebody of its choice: there is no cookie yet that a token could be of.
+    What says nothing of where it comes from is no browser of today, or this console without https."""
+    if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
+        raise ForbiddenError("this form was sent by another site; sign in from this one")
+
+
+FROM_THIS_SITE = Depends(_from_this_site)
 
 
 def _wanted(request: Request) -> str:

@@ -15,26 +15,35 @@ from control_plane.kit.errors import ProblemError
 from control_plane.kit.http import client_address
 from control_plane.kit.secret import Secret
 from control_plane.kit.wiring import UnitsOfWork, provided
+from control_plane.sign_on.choices import SignInChoices
 from control_plane.web.rendering import page
-from control_plane.web.routes import SEE_OTHER, PageRoute, local_path
+from control_plane.web.routes import FROM_THIS_SITE, SEE_OTHER, PageRoute, local_path
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 NOBODY_YET = open_to_all("whoever is to sign in is not signed in yet")
 SignIns = Annotated[SignInService, provided(SignInService)]
+Choices = Annotated[SignInChoices, provided(SignInChoices)]
 Links = Annotated[SignInLinkService, provided(SignInLinkService)]
 CookiePart = Annotated[Cookies, provided(Cookies)]
 NextPath = Annotated[str, Form(max_length=2000)]
 
 
 @router.get("/sign-in", dependencies=[NOBODY_YET])
-async def sign_in_form(request: Request, next: str = "/") -> Response:  # noqa: A002 - the query's usual name
-    return page(request, "sign_in.html", next=local_path(next), name="", problem="")
+async def sign_in_form(
+    request: Request,
+    units: UnitsOfWork,
+    choices: Choices,
+    next: str = "/",  # noqa: A002 - the query's usual name
+) -> Response:
+    return await _form(request, units, choices, next)
 
 
-@router.post("/sign-in", dependencies=[NOBODY_YET])
+@router.post("/sign-in", dependencies=[NOBODY_YET, FROM_THIS_SITE])
 async def sign_in(
     request: Request,
     sign_ins: SignIns,
+    units: UnitsOfWork,
+    choices: Choices,
     cookies: CookiePart,
     name: Annotated[str, Form(max_length=64)],
     password: Annotated[str, Form(max_length=256)],
@@ -43,7 +52,7 @@ async def sign_in(
     try:
         opened = await sign_ins.sign_in(name, Secret(password), "console", client_address(request))
     except ProblemError as error:
-        return page(request, "sign_in.html", error.status, next=local_path(next), name=name, problem=error.detail)
+        return await _form(request, units, choices, next, name, error)
     return _signed_in(cookies, opened, local_path(next))
 
 
@@ -53,7 +62,7 @@ async def link_form(request: Request) -> Response:
     return page(request, "sign_in_link.html")
 
 
-@router.post("/sign-in/link", dependencies=[NOBODY_YET])
+@router.post("/sign-in/link", dependencies=[NOBODY_YET, FROM_THIS_SITE])
 async def redeem_link(
     links: Links, units: UnitsOfWork, cookies: CookiePart, code: Annotated[str, Form(max_length=256)]
 ) -> Response:
@@ -75,6 +84,20 @@ async def sign_out(
     answer = RedirectResponse("/sign-in", SEE_OTHER)
     cookies.clear(answer)
     return answer
+
+
+async def _form(
+    request: Request,
+    units: UnitsOfWork,
+    choices: SignInChoices,
+    wanted: str,
+    name: str = "",
+    error: ProblemError | None = None,
+) -> Response:
+    async with units.reading() as uow:
+        ways = await choices.now(uow)
+    status, problem = (error.status, error.detail) if error else (200, "")
+    return page(request, "sign_in.html", status, ways=ways, next=local_path(wanted), name=name, problem=problem)
 
 
 def _signed_in(cookies: Cookies, opened: OpenedSignIn, path: str) -> Response:
