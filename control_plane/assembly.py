@@ -63,6 +63,7 @@ from control_plane.rotation.feature import RotationFeature
 from control_plane.secrets import endpoints as secret_endpoints
 from control_plane.secrets import validation as secret_validation
 from control_plane.secrets.feature import Sealing, SecretsFeature
+from control_plane.secrets.own import OwnSecrets
 from control_plane.sessions import endpoints as recorded_session_endpoints
 from control_plane.sessions.directory import KnownNames
 from control_plane.sessions.service import SessionService
@@ -115,11 +116,14 @@ class ControlPlane:
     def _identities(self, hasher: PasswordHasher | None) -> None:
         self.targets = TargetService()
         own = (self.keys, self.targets, self.authority, self.ssh_authority)
-        self.who = Who(self.units, self.settings, *own, hasher, self.clock, self.sealing.files)
+        self.who = Who(self.units, self.settings, *own, hasher, self.clock, self.sealing.files, self._own_secrets())
         self.identities, self.credentials = self.who.identities, self.who.credentials
         self.cookies, self.authenticator = self.who.cookies, self.who.authenticator
         self.sign_ins, self.first_admin = self.who.sign_ins, self.who.first_admin
         self._loops += self.who.loops
+
+    def _own_secrets(self) -> OwnSecrets:
+        return OwnSecrets(self.units, self.sealing.envelope, self.settings.deployment)
 
     def _secrets(self) -> None:
         self.secrets = SecretsFeature(
@@ -129,6 +133,7 @@ class ControlPlane:
             deployment=self.settings.deployment,
             sealing=self.sealing,
         )
+        self.secrets.service.used_by(self.who.providers.users_of)
         self._loops += self.secrets.loops
 
     def _documents(self) -> None:

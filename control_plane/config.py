@@ -41,6 +41,7 @@ class Settings(SlackSettings, NotificationSettings, SecretSettings):
     admin_password_file: Path | None = None
     local_sign_in: Literal["on", "off"] = "on"  # off: nobody has a password here, only identity providers
     session_hours: int = Field(default=12, ge=1, le=24)
+    sign_on_refresh_minutes: int = Field(default=15, ge=1, le=1440)  # how often providers are asked who is still there
     requester_waiting: int = Field(default=50, ge=1)  # requests of one requester that may wait for people
     requester_per_minute: int = Field(default=200, ge=1)  # more requests than this lock the requester
     requester_lock_minutes: int = Field(default=15, ge=1, le=1440)
@@ -90,6 +91,10 @@ class Settings(SlackSettings, NotificationSettings, SecretSettings):
     @property
     def limits(self) -> Limits:
         return Limits(self.requester_waiting, self.requester_per_minute, self.requester_lock_minutes * 60)
+
+    @property
+    def sign_on_refresh(self) -> timedelta:
+        return timedelta(minutes=self.sign_on_refresh_minutes)
 
     @property
     def session_lifetime(self) -> timedelta:

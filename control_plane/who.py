@@ -10,7 +10,10 @@ from argon2 import PasswordHasher
 from fastapi import APIRouter
 
 from control_plane.api_tokens import endpoints as api_token_endpoints
+from control_plane.api_tokens.parent import ApiTokenParent
 from control_plane.api_tokens.service import ApiTokens
+from control_plane.approvals import signing_endpoints
+from control_plane.approvals.signing import Signing
 from control_plane.config import Settings
 from control_plane.documents.ports import DocumentKind
 from control_plane.identities import (
@@ -26,8 +29,10 @@ from control_plane.identities.cookies import Cookies
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.documents import GroupKind, IdentityKind
 from control_plane.identities.ending import Ending
+from control_plane.identities.ends import EndDates
 from control_plane.identities.first_admin import FirstAdmin
 from control_plane.identities.local_sign_in import LocalSignIn, PasswordAgain
+from control_plane.identities.parents import Parents
 from control_plane.identities.passwords import Passwords
 from control_plane.identities.ports import CertificateIssuer, TargetNames
 from control_plane.identities.reauthentication import Reauthentication
@@ -43,17 +48,21 @@ from control_plane.kit.keys import SigningKeys
 from control_plane.kit.sealing import FileSeal
 from control_plane.kit.unit_of_work import Units
 from control_plane.scim.feature import ScimFeature
+from control_plane.secrets.own import OwnSecrets
 from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
 from control_plane.security_keys.service import SecurityKeys
-from control_plane.sign_on import device_endpoints, saml_validation
+from control_plane.sign_on import device_endpoints, oidc_endpoints, oidc_validation, saml_validation
 from control_plane.sign_on.choices import SignInChoices
 from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.oidc_feature import OidcFeature
 from control_plane.sign_on.saml_feature import SamlFeature
+from control_plane.workloads import validation as workload_validation
+from control_plane.workloads.feature import WorkloadsFeature
 
-VALIDATIONS: Final[Sequence[ModuleType]] = (validation, saml_validation)
+VALIDATIONS: Final[Sequence[ModuleType]] = (validation, oidc_validation, saml_validation, workload_validation)
 
 
 class Who:
@@ -68,6 +77,7 @@ class Who:
         hasher: PasswordHasher | None,
         clock: Clock,
         seal: FileSeal,
+        own_secrets: OwnSecrets,
     ) -> None:
         self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         passwords = Passwords(hasher)
@@ -81,9 +91,11 @@ class Who:
         self.sign_in_links = SignInLinkService(self.sign_ins)
         self.security_keys = SecurityKeys(settings.url, settings.deployment, self.identities)
         self.ending.follow(self.security_keys)
+        self.signing = Signing(units, self.security_keys)
         by_key = SecurityKeyAgain(units, self.security_keys, self.identities)
         self.reauthentication = Reauthentication(units, (PasswordAgain(sign_in), by_key))
-        self.credentials = CredentialService(keys, settings.deployment, targets, issuer)
+        parents = Parents()
+        self.credentials = CredentialService(keys, settings.deployment, targets, issuer, parents)
         self.ssh_certificates = SshCertificateService(self.credentials, ssh, settings.deployment)
         self.ending.follow(self.ssh_certificates)
         self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
@@ -108,15 +120,40 @@ class Who:
             state_dir=settings.state_dir,
             seal=seal,
         )
+        self.oidc = OidcFeature(
+            units=units,
+            clock=clock,
+            kind=self.providers,
+            secrets=own_secrets,
+            sign_on=self.sign_on,
+            ending=self.ending,
+            public_url=settings.url,
+            lifetime=settings.session_lifetime,
+            renew_every=settings.sign_on_refresh,
+        )
+        self.loops += self.oidc.loops
         self.sign_in_choices = SignInChoices(self.providers, local=local)
         self.device_sign_ins = DeviceSignIns(units, self.sign_ins, settings.url)
         self.api_tokens = ApiTokens(units)
+        parents.know(ApiTokenParent())
         self.authenticator.accept(self.api_tokens)
         self.ending.follow(self.api_tokens)
         self.loops.append(("api-token-uses", self.api_tokens.write_uses_at_intervals))
+        self.workloads = WorkloadsFeature(
+            units=units,
+            own_url=settings.url,
+            identities=self.identities,
+            credentials=self.credentials,
+            parents=parents,
+            providers=self.providers,
+            authenticator=self.authenticator,
+            ending=self.ending,
+        )
+        self.end_dates = EndDates(units, self.ending)
+        self.loops.append(("identities-ends", self.end_dates.run))
 
     def kinds(self) -> Sequence[DocumentKind]:
-        return (IdentityKind(self.identities), GroupKind(self.identities), self.providers)
+        return (IdentityKind(self.identities), GroupKind(self.identities), self.providers, self.workloads.kind)
 
     def parts(self) -> Sequence[object]:
         """What endpoints get by type."""
@@ -128,24 +165,29 @@ class Who:
             self.sign_in_links,
             self.reauthentication,
             self.security_keys,
+            self.signing,
             self.credentials,
             self.ssh_certificates,
             self.ending,
             self.sourced,
             self.sign_on,
             *self.scim.parts(),
+            *self.oidc.parts(),
             self.saml.flow,
             self.saml.cookie,
             self.sign_in_choices,
             self.device_sign_ins,
             self.api_tokens,
+            *self.workloads.parts(),
         )
 
     def routers(self) -> Sequence[APIRouter]:
         return (
             session_endpoints.router,
             security_key_endpoints.router,
+            signing_endpoints.router,
             link_endpoints.router,
+            oidc_endpoints.router,
             device_endpoints.router,
             api_token_endpoints.router,
             endpoints.router,
@@ -153,4 +195,5 @@ class Who:
             credential_endpoints.router,
             ssh_endpoints.router,
             authority_endpoints.router,
+            *self.workloads.routers(),
         )

@@ -25,5 +25,17 @@ class Cookies:
             samesite="lax",
         )
 
+    def of_flow(self, flow: str) -> str:
+        """The name of the cookie with which a browser comes back from a provider."""
+        return f"{self.name}-oidc-{flow}"
+
+    def keep(self, response: Response, name: str, value: str, seconds: int) -> None:
+        response.set_cookie(
+            name, value, max_age=seconds, path="/", secure=self._secure, httponly=True, samesite="lax"
+        )  # fmt: skip
+
+    def forget(self, response: Response, name: str) -> None:
+        response.delete_cookie(name, path="/", secure=self._secure, httponly=True, samesite="lax")
+
     def clear(self, response: Response) -> None:
         response.delete_cookie(self.name, path="/", secure=self._secure, httponly=True, samesite="lax")

@@ -13,8 +13,8 @@ class SecretNotFoundError(NotFoundError):
 
 
 class SecretInUseError(ConflictError):
-    def __init__(self, name: str, targets: Sequence[str]) -> None:
-        super().__init__(f"the secret {name!r} is used by {', '.join(targets)}: change the target first")
+    def __init__(self, name: str, users: Sequence[str]) -> None:
+        super().__init__(f"the secret {name!r} is used by {', '.join(users)}: change that first")
 
 
 class SecretBusyError(ConflictError):

@@ -6,7 +6,7 @@ version is next, the second stores it if that is still so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -29,6 +29,7 @@ from control_plane.targets.service import Target, TargetService
 TOPIC: Final = "secret"  # has another value, or is gone; the key is its name
 MOST_BYTES: Final = 16 * 1024
 _TRIES: Final = 5
+Users = Callable[[UnitOfWork, str], Awaitable[Sequence[str]]]  # who uses the secret of this name
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -45,6 +46,11 @@ class SecretService:
         self._envelope = envelope
         self._targets = targets
         self._deployment = deployment
+        self._others: list[Users] = []
+
+    def used_by(self, users: Users) -> None:
+        """Besides targets."""
+        self._others.append(users)
 
     # -------------------------------------------------------------- writing
 
@@ -102,6 +108,7 @@ class SecretService:
             raise SecretNotFoundError(name)
         check_version(if_match, row.version)
         used = [one.name for one in await self._users(uow, name)]
+        used += [user for users in self._others for user in await users(uow, name)]
         if used:
             raise SecretInUseError(name, used)
         row.deleted, row.changed_at, row.changed_by = True, uow.now, by.name

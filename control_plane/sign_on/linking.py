@@ -49,7 +49,7 @@ class SignOn:
         account = await uow.session.get(ExternalAccountRow, (told.provider, told.subject), with_for_update=True)
         if account is None:
             return None
-        account.last_used_at, account.email = uow.now, told.email[:255]
+        account.last_used_at, account.email = uow.now, told.email[:255] or account.email
         return await self._identities.find(uow, account.identity_id)
 
     async def _link(self, uow: UnitOfWork, rules: Linking, told: Told) -> Identity | None:

@@ -12,6 +12,7 @@ from control_plane.web import (
     credential_pages,
     delegation_pages,
     device_pages,
+    oidc_pages,
     review_pages,
     saml_pages,
     secret_pages,
@@ -24,6 +25,7 @@ router = APIRouter()
 for part in (
     sign_in_pages,
     saml_pages,
+    oidc_pages,
     device_pages,
     approval_pages,
     act_pages,

@@ -16,6 +16,7 @@ from control_plane.kit.http import client_address
 from control_plane.kit.secret import Secret
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.sign_on.choices import SignInChoices
+from control_plane.sign_on.oidc_logout import OidcLogout
 from control_plane.web.rendering import page
 from control_plane.web.routes import FROM_THIS_SITE, SEE_OTHER, PageRoute, local_path
 
@@ -78,11 +79,21 @@ async def sign_out(
     sign_ins: SignIns,
     cookies: CookiePart,
     units: UnitsOfWork,
+    elsewhere: Annotated[OidcLogout, provided(OidcLogout)],
 ) -> Response:
+    there = await elsewhere.url_at_provider(principal)
     async with units() as uow:
         await sign_ins.sign_out(uow, principal)
-    answer = RedirectResponse("/sign-in", SEE_OTHER)
+    answer = _on_to(request, principal, there) if there else RedirectResponse("/sign-in", SEE_OTHER)
     cookies.clear(answer)
+    return answer
+
+
+def _on_to(request: Request, principal: Principal, url: str) -> Response:
+    """A page that leads there: a form's answer may not (the policy lets forms lead to this console only)."""
+    request.state.principal = None
+    answer = page(request, "signed_out.html", provider=principal.provider, url=url)
+    answer.headers["refresh"] = f"0; url={url}"
     return answer
 
 

@@ -158,7 +158,7 @@ async def test_a_target_names_only_secrets_that_there_are_and_keeps_them(admin: 
     refused = await admin.delete("/v1/secrets/orders", headers={"If-Match": "*"})
     assert (refused.status_code, refused.json()["detail"]) == (
         409,
-        "the secret 'orders' is used by orders: change the target first",
+        "the secret 'orders' is used by orders: change that first",
     )
     freed = await admin.put("/v1/targets/orders", json=target("orders", ""), headers={"If-Match": "*"})
     assert freed.is_success

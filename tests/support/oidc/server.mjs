@@ -74,7 +74,7 @@ function configuration() {
     jwks: { keys },
     cookies: { keys: [cookieKey] },
     claims: {
-      openid: ['sub', 'groups', 'amr'],
+      openid: ['sub', 'groups', 'amr', 'hasgroups'],
       profile: ['name', 'preferred_username', 'realm_access'],
       email: ['email', 'email_verified'],
     },
