@@ -28,6 +28,7 @@ from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.participation import Participation, comments_of
 from control_plane.approvals.review import ReviewService
 from control_plane.approvals.schemas import ApprovalOut
+from control_plane.approvals.signing import Signing
 from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, SignedIn, requires
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import InvalidError, problems
@@ -37,6 +38,7 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=problems(401, 403, 422))
 Service = Annotated[Participation, provided(Participation)]
 Glass = Annotated[BrokenGlass, provided(BrokenGlass)]
+Keys = Annotated[Signing, provided(Signing)]
 Reviews = Annotated[ReviewService, provided(ReviewService)]
 Breaker = Annotated[Principal, requires(Permission.BREAK_GLASS, by=SIGN_INS)]
 Auditor = Annotated[Principal, requires(Permission.AUDIT, by=PEOPLE)]
@@ -114,11 +116,19 @@ async def withdraw(
     responses=problems(404, 409, 412),
 )
 async def break_glass(
-    approval_id: str, breaker: Breaker, body: BreakGlassIn, glass: Glass, reviews: Reviews, units: UnitsOfWork
+    approval_id: str,
+    breaker: Breaker,
+    body: BreakGlassIn,
+    glass: Glass,
+    signing: Keys,
+    reviews: Reviews,
+    units: UnitsOfWork,
 ) -> ApprovalOut:
     """The refusal is raised after the commit: what was refused stays in the audit log."""
+    signature = await signing.given(breaker, body.signature.answer() if body.signature else None)
+    digest = bytes.fromhex(body.digest)
     async with units() as uow:
-        ruling = await glass.break_glass(uow, breaker, approval_id, bytes.fromhex(body.digest), body.reason)
+        ruling = await glass.break_glass(uow, breaker, approval_id, digest, body.reason, signature)
     if ruling is None:
         raise ApprovalNotFoundError(approval_id)
     if isinstance(ruling, Refused):

@@ -14,6 +14,7 @@ from control_plane.approvals.tables import BreakGlassRow, CommentRow, Delegation
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.display import displayed, visible
 from control_plane.kit.names import Name
+from control_plane.security_keys.schemas import AnswerIn
 
 # What a person writes: some text, without NUL, which databases do not keep.
 Said = Annotated[str, StringConstraints(min_length=1, max_length=2000, strip_whitespace=True, pattern=r"^[^\x00]*$")]
@@ -56,6 +57,7 @@ class WithdrawIn(BaseModel):
 class BreakGlassIn(BaseModel):
     digest: Digest = Field(description=_DIGEST)
     reason: Said = Field(description="everybody who is skipped is told", examples=["the shop is down, INC-1041"])
+    signature: AnswerIn | None = Field(default=None, description="where `how.security_key` says so")
 
 
 # ------------------------------------------------------------------ delegations

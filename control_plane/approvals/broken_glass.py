@@ -24,6 +24,7 @@ from control_plane.approvals.domain.manner import Manner
 from control_plane.approvals.errors import GlassNotBrokenError, NotYoursError, ReviewClosedError
 from control_plane.approvals.participation import said
 from control_plane.approvals.seeing import sees_all
+from control_plane.approvals.signed_words import BREAK_GLASS, Signature, kept, told_of, unsigned
 from control_plane.approvals.standing import Judged, Standing
 from control_plane.approvals.tables import ApprovalRow, BreakGlassRow
 from control_plane.approvals.transitions import TOPIC, audited, move
@@ -62,9 +63,16 @@ class BrokenGlass:
         self._agreement = agreement
 
     async def break_glass(
-        self, uow: UnitOfWork, principal: Principal, approval_id: str, shown: bytes, reason: str
+        self,
+        uow: UnitOfWork,
+        principal: Principal,
+        approval_id: str,
+        shown: bytes,
+        reason: str,
+        signature: Signature = None,
     ) -> Broken | Refused | None:
-        """None: there is no such request. What is refused changes nothing and is audited."""
+        """None: there is no such request. What is refused changes nothing and is audited. `signature`: of a security
+        key, where the chain wants one of those who approve."""
         row = await repository.locked(uow.session, approval_id)
         if row is None:
             return None
@@ -72,13 +80,16 @@ class BrokenGlass:
         if judged.fault and row.state == State.PENDING:
             move(uow, row, Event.VOIDED, SYSTEM, judged.fault)
             return Refused(Refusal.OVER, judged.fault)
-        ruling = _ruled(judged, principal, shown, reason, milliseconds(uow.now))
+        why = unsigned(row, principal.identity, BREAK_GLASS, shown, None, signature)
+        ruling = _ruled(judged, principal, shown, reason, milliseconds(uow.now), why)
+        if signature is not None and why:
+            ruling = Refused(Refusal.SECURITY_KEY, why)
         asked: dict[str, Json] = {"sign_in": principal.credential_id, "shown": shown.hex(), "reason": reason}
         if isinstance(ruling, Refused):
             told: dict[str, Json] = {**asked, "why": ruling.why, "detail": ruling.detail}
             uow.audit(audited(row, "break-glass-refused", principal.actor, told))
         else:
-            await self._carry_out(uow, row, judged, principal, ruling, asked)
+            await self._carry_out(uow, row, judged, principal, ruling, {**asked, **told_of(signature)}, signature)
         return ruling
 
     async def _carry_out(
@@ -89,10 +100,12 @@ class BrokenGlass:
         principal: Principal,
         broken: Broken,
         asked: dict[str, Json],
+        signature: Signature,
     ) -> None:
         people = [one for one in await self._standing.skipped(uow, judged) if one.id != principal.identity]
         skipped = [{"id": one.id, "name": one.name} for one in people]
         review = _opened(row, broken, skipped, milliseconds(uow.now))
+        review.signature = kept(signature)
         uow.session.add(review)
         uow.audit(audited(row, "glass-broken", principal.actor, {**asked, "skipped": skipped}))
         so_far = judged.request.progress(judged.people)
@@ -173,11 +186,14 @@ def why_not_close(principal: Principal, broken_by_id: str, parties: Parties) -> 
     return ""
 
 
-def _ruled(judged: Judged, principal: Principal, shown: bytes, reason: str, at_ms: int) -> Broken | Refused:
+def _ruled(
+    judged: Judged, principal: Principal, shown: bytes, reason: str, at_ms: int, lacking: str
+) -> Broken | Refused:
     person: Person | None = judged.people.get(principal.identity)
     if person is None or principal.kind != "person":
         return Refused(Refusal.NOT_ENTITLED, Ineligible.MACHINE if person else Ineligible.DISABLED)
-    manner = Manner(CHANNEL, milliseconds(principal.authenticated_at))
+    proven_at = milliseconds(principal.authenticated_at)
+    manner = Manner(CHANNEL, proven_at, principal.acr, principal.amr, lacking)
     return break_glass(judged.request, person, manner, shown=shown, at_ms=at_ms, reason=reason)
 
 

@@ -13,6 +13,7 @@ from control_plane.approvals.errors import (
     NotEntitledError,
     ReasonMissingError,
     ReauthenticateError,
+    SecurityKeyError,
     StaleDigestError,
     WindowNotOfferedError,
 )
@@ -29,6 +30,7 @@ PROBLEMS: Final[Mapping[Refusal, type[ProblemError]]] = {
     Refusal.REASON_MISSING: ReasonMissingError,
     Refusal.CHANNEL: ChannelError,
     Refusal.REAUTHENTICATE: ReauthenticateError,
+    Refusal.SECURITY_KEY: SecurityKeyError,
     Refusal.WINDOW: WindowNotOfferedError,
 }
 

@@ -19,6 +19,7 @@ from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.news import NewsFeed
 from control_plane.approvals.review import Mode, ReviewService, Word
 from control_plane.approvals.schemas import AgreeIn, ApprovalOut, ApprovalSummaryOut, ApproveIn, DenyIn
+from control_plane.approvals.signing import Signing
 from control_plane.approvals.window_schemas import EndWindowIn
 from control_plane.kit.access import SIGN_INS, Permission, Principal, SignedIn, requires
 from control_plane.kit.errors import problems
@@ -28,6 +29,7 @@ from control_plane.kit.wiring import UnitsOfWork, provided
 router = APIRouter(prefix="/v1/approvals", tags=["approvals"], responses=problems(401, 403, 422))
 Service = Annotated[ReviewService, provided(ReviewService)]
 Card = Annotated[Cards, provided(Cards)]
+Keys = Annotated[Signing, provided(Signing)]
 Feed = Annotated[NewsFeed, provided(NewsFeed)]
 Reviewer = Annotated[Principal, requires(Permission.REVIEW, by=SIGN_INS)]
 
@@ -59,13 +61,20 @@ async def show_approval(approval_id: str, principal: SignedIn, service: Service,
 
 @router.post("/{approval_id}/approve", summary="Agree to exactly what was shown", responses=problems(404, 409, 412))
 async def approve(
-    approval_id: str, body: AgreeIn, reviewer: Reviewer, service: Service, cards: Card, units: UnitsOfWork
+    approval_id: str,
+    body: AgreeIn,
+    reviewer: Reviewer,
+    service: Service,
+    cards: Card,
+    signing: Keys,
+    units: UnitsOfWork,
 ) -> ApprovalOut:
     window = body.window.wish() if body.window else None
     channel, also = _channel(reviewer, body), body.others()
-    word = Word(Verb.APPROVE, bytes.fromhex(body.digest), channel, also=also, window=window)
-    answer = body.signature.answer() if body.signature else None
-    return await _decided(units, service, Deciding(cards, signing), reviewer, approval_id, word, answer)
+    signature = await signing.given(reviewer, body.signature.answer() if body.signature else None)
+    digest = bytes.fromhex(body.digest)
+    word = Word(Verb.APPROVE, digest, channel, also=also, window=window, signature=signature)
+    return await _decided(units, service, cards, reviewer, approval_id, word)
 
 
 @router.post(

@@ -61,6 +61,10 @@ class ReauthenticateError(ForbiddenError):
     code, title = "reauthentication-required", "Prove again who you are"
 
 
+class SecurityKeyError(ForbiddenError):
+    code, title = "security-key-required", "This needs your security key"
+
+
 class NotYoursError(ForbiddenError):
     code, title = "not-yours", "Not yours to do"
 

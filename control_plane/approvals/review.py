@@ -25,7 +25,6 @@ from control_plane.approvals.domain import (
     State,
     Verb,
     Vote,
-    Window,
     place_for,
     place_of,
     rule,
@@ -35,6 +34,7 @@ from control_plane.approvals.domain.manner import Manner, unfit
 from control_plane.approvals.grouping import Regroup, members
 from control_plane.approvals.kinds import Kind
 from control_plane.approvals.seeing import may_see, sees_all
+from control_plane.approvals.signed_words import Signature, kept, told_of, unsigned
 from control_plane.approvals.standing import Decider, Judged, Seen, Standing
 from control_plane.approvals.tables import ApprovalRow, DelegationRow, VoteRow, WindowUseRow
 from control_plane.approvals.telling import Telling, Tellings
@@ -70,6 +70,7 @@ class Word(msgspec.Struct, frozen=True):
     reason: str = ""
     also: tuple[Member, ...] = ()
     window: Wish | None = None  # of one who approves; None: this operation alone
+    signature: Signature = None  # of a security key, over this word
 
 
 class View(msgspec.Struct, frozen=True):
@@ -189,7 +190,7 @@ class ReviewService:
         if judged.fault and row.state == State.PENDING:
             move(uow, row, Event.VOIDED, SYSTEM, judged.fault)
             return Refused(Refusal.OVER, judged.fault)
-        ruling = _ruled(judged, principal, word, milliseconds(uow.now), shown.decode(row.shown).window)
+        ruling = _ruled(judged, principal, word, milliseconds(uow.now), row)
         if not isinstance(ruling, Refused):
             await _forget_void(uow, judged, principal)
         self._carry_out(uow, row, principal, word, ruling)
@@ -197,6 +198,8 @@ class ReviewService:
 
     def _carry_out(self, uow: UnitOfWork, row: ApprovalRow, principal: Principal, word: Word, ruling: Ruling) -> None:
         said: dict[str, Json] = {"channel": word.channel, "sign_in": principal.credential_id, "shown": word.shown.hex()}
+        if not isinstance(ruling, Refused):
+            said.update(told_of(word.signature))
         match ruling:
             case Refused(why, detail):
                 told: dict[str, Json] = {**said, "verb": word.verb, "why": why, "detail": detail}
@@ -235,7 +238,7 @@ def _view(row: ApprovalRow, seen: Seen, viewer: str) -> View:
     return View(row, shown.decode(row.shown), seen.votes, request.progress(people), barred, seen, lent, mine)
 
 
-def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int, offer: Window | None) -> Ruling:
+def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int, row: ApprovalRow) -> Ruling:
     person = judged.people.get(principal.identity)
     if person is None or principal.kind != "person":
         return Refused(Refusal.NOT_ENTITLED, Ineligible.MACHINE if person else Ineligible.DISABLED)
@@ -253,9 +256,15 @@ def _ruled(judged: Judged, principal: Principal, word: Word, at_ms: int, offer: 
     )
     if isinstance(ruling, Refused):
         return ruling
-    if choice is not None and (why := objection(offer, choice, at_ms)):
+    if choice is not None and (why := objection(shown.decode(row.shown).window, choice, at_ms)):
         return Refused(Refusal.WINDOW, why)
-    manner = Manner(word.channel, milliseconds(principal.authenticated_at))
+    why = unsigned(row, principal.identity, word.verb, word.shown, word.window, word.signature)
+    if word.signature is not None and why:
+        return Refused(Refusal.SECURITY_KEY, why)
+    if word.verb is Verb.DENY:
+        why = ""  # it lets nothing run: whoever has lost their key may deny
+    proven_at = milliseconds(principal.authenticated_at)
+    manner = Manner(word.channel, proven_at, principal.acr, principal.amr, why)
     return unfit(judged.request.chain, manner, at_ms) or ruling
 
 
@@ -293,4 +302,5 @@ def _vote_row(row: ApprovalRow, vote: Vote, principal: Principal, word: Word, re
         on_call=msgspec.json.encode(vote.on_call).decode(),
         window_until_ms=vote.window.until_ms if vote.window else None,
         window_uses=vote.window.uses if vote.window else 0,
+        signature=kept(word.signature),
     )

@@ -18,6 +18,7 @@ from control_plane.approvals.kinds import Kind
 from control_plane.approvals.repository import chain_of
 from control_plane.approvals.review import Member, View
 from control_plane.approvals.shown import Earlier, Shown, decode
+from control_plane.approvals.signing_schemas import SignedOut
 from control_plane.approvals.stage_schemas import StageOut, stages_of
 from control_plane.approvals.tables import ApprovalRow, VoteRow
 from control_plane.approvals.telling import Link
@@ -31,6 +32,7 @@ from control_plane.approvals.window_schemas import (
 )
 from control_plane.kit.clock import from_milliseconds
 from control_plane.kit.display import displayed, fitted, visible
+from control_plane.security_keys.schemas import AnswerIn
 
 _HEADLINE = 200
 
@@ -80,6 +82,7 @@ class DecisionOut(BaseModel):
     reason: str
     in_place_of: str = Field(description="whose place it takes, by delegation; else empty", examples=[""])
     window: WindowChosenOut | None = Field(description="chosen in place of one operation; null: none")
+    signature: SignedOut | None = Field(description="of their security key, over what they were shown; null: none")
 
     @classmethod
     def of(cls, vote: VoteRow) -> DecisionOut:
@@ -92,6 +95,7 @@ class DecisionOut(BaseModel):
             reason=displayed(vote.reason).text,
             in_place_of=vote.for_name,
             window=WindowChosenOut.of(vote),
+            signature=SignedOut.of(vote.signature),
         )
 
 
@@ -137,12 +141,25 @@ class HowOut(BaseModel):
         "POST /v1/session/reauthenticate; null: as old as it is",
         examples=[300],
     )
+    security_key: bool = Field(
+        description="whoever approves it, or breaks the glass, has their security key sign it: see "
+        "POST /v1/approvals/{id}/challenges, in a browser"
+    )
+    acr: list[str] = Field(description="the deciding sign-in has one of these contexts; empty: any", examples=[["phr"]])
+    amr: list[str] = Field(description="the deciding sign-in used all of these methods; empty: any", examples=[[]])
     break_glass: bool = Field(description="a person with the permission break-glass may override the chain")
 
     @classmethod
     def of(cls, chain: Chain) -> HowOut:
         seconds = chain.reauthenticate_seconds or None
-        return cls(channels=list(chain.channels), reauthenticate_seconds=seconds, break_glass=chain.break_glass)
+        return cls(
+            channels=list(chain.channels),
+            reauthenticate_seconds=seconds,
+            security_key=chain.security_key,
+            acr=list(chain.acr),
+            amr=list(chain.amr),
+            break_glass=chain.break_glass,
+        )
 
 
 class YouMayOut(BaseModel):
@@ -307,6 +324,7 @@ class ApproveIn(BaseModel):
 
 class AgreeIn(ApproveIn):
     window: WindowIn | None = Field(default=None, description="left out: this operation alone")
+    signature: AnswerIn | None = Field(default=None, description="where `how.security_key` says so")
 
 
 class DenyIn(ApproveIn):

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from control_plane.approvals.domain import Chain, Escalation, Requirement, RowGuard, Stage, Window
 from data_plane.policy import durations, model
-
-# Where a sign-in is at hand that can be asked for again.
-SIGNED_IN: Final = ("console", "cli")
+from data_plane.policy.chains import deciding_channels
 
 
 def chain_of(name: str, spec: model.ChainSpec) -> Chain:
     """Of a document that has been validated."""
-    window, guard = spec.window, spec.row_guard
+    window, guard, proof = spec.window, spec.row_guard, spec.proof or model.Reauthenticate()
     return Chain(
         name,
         tuple(_stage(stage) for stage in spec.stages),
         durations.seconds(spec.execute_within),
         break_glass=spec.break_glass,
         channels=_channels(spec),
-        reauthenticate_seconds=_seconds(spec.reauthenticate),
+        reauthenticate_seconds=_seconds(proof.within),
+        security_key=proof.method == "security-key",
+        acr=proof.acr,
+        amr=proof.amr,
         approve_within_seconds=_seconds(spec.approve_within),
         remind_every_seconds=_seconds(spec.remind_every),
         window=Window(durations.seconds(window.longest), window.most) if window else None,
@@ -31,7 +30,7 @@ def chain_of(name: str, spec: model.ChainSpec) -> Chain:
 def _channels(spec: model.ChainSpec) -> tuple[str, ...]:
     if spec.channels is not None:
         return spec.channels
-    return SIGNED_IN if spec.reauthenticate else ()
+    return deciding_channels(spec.proof) if spec.proof else ()
 
 
 def _stage(written: model.Stage) -> Stage:

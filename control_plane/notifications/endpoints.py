@@ -14,6 +14,7 @@ from control_plane.approvals.errors import (
     NotEntitledError,
     ReasonMissingError,
     ReauthenticateError,
+    SecurityKeyError,
     StaleDigestError,
 )
 from control_plane.documents.resources import NamePath, document_router
@@ -43,6 +44,7 @@ _PROBLEMS: dict[Refusal, type[ProblemError]] = {
     Refusal.REASON_MISSING: ReasonMissingError,
     Refusal.CHANNEL: ChannelError,
     Refusal.REAUTHENTICATE: ReauthenticateError,
+    Refusal.SECURITY_KEY: SecurityKeyError,
 }
 
 

@@ -23,7 +23,9 @@ MOST_WAYS: Final = 16  # to satisfy it, by the choices that `any` leaves
 DEEPEST: Final = 5
 _LONGEST_NAME: Final = 63
 _SHORTEST_REMINDER: Final = 60.0
-_CAN_REAUTHENTICATE: Final = ("console", "cli")
+SIGNED_IN: Final = ("console", "cli")  # the channels where a sign-in is at hand that can be asked for again
+WITH_KEYS: Final = ("console",)  # where there is a browser, which speaks with security keys
+_LONGEST_CONTEXT: Final = 255
 
 
 class _World(Protocol):
@@ -70,6 +72,7 @@ def chain_problems(spec: model.ChainSpec, world: _World, reference: Reference) -
     yield from _size(spec)
     yield from _times(spec)
     yield from _options(spec)
+    yield from _proof(spec)
 
 
 def _stage_name(path: str, name: str, names: set[str]) -> Found:
@@ -174,7 +177,7 @@ def _ways(needs: model.Requirement) -> int:
 
 def _times(spec: model.ChainSpec) -> Found:
     yield from _duration("$.spec.execute_within", spec.execute_within)
-    for field in ("approve_within", "remind_every", "reauthenticate"):
+    for field in ("approve_within", "remind_every"):
         if getattr(spec, field):
             yield from _duration(f"$.spec.{field}", getattr(spec, field))
     try:
@@ -204,8 +207,30 @@ def _options(spec: model.ChainSpec) -> Found:
     for index, channel in enumerate(spec.channels or ()):
         if channel in (spec.channels or ())[:index]:
             yield f"$.spec.channels[{index}]", f"{channel!r} is listed twice"
-        elif spec.reauthenticate and channel not in _CAN_REAUTHENTICATE:
-            yield f"$.spec.channels[{index}]", f"nobody can sign in again through {channel}, as reauthenticate asks"
+        elif spec.proof and channel not in deciding_channels(spec.proof):
+            what = "use a security key" if spec.proof.method == "security-key" else "sign in again"
+            yield f"$.spec.channels[{index}]", f"nobody can {what} through {channel}, as reauthenticate asks"
+
+
+def deciding_channels(proof: model.Reauthenticate) -> tuple[str, ...]:
+    """Where it can be given."""
+    return WITH_KEYS if proof.method == "security-key" else SIGNED_IN
+
+
+def _proof(spec: model.ChainSpec) -> Found:
+    path, proof = "$.spec.reauthenticate", spec.proof
+    if proof is None:
+        return
+    if proof.within:
+        yield from _duration(path if isinstance(spec.reauthenticate, str) else f"{path}.within", proof.within)
+    if proof == model.Reauthenticate():
+        yield path, "this asks for nothing: say within, method, acr or amr, or leave it out"
+    for field, values in (("acr", proof.acr), ("amr", proof.amr)):
+        for index, value in enumerate(values):
+            if not 1 <= len(value) <= _LONGEST_CONTEXT or not value.isprintable() or " " in value:
+                yield f"{path}.{field}[{index}]", f"this is 1 to {_LONGEST_CONTEXT} printable characters, no space"
+            elif value in values[:index]:
+                yield f"{path}.{field}[{index}]", f"{value!r} is listed twice"
 
 
 # ------------------------------------------------------------------ schedules

@@ -147,6 +147,17 @@ class RowGuard(Document, frozen=True):
 ChannelName = Literal["console", "cli", "rest", "slack", "webhook"]
 
 
+class Reauthenticate(Document, frozen=True):
+    """How well whoever decides must have proven who they are. A security key signs each approval by itself, over what
+    was shown. `acr` and `amr` are what an identity provider says of its sign-ins, or this control plane of its own:
+    `phr` and `pop` of a security key, `pwd` of a password."""
+
+    within: str = ""  # how old the sign-in may be; empty: as old as it is
+    method: Literal["sign-in", "security-key"] = "sign-in"
+    acr: tuple[str, ...] = ()  # one of these; empty: any
+    amr: tuple[str, ...] = ()  # all of these
+
+
 class ChainSpec(Document, frozen=True):
     stages: tuple[Stage, ...]
     approve_within: str = ""  # the whole chain; empty: all the time of its stages
@@ -156,7 +167,14 @@ class ChainSpec(Document, frozen=True):
     row_guard: RowGuard | None = None
     break_glass: bool = False
     channels: tuple[ChannelName, ...] | None = None  # through which decisions count; None: all that can
-    reauthenticate: str = ""  # how old a deciding sign-in may be; empty: as old as it is
+    reauthenticate: str | Reauthenticate = ""  # a duration alone is `within`; empty: a sign-in is enough
+
+    @property
+    def proof(self) -> Reauthenticate | None:
+        """None: a sign-in is enough."""
+        if isinstance(self.reauthenticate, str):
+            return Reauthenticate(self.reauthenticate) if self.reauthenticate else None
+        return self.reauthenticate
 
 
 class ApprovalChain(Document, frozen=True, tag_field="kind", tag="ApprovalChain"):

@@ -83,10 +83,18 @@ class Chain(msgspec.Struct, frozen=True):
     break_glass: bool = False  # a person with that permission may override it
     channels: tuple[str, ...] = ()  # through which decisions count; empty: all
     reauthenticate_seconds: float = 0  # how old a deciding sign-in may be; 0: as old as it is
+    security_key: bool = False  # a key of whoever approves signs what they were shown
+    acr: tuple[str, ...] = ()  # of the deciding sign-in, one of these; empty: any
+    amr: tuple[str, ...] = ()  # of the deciding sign-in, all of these
     approve_within_seconds: float = 0  # the whole chain; 0: all the time of its stages
     remind_every_seconds: float = 0  # 0: never
     window: Window | None = None  # None: an approval is for one operation
     row_guard: RowGuard | None = None
+
+    @property
+    def asks_for_proof(self) -> bool:
+        """Whether it takes decisions only from those who have signed in here."""
+        return bool(self.reauthenticate_seconds or self.security_key or self.acr or self.amr)
 
     @property
     def longest_seconds(self) -> float:

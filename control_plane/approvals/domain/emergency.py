@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from control_plane.approvals.domain.manner import Manner, too_old
+from control_plane.approvals.domain.manner import Manner, too_old, too_weak
 from control_plane.approvals.domain.people import Ineligible, Parties, Person, Vote, ineligible
 from control_plane.approvals.domain.ruling import Refusal, Refused, Request, over, stale
 
@@ -39,7 +39,7 @@ def break_glass(
         return Refused(Refusal.REASON_MISSING, "say why: everybody who is skipped is told, and the review asks for it")
     vote = Vote(person.id, person.name, 0, at_ms, CHANNEL)
     fresh = min(FRESH_SECONDS, request.chain.reauthenticate_seconds or FRESH_SECONDS)
-    return too_old(manner, fresh, at_ms) or Broken(vote, reason.strip())
+    return too_old(manner, fresh, at_ms) or too_weak(request.chain, manner) or Broken(vote, reason.strip())
 
 
 def why_not(request: Request, person: Person | None) -> str:

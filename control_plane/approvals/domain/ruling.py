@@ -58,6 +58,7 @@ class Refusal(enum.StrEnum):
     REASON_MISSING = "reason-missing"
     CHANNEL = "channel"  # the chain takes no decisions through this one
     REAUTHENTICATE = "reauthenticate"  # the sign-in is older than the chain allows
+    SECURITY_KEY = "security-key"  # no key of theirs has signed exactly this
     WINDOW = "window"  # the chain offers no such window for this operation
 
 

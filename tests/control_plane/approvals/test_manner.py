@@ -54,6 +54,38 @@ def test_where_nobody_signs_in_here_nobody_decides_what_needs_a_fresh_sign_in(ch
     assert refused.why is Refusal.CHANNEL
 
 
+@pytest.mark.parametrize("proof", [{"acr": ("phr",)}, {"amr": ("mfa",)}, {"security_key": True}])
+@pytest.mark.parametrize("channel", ["slack", "webhook", "rest"])
+def test_nobody_decides_from_elsewhere_what_asks_for_any_proof(channel: str, proof: dict[str, Any]):
+    refused = unfit(chain(**proof), Manner(channel, NOW, "phr", ("mfa",), ""), NOW)
+    assert refused is not None
+    assert refused.why is Refusal.CHANNEL
+
+
+@pytest.mark.parametrize(
+    ("wanted", "acr", "amr", "fits"),
+    [
+        ({"acr": ("phr", "phrh")}, "phrh", (), True),
+        ({"acr": ("phr", "phrh")}, "silver", ("pop",), False),
+        ({"acr": ("phr",)}, "", (), False),
+        ({"amr": ("pop", "mfa")}, "", ("mfa", "user", "pop"), True),
+        ({"amr": ("pop", "mfa")}, "", ("pop",), False),
+        ({"acr": ("phr",), "amr": ("mfa",)}, "phr", ("pop",), False),
+    ],
+)
+def test_one_of_the_contexts_and_all_of_the_methods(wanted: dict[str, Any], acr: str, amr: tuple[str, ...], fits: bool):
+    refused = unfit(chain(**wanted), Manner("console", NOW, acr, amr), NOW)
+    assert (refused is None) == fits
+    assert refused is None or refused.why is Refusal.REAUTHENTICATE
+
+
+def test_a_chain_that_wants_a_key_takes_what_a_key_has_signed_and_nothing_else():
+    assert unfit(chain(security_key=True), Manner("console", NOW, unsigned=""), NOW) is None
+    refused = unfit(chain(security_key=True), Manner("console", NOW), NOW)
+    assert refused is not None
+    assert refused.why is Refusal.SECURITY_KEY
+
+
 # ------------------------------------------------------------------ breaking glass
 
 
@@ -112,3 +144,12 @@ def test_a_chain_that_asks_for_a_fresher_sign_in_gets_it():
     strict = chain(break_glass=True, reauthenticate_seconds=60)
     assert isinstance(broken(age=60_000, chain=strict), Broken)
     assert isinstance(broken(age=60_001, chain=strict), Refused)
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"), [({"security_key": True}, Refusal.SECURITY_KEY), ({"acr": ("phr",)}, Refusal.REAUTHENTICATE)]
+)
+def test_an_emergency_is_proven_as_well_as_an_approval(asked: dict[str, Any], why: Refusal):
+    ruling = broken(chain=chain(break_glass=True, **asked))
+    assert isinstance(ruling, Refused)
+    assert ruling.why is why

@@ -77,6 +77,8 @@ def test_all_that_can_be_written_arrives() -> None:
         ({"channels": ["slack"]}, ("slack",)),
         ({"reauthenticate": "5m"}, ("console", "cli")),
         ({"reauthenticate": "5m", "channels": ["cli"]}, ("cli",)),
+        ({"reauthenticate": {"acr": ["phr"]}}, ("console", "cli")),
+        ({"reauthenticate": {"method": "security-key", "within": "5m"}}, ("console",)),
     ],
 )
 def test_a_chain_that_asks_to_sign_in_again_takes_decisions_where_that_is_possible(spec: dict, channels: tuple) -> None:

@@ -49,6 +49,14 @@ def test_the_whole_of_what_a_chain_may_say_has_no_problem() -> None:
     ) == {}  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "proof",
+    [{"method": "security-key"}, {"within": "5m", "method": "security-key", "acr": ["phr"], "amr": ["pop", "mfa"]}],
+)
+def test_how_well_a_decision_is_proven_may_be_said_in_full(proof: dict[str, Any]) -> None:
+    assert problems("ApprovalChain", stages=[DBA], reauthenticate=proof) == {}
+
+
 def test_a_chain_as_it_was_written_before_is_read_as_it_was() -> None:
     made = document(
         "ApprovalChain", "old", stages=[{"groups": ["dba"], "require": 1, "timeout": "15m"}], execute_within="5m"
@@ -112,6 +120,14 @@ def test_a_stage_that_makes_no_sense_is_refused_where_it_stands(stage: dict, pat
         ({"channels": ["cli", "cli"]}, "channels[1]", "listed twice"),
         ({"reauthenticate": "now"}, "reauthenticate", "not a duration"),
         ({"reauthenticate": "5m", "channels": ["console", "slack"]}, "channels[1]", "nobody can sign in again through slack"),
+        ({"reauthenticate": {}}, "reauthenticate", "asks for nothing"),
+        ({"reauthenticate": {"within": "now"}}, "reauthenticate.within", "not a duration"),
+        ({"reauthenticate": {"method": "finger"}}, "reauthenticate.method", "choose one of: sign-in, security-key"),
+        ({"reauthenticate": {"acr": ["phr", ""]}}, "reauthenticate.acr[1]", "1 to 255 printable characters"),
+        ({"reauthenticate": {"amr": ["m fa"]}}, "reauthenticate.amr[0]", "no space"),
+        ({"reauthenticate": {"amr": ["mfa", "mfa"]}}, "reauthenticate.amr[1]", "listed twice"),
+        ({"reauthenticate": {"acr": ["phr"]}, "channels": ["rest"]}, "channels[0]", "nobody can sign in again through rest"),
+        ({"reauthenticate": {"method": "security-key"}, "channels": ["console", "cli"]}, "channels[1]", "nobody can use a security key through cli"),
     ],
 )  # fmt: skip
 def test_a_chain_that_contradicts_itself_is_refused_where_it_does(options: dict, path: str, message: str) -> None:
