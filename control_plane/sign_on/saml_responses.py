@@ -95,8 +95,9 @@ def _opened(
     encoded = base64.b64encode(etree.tostring(root, encoding="utf-8", xml_declaration=False))
     encrypted = root.find(name(SAML, "Assertion")) is None
     for key in private_keys if encrypted else private_keys[:1]:
+        settings = _settings(provider, expected, key)
         try:
-            opened = OneLogin_Saml2_Response(_settings(provider, expected, key), encoded)
+            opened = OneLogin_Saml2_Response(settings, encoded)
         except (xmlsec.Error, OneLogin_Saml2_Error, OneLogin_Saml2_ValidationError, etree.LxmlError, ValueError):
             continue
         document = parse(etree.tostring(opened.get_xml_document(), encoding="utf-8"), LARGEST)
@@ -150,7 +151,6 @@ def _settings(provider: ProviderMetadata, expected: Expected, private_key: Secre
         },
         "security": {
             "wantAssertionsSigned": True,
-            "wantAssertionsEncrypted": expected.encrypted,
             "wantAttributeStatement": False,
             "rejectDeprecatedAlgorithm": True,
             "requestedAuthnContext": False,
