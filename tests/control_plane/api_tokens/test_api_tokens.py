@@ -79,11 +79,11 @@ async def test_nobody_gives_what_they_do_not_have(requester: httpx.AsyncClient):
 
 
 async def test_a_token_loses_what_its_person_loses_and_gets_it_back_with_them(with_token, control_plane: ControlPlane):
-    reader = await with_token("audit", "sessions")
+    reader = await with_token("audit")
 
     async def members(*names: str) -> None:
         async with control_plane.units() as uow:
-            for group in ("auditors", "admins", "reviewers"):
+            for group in ("auditors", "admins"):
                 roles = [group.removesuffix("s")]
                 await control_plane.identities.put_group(uow, SYSTEM, group, roles=roles, members=["root", *names])
 
@@ -130,6 +130,14 @@ async def test_a_revoked_token_is_refused_at_once_with_what_was_made_with_it(
         snapshot = await control_plane.identities.snapshot(uow)
     assert minted_token["credential_id"] in snapshot.revoked_credentials
     assert (await ada.delete(f"/v1/api-tokens/{made['id']}")).status_code == 204
+
+
+async def test_what_is_made_with_a_token_ends_no_later_than_it(with_token):
+    user = await with_token("request", ttl_seconds=120)
+    answer = (await user.post("/v1/tokens", json={"ttl_seconds": 3600})).json()
+    shown = (await user.get("/v1/session")).json()
+    assert shown["name"] == "ada"
+    assert answer["expires_at"] <= "2026-03-01T12:02:00Z"
 
 
 async def test_a_disabled_persons_tokens_are_gone_for_good(with_token, control_plane: ControlPlane):
