@@ -12,6 +12,7 @@ import msgspec
 from control_plane.approvals.domain import Asked, Chain, Person, Scope
 from control_plane.approvals.ports import CredentialFacts, PlanRule, SessionFacts, Subject, TargetFacts
 from control_plane.approvals.written import chain_of
+from control_plane.identities import credentials as identities
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
@@ -83,14 +84,19 @@ class KnownPeople:
 
     async def credential(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None:
         found = await self._credentials.find(uow, credential_id)
-        if found is None:
-            return None
-        made_by = (found.made_by,) if found.made_by else ()
-        return CredentialFacts(found.kind, found.valid, made_by)
+        return None if found is None else await self._facts(uow, found)
 
     async def sign_in(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts:
         key = await self._credentials.key(uow, credential_id)
-        return CredentialFacts(key.kind, key.valid, (key.made_by,)) if key else CredentialFacts("sign-in", valid=True)
+        return await self._facts(uow, key) if key else CredentialFacts("sign-in", valid=True)
+
+    async def _facts(self, uow: UnitOfWork, found: identities.CredentialFacts) -> CredentialFacts:
+        """Who made it, everybody on whose behalf it is, and who answers for the machines among those."""
+        behind = [one["id"] for one in found.chain if one.get("id")]
+        known = await self._identities.find_all(uow, behind) if behind else {}
+        owners = (one.owner_id for one in known.values())
+        barred = dict.fromkeys(one for one in (found.made_by, *behind, *owners) if one)
+        return CredentialFacts(found.kind, found.valid, tuple(barred), found.chain)
 
 
 class KnownRulebook:

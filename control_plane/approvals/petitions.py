@@ -164,6 +164,7 @@ def _card(case: _Case, approval_id: str, short_code: str) -> shown.Shown:
         plan=petition.plan,
         access=petition.access,
         reason=petition.reason,
+        behalf=shown.behalf(case.credential.chain),
     )
 
 

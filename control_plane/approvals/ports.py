@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -71,11 +71,13 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class CredentialFacts(msgspec.Struct, frozen=True):
-    """`owner_ids`: who answers for this credential or made it, beside the requester and its owner."""
+    """`owner_ids`: who answers for this credential or made it, beside the requester and its owner, and everybody on
+    whose behalf it is. `chain` names those, the first one first: id, name, kind."""
 
     description: str
     valid: bool
     owner_ids: tuple[str, ...] = ()
+    chain: tuple[Mapping[str, str], ...] = ()
 
 
 class TargetFacts(msgspec.Struct, frozen=True):

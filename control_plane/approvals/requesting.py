@@ -186,6 +186,7 @@ def card(case: Case, short_code: str) -> shown.Shown:
         reason=said(report.reason),
         impact=case.impact,
         row_guard=case.row_guard,
+        behalf=shown.behalf(case.credential.chain if case.credential else ()),
     )
 
 

@@ -42,14 +42,24 @@ class WhoOut(BaseModel):
     name: str = Field(examples=["nightly-report"])
 
 
+class BehindOut(WhoOut):
+    kind: str = Field(examples=["person"])
+
+
 class RequesterOut(WhoOut):
     kind: str = Field(examples=["machine"])
     groups: list[str] = Field(examples=[["ai-agents"]])
     owner: WhoOut | None
+    on_behalf_of: list[BehindOut] = Field(description="who stands behind it, the first one first; none of them decides")
     credential_id: str
     credential: str = Field(description="what the credential says of itself")
     client_address: str = Field(examples=["10.1.2.3:51812"])
     application_name: str = Field(description="told by the client; do not trust it", examples=["psql"])
+
+    @property
+    def behalf(self) -> str:
+        """As people read it. Empty: it acts for itself."""
+        return " → ".join(f"{one.name} ({one.kind})" for one in self.on_behalf_of)
 
     @classmethod
     def shown(cls, shown: Shown) -> RequesterOut:
@@ -59,6 +69,7 @@ class RequesterOut(WhoOut):
             kind=shown.requester.kind,
             groups=list(shown.requester.groups),
             owner=WhoOut(id=shown.owner.id, name=shown.owner.name) if shown.owner else None,
+            on_behalf_of=[BehindOut(id=one.id, name=visible(one.name), kind=one.kind) for one in shown.behalf],
             credential_id=shown.credential.id,
             credential=visible(shown.credential.description),
             client_address=visible(shown.client.address),

@@ -8,6 +8,7 @@ decides on those bytes. Text is kept as it came; `display` makes it safe to read
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +39,14 @@ class Owner(msgspec.Struct, frozen=True):
 class Credential(msgspec.Struct, frozen=True):
     id: str
     description: str
+
+
+class Behind(msgspec.Struct, frozen=True):
+    """Somebody on whose behalf the requester acts. `id` empty: nobody who is known here."""
+
+    id: str
+    name: str
+    kind: str
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -134,6 +143,7 @@ class Shown(msgspec.Struct, frozen=True):
     reason: str = ""  # what the requester says it is for; not to be trusted
     impact: Impact | None = None  # None: policy asks for no preview
     row_guard: Guarded | None = None  # None: the chain has none
+    behalf: tuple[Behind, ...] = ()  # on whose behalf, the first one first; none of them decides
 
     @property
     def asked(self) -> Operation | Plan | Access:
@@ -176,6 +186,10 @@ class Shown(msgspec.Struct, frozen=True):
             "If nobody decides in time, or the client stops waiting, the operation is refused; "
             "it never runs without an approval."
         )
+
+
+def behalf(chain: Sequence[Mapping[str, str]]) -> tuple[Behind, ...]:
+    return tuple(Behind(one.get("id", ""), one.get("name", ""), one.get("kind", "")) for one in chain)
 
 
 def encode(shown: Shown) -> str:

@@ -66,11 +66,18 @@ def _who(approval: Json) -> dict[str, Any]:
     application = by["application_name"]
     return {
         "requester": f"{by['name']} ({by['kind']}{owner}) from {by['client_address']} with {by['credential']}",
+        "on behalf of": _behind(by),
         "application": f"{application} (told by the client)" if application else "",
         "says": f"{approval['said']} (untrusted)" if approval["said"] else "",
         "target": f"{on['name']} ({on['environment']}, {on['protocol']})" if on["name"] else "",
         "undo": f"{approval['undo']['kind']}; {approval['undo']['how']}" if approval["undo"] else "",
     }
+
+
+def _behind(by: Json) -> str:
+    """Empty: it acts for itself."""
+    named = [f"{one['name']} ({one['kind']})" for one in by.get("on_behalf_of", [])]
+    return " → ".join([*named, by["name"]]) if named else ""
 
 
 def _what(operation: Json) -> dict[str, Any]:

@@ -107,8 +107,9 @@ class CredentialService:
         await credential_rows.used(uow.session, credential_id, uow.now)
 
     async def makers_of_keys(self, uow: UnitOfWork, identity_id: str) -> list[str]:
-        """Ids of those who could have kept a key of this service account that is still good."""
-        return await credential_rows.makers_of_keys(uow.session, identity_id, uow.now)
+        """Ids of those who could have kept a key of this machine, or a secret, that is still good."""
+        of_keys = await credential_rows.makers_of_keys(uow.session, identity_id, uow.now)
+        return sorted({*of_keys, *await self._parents.makers(uow, identity_id)})
 
     def authorities(self) -> bytes:
         """PEM: what verifies the certificates of agents. Raises NotFoundError."""

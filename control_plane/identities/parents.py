@@ -39,12 +39,26 @@ class Parent(Protocol):
         """None: it is none of this kind."""
 
 
+class Makers(Protocol):
+    """One kind of what a machine signs in with, as far as people make it."""
+
+    async def makers(self, uow: UnitOfWork, identity_id: str) -> Sequence[str]:
+        """Ids of those who could have kept one of this machine's that is still good."""
+
+
 class Parents:
     def __init__(self) -> None:
         self._kinds: list[Parent] = []
+        self._makers: list[Makers] = []
 
     def know(self, parent: Parent) -> None:
         self._kinds.append(parent)
+
+    def know_makers(self, makers: Makers) -> None:
+        self._makers.append(makers)
+
+    async def makers(self, uow: UnitOfWork, identity_id: str) -> list[str]:
+        return [one for kind in self._makers for one in await kind.makers(uow, identity_id)]
 
     async def bounds(self, uow: UnitOfWork, credential_id: str) -> Bounds | None:
         """None: a sign-in of a person, or a service account's key."""

@@ -21,6 +21,8 @@ def facts(out: ApprovalOut) -> Iterator[Line]:
     by = out.requested_by
     owner = f", owned by {by.owner.name}" if by.owner else ""
     yield labelled("Requester", plain(f"{by.name} ({by.kind}{owner})"))
+    if by.behalf:
+        yield labelled("On behalf of", plain(_short(f"{by.behalf}; none of them decides")))
     if by.client_address:
         application = f", which says it is {by.application_name}" if by.application_name else ""
         yield labelled("From", plain(_short(f"{by.client_address}{application}")))

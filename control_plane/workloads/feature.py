@@ -45,6 +45,7 @@ class WorkloadsFeature:
         self.acting = ActingTokens(identities, parents)
         bearer = WorkloadBearer()
         parents.know(bearer)
+        parents.know_makers(self.clients)
         authenticator.accept(bearer)
         ending.follow(EndedWorkloads())
         self.tokens = TokenService(
