@@ -52,6 +52,7 @@ class PeopleService:
 
     async def create(self, uow: UnitOfWork, client: Client, sent: Mapping[str, Any]) -> User:
         user = payloads.created(User, sent)
+        user.active = user.active is not False
         payloads.check_user(user)
         await self._check_unique(uow, client, user, "")
         identity, ended = await self._accounts.identity_for(uow, client, user)
@@ -73,7 +74,9 @@ class PeopleService:
         self, uow: UnitOfWork, client: Client, user_id: str, sent: Mapping[str, Any], seen: str | None
     ) -> User:
         row, original = await self._original(uow, client, user_id, seen)
-        return await self._change(uow, client, row, original, payloads.replaced(User, sent, original))
+        user = payloads.replaced(User, sent, original)
+        user.active = row.active if user.active is None else user.active
+        return await self._change(uow, client, row, original, user)
 
     async def patch(
         self, uow: UnitOfWork, client: Client, user_id: str, sent: Mapping[str, Any], seen: str | None
@@ -105,8 +108,6 @@ class PeopleService:
 
     async def _change(self, uow: UnitOfWork, client: Client, row: ScimUserRow, original: User, user: User) -> User:
         payloads.check_user(user)
-        if user.active is None:
-            user.active = row.active  # what is not said stays: nobody comes back, or ends, by an omission
         if _kept(user) == _kept(original):
             return original
         await self._check_unique(uow, client, user, row.id)
@@ -117,7 +118,7 @@ class PeopleService:
         return await self._keep(uow, client, row, user, identity)
 
     async def _keep(self, uow: UnitOfWork, client: Client, row: ScimUserRow, user: User, identity: Identity) -> User:
-        user.active = user.active is not False
+        active = row.active if user.active is None else user.active  # nobody comes back, or ends, by an omission
         changed = sorted(_differing(row.resource, _kept(user)))
         row.user_name_key = payloads.comparable(user.user_name or "")
         row.external_id = payloads.exact(user.external_id)
@@ -126,7 +127,7 @@ class PeopleService:
         uow.session.add(row)
         await uow.session.flush()
         await self._accounts.tell_email(uow, client, identity, payloads.email_of(user))
-        await self._activate(uow, client, row, identity, active=user.active)
+        await self._activate(uow, client, row, identity, active=active)
         self._tell(uow, client, identity, row, {"new": row.version == 1, "changed": changed})
         await uow.session.flush()
         return (await self.resources(uow, client, [row]))[0]
@@ -169,7 +170,6 @@ class PeopleService:
 def _resource(client: Client, row: ScimUserRow, groups: Sequence[ScimGroupRow]) -> User:
     user = User.model_validate(row.resource)
     user.id = row.id
-    user.active = row.active
     user.groups = [
         GroupOfUser(
             value=one.id, ref=Reference(f"{client.url}/Groups/{one.id}"), display=one.display_name, type="direct"
