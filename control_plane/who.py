@@ -61,6 +61,7 @@ from control_plane.sign_on.oidc_feature import OidcFeature
 from control_plane.sign_on.saml_feature import SamlFeature
 from control_plane.workloads import validation as workload_validation
 from control_plane.workloads.feature import WorkloadsFeature
+from control_plane.sign_on.proving import Proving
 
 VALIDATIONS: Final[Sequence[ModuleType]] = (validation, oidc_validation, saml_validation, workload_validation)
 
@@ -133,7 +134,9 @@ class Who:
         )
         self.loops += self.oidc.loops
         self.sign_in_choices = SignInChoices(self.providers, local=local)
-        self.device_sign_ins = DeviceSignIns(units, self.sign_ins, settings.url)
+        self.proving = Proving(self.sign_in_choices, self.security_keys)
+        elsewhere = SignInsElsewhere(units, self.oidc.device, own_secrets, self.sign_on)
+        self.device_sign_ins = DeviceSignIns(units, self.sign_ins, elsewhere, settings.url)
         self.api_tokens = ApiTokens(units)
         parents.know(ApiTokenParent())
         self.authenticator.accept(self.api_tokens)
@@ -183,6 +186,7 @@ class Who:
 
     def routers(self) -> Sequence[APIRouter]:
         return (
+            self.proving,
             session_endpoints.router,
             security_key_endpoints.router,
             signing_endpoints.router,

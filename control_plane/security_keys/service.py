@@ -106,6 +106,11 @@ class SecurityKeys:
         identity = await self._identities.named(uow, name)
         return await repository.keys_of(uow.session, identity.id)
 
+    def may_manage(self, now: datetime, principal: Principal, *, has_keys: bool) -> bool:
+        """Add and remove some of one's own, at this moment."""
+        fresh = _is_fresh(now, principal.authenticated_at)
+        return fresh and (not has_keys or _is_fresh(now, principal.security_key_at))
+
     async def begin_registration(self, uow: UnitOfWork, principal: Principal) -> Ceremony:
         present = await self._managed(uow, principal)
         if len(present) >= MOST_KEYS:
@@ -152,10 +157,10 @@ class SecurityKeys:
         """The keys that are there, for whoever may add and remove some now. Raises a ProblemError."""
         _check_signed_in(principal)
         present = await repository.keys_of(uow.session, principal.identity)
-        if not _is_fresh(uow, principal.authenticated_at):
+        if not _is_fresh(uow.now, principal.authenticated_at):
             minutes = int(FRESH.total_seconds() // 60)
             raise FreshProofError(f"prove again who you are: this needs a sign-in not older than {minutes} minutes")
-        if present and not _is_fresh(uow, principal.security_key_at):
+        if present and not _is_fresh(uow.now, principal.security_key_at):
             raise FreshProofError("prove who you are with a security key that you have; an admin removes lost ones")
         return present
 
@@ -245,8 +250,8 @@ class SecurityKeys:
         return row
 
 
-def _is_fresh(uow: UnitOfWork, proven_at: datetime | None) -> bool:
-    return proven_at is not None and timedelta() <= uow.now - proven_at <= FRESH
+def _is_fresh(now: datetime, proven_at: datetime | None) -> bool:
+    return proven_at is not None and timedelta() <= now - proven_at <= FRESH
 
 
 def _check_signed_in(principal: Principal) -> None:

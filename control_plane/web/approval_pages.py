@@ -16,16 +16,20 @@ from control_plane.approvals.domain import Refused, Verb
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.review import Member, Mode, ReviewService, Word
 from control_plane.approvals.schemas import ApprovalSummaryOut
+from control_plane.approvals.signing import Signing
 from control_plane.approvals.window_schemas import WindowIn
 from control_plane.kit.access import BROWSER, Permission, Principal, Visitor, requires
 from control_plane.kit.pagination import Paging, PagingQuery
 from control_plane.kit.unit_of_work import Units
 from control_plane.kit.wiring import UnitsOfWork, provided
+from control_plane.sign_on.proving import Proving
 from control_plane.web.rendering import page
 from control_plane.web.routes import SEE_OTHER, PageRoute
 
 router = APIRouter(route_class=PageRoute, include_in_schema=False)
 Service = Annotated[ReviewService, provided(ReviewService)]
+Keys = Annotated[Signing, provided(Signing)]
+Offered = Annotated[Proving, provided(Proving)]
 Card = Annotated[Cards, provided(Cards)]
 Reviewer = Annotated[Principal, requires(Permission.REVIEW, by=BROWSER)]
 Show = Annotated[Mode | None, Query(description="mine or all; what is decided has its own page")]
@@ -61,18 +65,18 @@ async def decided(
 
 @router.get("/approvals/{reference}")
 async def approval(
-    request: Request, reference: str, principal: Visitor, service: Service, units: UnitsOfWork
+    request: Request, reference: str, principal: Visitor, service: Service, proving: Offered, units: UnitsOfWork
 ) -> Response:
-    shown = await shown_to(units, service, principal, reference)
-    return page(request, "approval.html", section="inbox", approval=shown)
+    shown = await _shown(units, service, proving, principal, reference)
+    return page(request, "approval.html", section="inbox", **shown)
 
 
 @router.get("/approvals/{reference}/body")
 async def approval_body(
-    request: Request, reference: str, principal: Visitor, service: Service, units: UnitsOfWork
+    request: Request, reference: str, principal: Visitor, service: Service, proving: Offered, units: UnitsOfWork
 ) -> Response:
     """The request alone: what the script puts into an open page."""
-    return page(request, "approval_body.html", approval=await shown_to(units, service, principal, reference))
+    return page(request, "approval_body.html", **await _shown(units, service, proving, principal, reference))
 
 
 @router.post("/approvals/{approval_id}/approve")
@@ -80,15 +84,19 @@ async def approve(
     approval_id: str,
     reviewer: Reviewer,
     cards: Card,
+    signing: Keys,
     units: UnitsOfWork,
     digest: Digest,
     also: Also = (),
     minutes: Annotated[int | None, Form(ge=1, le=525_600)] = None,
     uses: Annotated[int | None, Form(ge=1, le=1_000_000)] = None,
+    signature: Annotated[str, Form(max_length=32_768)] = "",
 ) -> Response:
     """With minutes and uses: not this operation alone, but a window of its shape."""
     window = WindowIn(uses=uses, minutes=minutes).wish() if uses and minutes else None
-    word = Word(Verb.APPROVE, bytes.fromhex(digest), "console", also=_others(also), window=window)
+    signed = await signing.given(reviewer, signature)
+    shown = bytes.fromhex(digest)
+    word = Word(Verb.APPROVE, shown, "console", also=_others(also), window=window, signature=signed)
     return await _decide(cards, units, reviewer, approval_id, word)
 
 
@@ -116,6 +124,14 @@ async def end_window(
     async with units() as uow:
         await windows.end(uow, reviewer, approval_id, reason)
     return RedirectResponse(f"/approvals/{approval_id}", SEE_OTHER)
+
+
+async def _shown(
+    units: Units, service: ReviewService, proving: Proving, principal: Principal, reference: str
+) -> dict[str, Any]:
+    shown = await shown_to(units, service, principal, reference)
+    async with units.reading() as uow:
+        return {"approval": shown, "ways": await proving.ways(uow, principal)}
 
 
 def _others(also: Sequence[str]) -> tuple[Member, ...]:

@@ -16,6 +16,7 @@ from control_plane.web import (
     review_pages,
     saml_pages,
     secret_pages,
+    security_key_pages,
     session_pages,
     sign_in_pages,
 )
@@ -35,6 +36,7 @@ for part in (
     account_pages,
     credential_pages,
     secret_pages,
+    security_key_pages,
 ):
     router.include_router(part.router)
 

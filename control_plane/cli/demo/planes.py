@@ -85,13 +85,15 @@ def _answers(url: str) -> bool:
 
 
 class LocalControlPlane:
-    """A control plane on loopback with its first admin. `state` survives; start another on it to restart."""
+    """A control plane on loopback with its first admin. `state` survives; start another on it to restart. Browsers
+    use security keys only where it is called by name: `public_host="localhost"`."""
 
-    def __init__(self, state: Path, **settings: str) -> None:
+    def __init__(self, state: Path, public_host: str = HOST, **settings: str) -> None:
         self.state = state
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.http_port, self.grpc_port = free_port(), _port_with_free_neighbour()
         self.url = f"http://{HOST}:{self.http_port}"
+        self.public_url = f"http://{public_host}:{self.http_port}"
         password_file = state / "admin-password"
         if not password_file.exists():
             password_file.touch(mode=0o600)
@@ -101,7 +103,7 @@ class LocalControlPlane:
             "ASSENTRY_STATE_DIR": str(state),
             "ASSENTRY_HTTP_ADDRESS": f"{HOST}:{self.http_port}",
             "ASSENTRY_GRPC_ADDRESS": f"{HOST}:{self.grpc_port}",
-            "ASSENTRY_PUBLIC_URL": self.url,
+            "ASSENTRY_PUBLIC_URL": self.public_url,
             "ASSENTRY_ADMIN_PASSWORD_FILE": str(password_file),
             **{f"ASSENTRY_{name.upper()}": value for name, value in settings.items()},
         }
