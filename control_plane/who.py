@@ -55,6 +55,7 @@ from control_plane.security_keys.service import SecurityKeys
 from control_plane.sign_on import device_endpoints, oidc_endpoints, oidc_validation, saml_validation
 from control_plane.sign_on.choices import SignInChoices
 from control_plane.sign_on.device import DeviceSignIns
+from control_plane.sign_on.device_elsewhere import SignInsElsewhere
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
 from control_plane.sign_on.oidc_feature import OidcFeature

@@ -8,6 +8,7 @@ is opened. What it cannot prevent: a person who confirms a code that somebody el
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from control_plane.identities import repository, throttle
@@ -16,11 +17,11 @@ from control_plane.identities.tables import SignInRow
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import ForbiddenError, TooManyRequestsError, UnavailableError
 from control_plane.kit.ids import new_id
+from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import NOBODY, AuditEvent, UnitOfWork, Units
 from control_plane.sign_on import device_rows
 from control_plane.sign_on.device_codes import (
     LIFETIME,
-    LONGEST_PAUSE,
     PAUSE_SECONDS,
     Asked,
     Begun,
@@ -32,6 +33,7 @@ from control_plane.sign_on.device_codes import (
     new_user_code,
     typed,
 )
+from control_plane.sign_on.device_elsewhere import SignInsElsewhere
 from control_plane.sign_on.device_tables import DeviceCodeRow
 from control_plane.sign_on.errors import UnknownDeviceCodeError
 
@@ -44,9 +46,10 @@ _COUNTED_POLLS: Final = "codes of sign-ins from the command line that nobody has
 
 
 class DeviceSignIns:
-    def __init__(self, units: Units, sign_ins: SignInService, public_url: str) -> None:
+    def __init__(self, units: Units, sign_ins: SignInService, elsewhere: SignInsElsewhere, public_url: str) -> None:
         self._units = units
         self._sign_ins = sign_ins
+        self._elsewhere = elsewhere
         self._page = f"{public_url}/device"
 
     # -------------------------------------------------------------- whoever asks
@@ -54,45 +57,54 @@ class DeviceSignIns:
     async def begin(self, address: str) -> Begun:
         """Raises TooManyRequestsError, UnavailableError: too many wait already."""
         async with self._units() as uow:
-            await device_rows.forget(uow)
-            network = throttle.network(address)
-            await _check_room(uow, network)
+            await self._make_room(uow, address)
             user_code, device_code = await _free_user_code(uow), new_device_code()
-            row = DeviceCodeRow(
-                id=new_id("dvc"),
-                device_hash=hash_of(device_code.reveal()),
-                user_hash=hash_of(user_code),
-                state=State.PENDING,
-                client_address=address[:64],
-                network=network,
-                created_at=uow.now,
-                expires_at=uow.now + LIFETIME,
-                pause_seconds=PAUSE_SECONDS,
-            )
+            row = _row(uow, new_id("dvc"), device_code, address, hash_of(user_code))
             uow.session.add(row)
-        return Begun(
-            device_code=device_code,
-            user_code=user_code,
-            verification_uri=self._page,
-            complete_uri=f"{self._page}?code={user_code}",
-            expires_at=row.expires_at,
-            lifetime_seconds=int(LIFETIME.total_seconds()),
-            pause_seconds=PAUSE_SECONDS,
-        )
+        return _begun(row, device_code, user_code, self._page, f"{self._page}?code={user_code}")
+
+    async def begin_at(self, provider: str, address: str) -> Begun:
+        """By the provider's own device flow. Raises a ProblemError."""
+        async with self._units() as uow:
+            await self._make_room(uow, address)
+        row_id, device_code = new_id("dvc"), new_device_code()
+        there, handle = await self._elsewhere.begin(row_id, provider)
+        async with self._units() as uow:
+            row = _row(uow, row_id, device_code, address, hash_of(f"{row_id} is confirmed at {provider}"))
+            row.provider, row.handle, row.pause_seconds = provider, handle, there.pause_seconds
+            row.expires_at = uow.now + timedelta(seconds=there.lifetime_seconds)
+            uow.session.add(row)
+        return _begun(row, device_code, there.user_code, there.uri, there.complete_uri or there.uri)
 
     async def poll(self, device_code: str, address: str) -> Opened | NotYet:
+        """Raises a ProblemError: a provider's answer cannot be taken, or nobody here is linked to it."""
         async with self._units() as uow:
             row = await device_rows.by_device_code(uow, device_code)
-            if row is None or row.state == State.USED:
-                return await self._unknown(uow, row, address)
-            if row.expires_at <= uow.now:
-                return NotYet.EXPIRED
-            match row.state:
-                case State.DENIED:
-                    return NotYet.DENIED
-                case State.CONFIRMED:
-                    return await self._redeem(uow, row)
-            return _too_soon(uow, row)
+            answer = await self._answer(uow, row, address)
+        if row is not None and row.provider and answer is NotYet.PENDING:
+            return await self._elsewhere.poll(row)
+        return answer
+
+    async def _answer(self, uow: UnitOfWork, row: DeviceCodeRow | None, address: str) -> Opened | NotYet:
+        if row is None or row.state == State.USED:
+            return await self._unknown(uow, row, address)
+        if row.expires_at <= uow.now:
+            return NotYet.EXPIRED
+        match row.state:
+            case State.DENIED:
+                return NotYet.DENIED
+            case State.CONFIRMED:
+                return await self._redeem(uow, row)
+        return _too_soon(uow, row)
+
+    async def _make_room(self, uow: UnitOfWork, address: str) -> None:
+        """Addresses of this machine are counted together with all others only: they may be a proxy's."""
+        await device_rows.forget(uow)
+        network = throttle.network(address)
+        if network and await device_rows.waiting(uow, network) >= _MOST_OF_A_NETWORK:
+            raise TooManyRequestsError("too many sign-ins from your address wait to be confirmed; try again later")
+        if await device_rows.waiting(uow) >= _MOST:
+            raise UnavailableError("too many sign-ins wait to be confirmed at this moment; try again in a few minutes")
 
     async def _unknown(self, uow: UnitOfWork, row: DeviceCodeRow | None, address: str) -> NotYet:
         """Audited while it is not a flood."""
@@ -166,16 +178,27 @@ def _too_soon(uow: UnitOfWork, row: DeviceCodeRow) -> NotYet:
     before, row.polled_at = row.polled_at, uow.now
     if before is None or (uow.now - before).total_seconds() >= row.pause_seconds:
         return NotYet.PENDING
-    row.pause_seconds = min(LONGEST_PAUSE, row.pause_seconds + PAUSE_SECONDS)
+    device_rows.slower(row)
     return NotYet.SLOW_DOWN
 
 
-async def _check_room(uow: UnitOfWork, network: str) -> None:
-    """Addresses of this machine are counted together with all others only: they may be a proxy's."""
-    if network and await device_rows.waiting(uow, network) >= _MOST_OF_A_NETWORK:
-        raise TooManyRequestsError("too many sign-ins from your address wait to be confirmed; try again later")
-    if await device_rows.waiting(uow) >= _MOST:
-        raise UnavailableError("too many sign-ins wait to be confirmed at this moment; try again in a few minutes")
+def _row(uow: UnitOfWork, row_id: str, device_code: Secret, address: str, user_hash: str) -> DeviceCodeRow:
+    return DeviceCodeRow(
+        id=row_id,
+        device_hash=hash_of(device_code.reveal()),
+        user_hash=user_hash,
+        state=State.PENDING,
+        client_address=address[:64],
+        network=throttle.network(address),
+        created_at=uow.now,
+        expires_at=uow.now + LIFETIME,
+        pause_seconds=PAUSE_SECONDS,
+    )
+
+
+def _begun(row: DeviceCodeRow, device_code: Secret, user_code: str, uri: str, complete_uri: str) -> Begun:
+    lifetime = int((row.expires_at - row.created_at).total_seconds())
+    return Begun(device_code, user_code, uri, complete_uri, lifetime, row.pause_seconds)
 
 
 async def _free_user_code(uow: UnitOfWork) -> str:

@@ -52,7 +52,6 @@ class Begun(msgspec.Struct, frozen=True):
     user_code: str
     verification_uri: str
     complete_uri: str
-    expires_at: datetime
     lifetime_seconds: int
     pause_seconds: int
 

@@ -75,20 +75,28 @@ _REFUSALS: dict[int | str, dict[str, Any]] = {400: {"model": OAuthErrorOut, "des
 @router.post(
     "",
     summary="Ask for a sign-in that a person confirms in a browser",
-    responses={**_REFUSALS, **problems(429, 503)},
+    responses={**_REFUSALS, **problems(403, 404, 429, 503)},
     response_model=DeviceOut,
     dependencies=[open_to_all("this is how one gets a credential")],
 )
-async def begin(request: Request, service: Service, client_id: ClientId = "") -> Any:
+async def begin(
+    request: Request,
+    service: Service,
+    client_id: ClientId = "",
+    provider: Annotated[
+        str, Form(max_length=64, description="confirm it there, by its own device flow; empty: in this console")
+    ] = "",
+) -> Any:
     if client_id != CLIENT_ID:
         return _refused("invalid_client")
-    return DeviceOut.of(await service.begin(client_address(request)))
+    address = client_address(request)
+    return DeviceOut.of(await (service.begin_at(provider, address) if provider else service.begin(address)))
 
 
 @router.post(
     "/token",
     summary="Whether the sign-in is confirmed; then, once, its token",
-    responses=_REFUSALS,
+    responses={**_REFUSALS, **problems(403, 404)},
     response_model=DeviceTokenOut,
     dependencies=[open_to_all("the device code is what it is asked with")],
 )

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement
 from sqlmodel import col, delete, func, select
 
 from control_plane.kit.unit_of_work import UnitOfWork
-from control_plane.sign_on.device_codes import State, hash_of
+from control_plane.sign_on.device_codes import LONGEST_PAUSE, PAUSE_SECONDS, State, hash_of
 from control_plane.sign_on.device_tables import DeviceCodeRow
 
 _REMEMBERED: Final = timedelta(hours=1)  # after its end, so that a late poll hears why it gets nothing
@@ -23,6 +23,15 @@ async def by_device_code(uow: UnitOfWork, device_code: str) -> DeviceCodeRow | N
 async def by_user_code(uow: UnitOfWork, user_code: str) -> DeviceCodeRow | None:
     """Locked."""
     return await _locked(uow, col(DeviceCodeRow.user_hash) == hash_of(user_code))
+
+
+async def by_id(uow: UnitOfWork, row_id: str) -> DeviceCodeRow | None:
+    """Locked."""
+    return await _locked(uow, col(DeviceCodeRow.id) == row_id)
+
+
+def slower(row: DeviceCodeRow) -> None:
+    row.pause_seconds = min(LONGEST_PAUSE, row.pause_seconds + PAUSE_SECONDS)
 
 
 async def _locked(uow: UnitOfWork, which: ColumnElement[bool]) -> DeviceCodeRow | None:
