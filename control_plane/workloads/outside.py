@@ -12,6 +12,7 @@ import httpx
 LARGEST_ANSWER: Final = 256 * 1024
 _SECONDS: Final = 10.0
 _CONNECT_SECONDS: Final = 5.0
+_ACCEPT: Final = "application/jwk-set+json, application/json"  # Kubernetes gives its keys as the former only
 
 
 class OutsideError(Exception):
@@ -48,7 +49,7 @@ async def _fetched(url: str, ca: str) -> bytes:
     trusted = ssl.create_default_context(cadata=ca or None)
     timeout = httpx.Timeout(_SECONDS, connect=_CONNECT_SECONDS)
     client = httpx.AsyncClient(verify=trusted, timeout=timeout, follow_redirects=False, trust_env=False)
-    async with client, client.stream("GET", url, headers={"accept": "application/json"}) as answer:
+    async with client, client.stream("GET", url, headers={"accept": _ACCEPT}) as answer:
         if answer.status_code != httpx.codes.OK:
             raise OutsideError(f"{url} answered {answer.status_code}")
         kept = bytearray()

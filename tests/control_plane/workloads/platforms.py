@@ -122,7 +122,7 @@ def document(kind: str, name: str, /, **spec: Any) -> dict[str, Any]:
 
 
 def machine(name: str = "deploy-bot", **spec: Any) -> dict[str, Any]:
-    known = {"kind": "machine", "owner": "ada", "purpose": "deploys the shop", "ends_at": "2026-12-31T00:00:00Z"}
+    known = {"kind": "machine", "owner": "ada", "purpose": "deploys the shop", "ends_at": "2126-12-31T00:00:00Z"}
     return document("Identity", name, **{**known, **spec})
 
 
@@ -149,7 +149,13 @@ async def applied(admin: httpx.AsyncClient, *documents: dict[str, Any]) -> None:
 
 
 async def exchanged(client: httpx.AsyncClient, token: str, *targets: str, **more: str) -> httpx.Response:
-    form = {"grant_type": EXCHANGE, "subject_token": token, "subject_token_type": JWT, "audience": list(targets), **more}
+    form = {
+        "grant_type": EXCHANGE,
+        "subject_token": token,
+        "subject_token_type": JWT,
+        "audience": list(targets),
+        **more,
+    }
     return await client.post("/v1/token", data=form)
 
 

@@ -182,7 +182,11 @@ async def test_an_exchange_is_audited_with_who_what_and_which_run(
     assert data["claims"]["run_id"] == "1042"
     assert (data["targets"], data["subject"]) == (["orders"], SHOP["subject"])
     (listed,) = (await shop.get("/v1/workload-sign-ins")).json()["items"]
-    assert (listed["identity"], listed["claims"]["repository"], listed["targets"]) == ("deploy-bot", "acme/shop", ["orders"])
+    assert (listed["identity"], listed["claims"]["repository"], listed["targets"]) == (
+        "deploy-bot",
+        "acme/shop",
+        ["orders"],
+    )
 
 
 async def test_too_many_refusals_from_one_address_are_told_to_wait(
