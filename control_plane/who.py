@@ -9,6 +9,8 @@ from typing import Final
 from argon2 import PasswordHasher
 from fastapi import APIRouter
 
+from control_plane.access_reviews import endpoints as access_review_endpoints
+from control_plane.access_reviews.feature import AccessReviewsFeature
 from control_plane.api_tokens import endpoints as api_token_endpoints
 from control_plane.api_tokens.parent import ApiTokenParent
 from control_plane.api_tokens.service import ApiTokens
@@ -155,6 +157,10 @@ class Who:
         )
         self.end_dates = EndDates(units, self.ending)
         self.loops.append(("identities-ends", self.end_dates.run))
+        self.access_reviews = AccessReviewsFeature(
+            units=units, clock=clock, identities=self.identities, ending=self.ending
+        )
+        self.loops += self.access_reviews.loops
 
     def kinds(self) -> Sequence[DocumentKind]:
         return (IdentityKind(self.identities), GroupKind(self.identities), self.providers, self.workloads.kind)
@@ -162,7 +168,7 @@ class Who:
     def parts(self) -> Sequence[object]:
         """What endpoints get by type."""
         return (
-            AuthenticatorPart(self.authenticator),
+            AuthenticatorPart(self.authenticator, self.access_reviews.uses),
             self.cookies,
             self.identities,
             self.sign_ins,
@@ -184,6 +190,7 @@ class Who:
             self.api_tokens,
             *self.workloads.parts(),
         )
+            *self.access_reviews.parts(),
 
     def routers(self) -> Sequence[APIRouter]:
         return (
@@ -195,6 +202,7 @@ class Who:
             oidc_endpoints.router,
             device_endpoints.router,
             api_token_endpoints.router,
+            access_review_endpoints.router,  # before what takes any name for an identity's
             endpoints.router,
             *self.scim.routers(),
             credential_endpoints.router,

@@ -159,11 +159,18 @@ class Authenticator(Protocol):
         """In constant time."""
 
 
+class Uses(Protocol):
+    """Keeps what of their permissions people and machines use; provided by `access_reviews`."""
+
+    def note(self, principal: Principal, permission: Permission) -> None: ...
+
+
 class AuthenticatorPart:
     """The key under which `assembly` provides the Authenticator."""
 
-    def __init__(self, authenticator: Authenticator) -> None:
+    def __init__(self, authenticator: Authenticator, uses: Uses | None = None) -> None:
         self.authenticator = authenticator
+        self.uses = uses
 
 
 class Access:
@@ -184,6 +191,8 @@ class Access:
         self.permit(principal)
         if principal.csrf and request.method not in _SAFE_METHODS:
             await _check_csrf(request, principal)
+        if uses := part_of(request.app, AuthenticatorPart).uses:
+            uses.note(principal, self.permission)
         return principal
 
     def permit(self, principal: Principal) -> None:

@@ -37,6 +37,8 @@ HEADLINES: Final = {
     "fatigue.locked": "Locked: too many requests",
     "fatigue.limit-reached": "As many requests wait as one requester may have",
     "account.stuck": "An account of a session would not go away",
+    "access-review.opened": "Access review: confirm what you still need, or it ends",
+    "access-review.closed": "The access review is over",
 }
 EVERY: Final = tuple(HEADLINES)
 
@@ -52,6 +54,7 @@ ALARMS: Final = (
     "fatigue.limit-reached",
     "account.stuck",
     "rotation.failed",
+    "access-review.opened",
 )
 # The state will not change any more but for reports of how it ran.
 CLOSING: Final = frozenset(
