@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlmodel import select
 
 from control_plane.assembly import ControlPlane
 from control_plane.audit import repository as audit
+from control_plane.identities.tables import SignInRow
 from tests.control_plane.conftest import ManualClock
 from tests.support.saml import Posted, SamlProvider, running_provider, saml_provider
 from tests.support.stack import document
@@ -57,11 +60,17 @@ class SignIns:
     async def session(self) -> dict[str, Any]:
         return (await self.browser.get("/v1/session")).raise_for_status().json()
 
+    async def forget_how_fresh_it_is(self) -> None:
+        """As if everybody had signed in an hour ago."""
+        async with self.control_plane.units() as uow:
+            for row in (await uow.session.exec(select(SignInRow))).all():
+                row.authenticated_at = uow.now - timedelta(hours=1)
+
     async def audited(self, kind: str) -> list[dict[str, Any]]:
         """The data of these events, oldest first."""
         async with self.control_plane.units.reading() as uow:
             rows = await audit.newest(uow.session, audit.Filter(), None, 1000)
-        return [row.data for row in reversed(rows) if row.kind == kind]
+        return [json.loads(row.data) for row in reversed(rows) if row.kind == kind]
 
     async def refused(self, answer: httpx.Response) -> str:
         """The cause in the audit log of what was just refused, of which the answer tells nothing."""
