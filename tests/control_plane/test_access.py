@@ -80,6 +80,9 @@ OPEN = {
     "POST /sign-in",
     "GET /sign-in/link",
     "POST /sign-in/link",
+    "GET /sign-in/saml/{provider}",
+    "GET /sign-in/saml/{provider}/metadata",
+    "POST /sign-in/saml/{provider}/acs",
 }
 FOR_PEOPLE = {
     Permission.REVIEW,
