@@ -1,5 +1,5 @@
 // Speaks with security keys (WebAuthn): registers one, proves who one is, has a decision signed. Every form that needs a
-// key works by itself once its hidden field holds the key's answer; without this script it says what is missing.
+// key is an ordinary form once its hidden field holds the key's answer; sent without one, it is told what is missing.
 
 const bytes = (text) => Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (letter) => letter.charCodeAt(0));
 const text = (buffer) => btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
@@ -63,7 +63,7 @@ document.addEventListener("submit", async (event) => {
   const step = Object.keys(steps).find((one) => one in form.dataset);
   if (!step) return;
   event.preventDefault();
-  const told = form.querySelector("[role=status]");
+  const told = document.getElementById("told"); // stays when the page refreshes what is above it
   if (!window.PublicKeyCredential) { told.textContent = "This browser uses no security keys here."; return; }
   told.textContent = "Touch your security key.";
   try {
