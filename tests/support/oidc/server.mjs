@@ -87,11 +87,12 @@ function configuration() {
     issueRefreshToken: async (ctx, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
     extraTokenClaims: (ctx, token) => machines.get(token.clientId),
-    ttl: { AccessToken: 600, ClientCredentials: 600, IdToken: 600, RefreshToken: 86400, Session: 86400, Grant: 86400,
+    ttl: { AccessToken: 600, ClientCredentials: 600, IdToken: 86400, RefreshToken: 86400, Session: 86400, Grant: 86400,
       Interaction: 600, DeviceCode: 600, AuthorizationCode: 60 },
     interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
     clientBasedCORS: () => false,
-    fetch: (url, options) => globalThis.fetch(url, options), // the logouts go to this machine
+    // Its own dispatcher reaches no loopback address; the logouts go to this machine, and it may be slow.
+    fetch: (url, { dispatcher, signal, ...options }) => globalThis.fetch(url, options),
     features: {
       devInteractions: { enabled: false },
       deviceFlow: {

@@ -4,29 +4,11 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-import httpx
 import pytest
 
 from control_plane.assembly import ControlPlane
 from tests.control_plane.conftest import ManualClock
-from tests.control_plane.sign_on.signing_in import HERE, Corp, changed, query_of
-from tests.support.oidc import OidcProvider
-
-
-@pytest.fixture
-def clock() -> ManualClock:
-    """The provider has the real time."""
-    made = ManualClock()
-    made.instant = datetime.now(UTC)
-    return made
-
-
-@pytest.fixture
-def corp(
-    control_plane: ControlPlane, admin: httpx.AsyncClient, anonymous: httpx.AsyncClient, oidc_provider: OidcProvider
-) -> Corp:
-    return Corp(control_plane, admin, anonymous, oidc_provider)
-
+from tests.control_plane.sign_on.oidc.signing_in import HERE, Corp, changed, query_of
 
 # -------------------------------------------------------------- who they become
 
@@ -126,10 +108,11 @@ async def test_the_browser_is_sent_with_pkce_state_and_nonce_and_none_of_it_is_k
     assert query["code_challenge_method"] == "S256"
     assert query["redirect_uri"] == f"{HERE}/sign-in/oidc/corp/callback"
     assert query["acr_values"] == "urn:example:two-factors"
-    assert len(query["state"]) == 52 and len(query["nonce"]) == 43 and len(query["code_challenge"]) == 43
+    assert [len(query[name]) for name in ("state", "nonce", "code_challenge")] == [52, 43, 43]
     [cookie] = corp.here.cookies.jar
     assert cookie.name.startswith("__Host-assentry-oidc-")
-    assert cookie.has_nonstandard_attr("HttpOnly") and cookie.secure
+    assert cookie.has_nonstandard_attr("HttpOnly")
+    assert cookie.secure
     assert (cookie.expires or 0) <= datetime.now(UTC).timestamp() + 600
     assert query["nonce"] not in str(cookie.value)
 
