@@ -179,7 +179,7 @@ def test_connect_becomes_psql_with_a_fresh_token_and_remembers_the_address(
     assert key not in nobody.profile.read_text()
     assert _output(nobody.run_apart("connect", "shop", *read, **machine)).strip() == "Ada"
     shown = nobody.said("connect", "shop", "--print", **machine)
-    assert f"port={stack.port('shop')} user={REQUESTER}" in shown
+    assert f"PGPORT={stack.port('shop')} PGUSER={REQUESTER}" in shown
     assert "PGSSLMODE=verify-full" in nobody.said("connect", "far", "--address", "db.example:1", "--print", **machine)
 
 
