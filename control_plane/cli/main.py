@@ -11,6 +11,7 @@ import typer
 
 from control_plane.cli import (
     access,
+    access_reviews,
     accounts,
     agents,
     approval_acts,
@@ -56,12 +57,14 @@ for act in approval_acts.COMMANDS:
     approvals.app.command()(act)
 for command in rotation.COMMANDS:
     targets.app.command()(command)
+identities.app.command()(access_reviews.report)
 app.add_typer(credential_helper.app, name="credential-helper")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(plans.app, name="plans")
 app.add_typer(access.app, name="access")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(access_reviews.app, name="access-reviews")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")

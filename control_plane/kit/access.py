@@ -166,7 +166,7 @@ class Uses(Protocol):
 
 
 class AuthenticatorPart:
-    """The key under which `assembly` provides the Authenticator."""
+    """The key under which `assembly` provides the Authenticator, and who is told of what is let through."""
 
     def __init__(self, authenticator: Authenticator, uses: Uses | None = None) -> None:
         self.authenticator = authenticator

@@ -6,6 +6,7 @@ from fastapi import APIRouter
 from fastapi.staticfiles import StaticFiles
 
 from control_plane.web import (
+    access_review_pages,
     account_pages,
     act_pages,
     approval_pages,
@@ -37,6 +38,7 @@ for part in (
     credential_pages,
     secret_pages,
     security_key_pages,
+    access_review_pages,
 ):
     router.include_router(part.router)
 
