@@ -161,7 +161,7 @@ async def exchanged(client: httpx.AsyncClient, token: str, *targets: str, **more
 
 async def causes(auditor: httpx.AsyncClient) -> list[str]:
     """Of refusals, oldest first."""
-    found = await auditor.get("/v1/audit", params={"kind": "workload-sign-in.refused"})
+    found = await auditor.get("/v1/audit", params={"kind": "workload-sign-in.refused", "limit": 100})
     return [item["data"]["cause"] for item in reversed(found.json()["items"])]
 
 
