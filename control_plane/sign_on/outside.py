@@ -58,6 +58,9 @@ class BoundedTransport(httpx.AsyncBaseTransport):
             raise httpx.UnsupportedProtocol("only https is asked, or http on loopback", request=request)
         request.headers["accept-encoding"] = "identity"  # what is counted is what is kept
         answer = await self._inner.handle_async_request(request)
+        if answer.headers.get("content-encoding", "identity") != "identity":
+            await answer.aclose()
+            raise TooMuchError("the answer is packed, which was not asked for", request=request)
         answer.stream = _Bounded(answer.stream)
         return answer
 
