@@ -4,7 +4,8 @@ An export is NDJSON: an `export` line, then `entry` lines with `checkpoint` line
 checkpoint. An entry that stands for a batch of decisions carries it as its agent packed it (`sealed`, base64). What
 this cannot see: that an export was cut exactly at one of its checkpoints. Give the newest checkpoint that was seen
 elsewhere as `known` and that is seen too. A batch that is as it came and yet cannot be read is the agent's doing: it is
-told apart, as `unreadable`. Light on purpose: the command line uses it without the control plane's libraries.
+told apart, as `unreadable`. A decision that a security key has signed must be signed as it says, see `signatures`.
+Light on purpose: the command line uses it without the control plane's libraries.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from control_plane.audit.chain import CHECKPOINT_CONTEXT, GENESIS, Checkpoint, Entry, checkpoint_bytes, entry_hash
 from control_plane.audit.sealed import Unreadable, opened
+from control_plane.audit.signatures import Signatures
 
 FORMAT = "assentry-audit/1"
 _ENOUGH = 100  # problems told
@@ -71,6 +73,7 @@ class Verification(msgspec.Struct, frozen=True):
     checkpoint: CheckpointLine | None  # the last good one
     problems: tuple[Problem, ...]
     unreadable: tuple[Problem, ...] = ()  # batches that are as they came, and no decisions
+    signed: int = 0  # decisions that a security key has signed, each of them checked
 
     @property
     def intact(self) -> bool:
@@ -101,6 +104,7 @@ class _Verifier:
         self._entries = self._events = 0
         self._unreadable: list[Problem] = []
         self._checkpoint: CheckpointLine | None = None
+        self._signatures = Signatures()
 
     def line(self, number: int, text: str | bytes) -> None:
         try:
@@ -135,6 +139,7 @@ class _Verifier:
             self._checkpoint,
             tuple(self.problems[:_ENOUGH]),
             tuple(self._unreadable),
+            self._signatures.good,
         )
 
     def _wrong(self, number: int, message: str) -> None:
@@ -167,6 +172,12 @@ class _Verifier:
         self._entries += 1
         self._events += self._events_of(number, entry)
         self._compare_with_known(number)
+        self._look_for_signature(number, entry)
+
+    def _look_for_signature(self, number: int, entry: Entry) -> None:
+        head = self._header or ExportLine(FORMAT, "", 0, "")
+        if wrong := self._signatures.look(entry, head.deployment, from_the_beginning=head.first_sequence == 1):
+            self._wrong(number, f"the decision of entry {entry.sequence} is not signed as it says: {wrong}")
 
     def _events_of(self, number: int, entry: Entry) -> int:
         found = opened(entry.sealed, entry.data) if entry.sealed else ()

@@ -151,5 +151,7 @@ def _print_result(result: Verification) -> None:
         say(f"[red]{where}[/red]: {cell(problem.message)}")
     for problem in result.unreadable:
         say(f"[yellow]line {problem.line}[/yellow]: as its agent sent it, and unreadable: {cell(problem.message)}")
+    signed = f"; {result.signed} decisions signed with security keys" if result.signed else ""
     span = f"{result.entries} entries ({result.events} events), {result.first_sequence} to {result.last_sequence}"
+    span += signed
     say(f"[green]intact[/green]: {span}" if result.intact else f"[red]NOT intact[/red]: {span}")

@@ -90,9 +90,10 @@ async def hold(
     editor: httpx.AsyncClient,
     reviewer: httpx.AsyncClient,
     machine: httpx.AsyncClient,
+    shape: bytes = b"",
     **spec: Any,
 ) -> Held:
-    """`spec`: what the chain says besides its stages."""
+    """`spec`: what the chain says besides its stages. `shape`: of the operation, so that a window is offered."""
     chain = {**CHAIN, "spec": {**CHAIN["spec"], **spec}}
     for who, documents in ((admin, [TARGET]), (editor, [chain, policy("production")])):
         answer = await who.post("/v1/documents/apply", json={"documents": documents})
@@ -116,6 +117,8 @@ async def hold(
         in_transaction=True,
         requester_id=requester,
         credential_id=credential,
+        shape=shape,
+        shape_text="DELETE FROM orders" if shape else "",
     )
     async with control_plane.units() as uow:
         await control_plane.sessions.opened(uow, REPORTER, opened)
