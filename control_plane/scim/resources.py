@@ -109,3 +109,7 @@ CONFIG: Final = ServiceProviderConfig(
     pagination=Pagination(cursor=False, index=True, default_page_size=100, max_page_size=MOST_RESULTS),
 )
 PROVIDER: Final = ScimProvider(models=(User, Group), config=CONFIG, policy=POLICY)
+
+# `User` refers to `Group`, so it is whole only now; the first filter must not come before that.
+for _model in (User, Group):
+    _model.model_rebuild()
