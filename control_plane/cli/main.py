@@ -26,6 +26,7 @@ from control_plane.cli import (
     plans,
     processes,
     rotation,
+    scim_clients,
     secrets,
     sessions,
     ssh_certificates,
@@ -65,6 +66,7 @@ app.add_typer(access.app, name="access")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(accounts.app, name="accounts")
 app.add_typer(access_reviews.app, name="access-reviews")
+app.add_typer(scim_clients.app, name="scim-clients")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
