@@ -1,8 +1,7 @@
-"""Signing in, short-lived credentials, and who there is."""
+"""Who is signed in, short-lived credentials, and who there is."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import httpx
@@ -11,28 +10,11 @@ import typer
 
 from control_plane.cli.binding import MinutesOption, NetworkOption, TargetsArgument, bound
 from control_plane.cli.client import Api, ApiError, Json, part
-from control_plane.cli.config import Profile, checked_url, load_profile, save_profile, stored_profile
-from control_plane.cli.output import Format, OutputOption, cell, print_fields, print_json, print_list, say, warn
+from control_plane.cli.config import load_profile, save_profile, stored_profile
+from control_plane.cli.output import Format, OutputOption, cell, print_fields, print_json, print_list, say
 
 app = typer.Typer(no_args_is_help=True, help="People, machines and their credentials.")
 _CREDENTIAL = ("id", "kind", "identity_id", "targets", "networks", "issued_at", "expires_at", "last_used_at")
-_THIS_MACHINE = ("localhost", "127.0.0.1", "::1")
-
-
-def login(
-    name: Annotated[str, typer.Option(prompt=True)],
-    url: Annotated[str, typer.Option(help="the control plane; the one used last when empty")] = "",
-    password_file: Annotated[Path | None, typer.Option(help="read the password here instead of asking")] = None,
-) -> None:
-    """Sign in; the session is kept in a file that only you can read."""
-    profile = Profile(checked_url(url) if url else load_profile().url, addresses=stored_profile().addresses)
-    if profile.url.startswith("http://") and httpx.URL(profile.url).host not in _THIS_MACHINE:
-        warn(f"[yellow]warning[/yellow] {cell(profile.url)} is not https: others on the way can read your password")
-    password = password_file.read_text().rstrip("\n") if password_file else typer.prompt("Password", hide_input=True)
-    opened = Api(profile).post("/v1/session", {"name": name, "password": password, "channel": "cli"})
-    path = save_profile(msgspec.structs.replace(profile, token=opened["token"]))
-    until = cell(opened["expires_at"])
-    say(f"Signed in to {cell(profile.url)} as {cell(name)} until {until}; kept in {cell(path)}")
 
 
 def logout() -> None:

@@ -14,6 +14,7 @@ from control_plane.cli import (
     access_reviews,
     accounts,
     agents,
+    api_tokens,
     approval_acts,
     approvals,
     audit,
@@ -29,6 +30,7 @@ from control_plane.cli import (
     scim_clients,
     secrets,
     sessions,
+    signing_in,
     ssh_certificates,
     targets,
 )
@@ -43,7 +45,7 @@ app = typer.Typer(
     help="A human decision between automated agents and what they touch.",
 )
 app.command()(demo)
-app.command()(identities.login)
+app.command()(signing_in.login)
 app.command()(identities.logout)
 app.command()(identities.whoami)
 app.command()(identities.token)
@@ -70,6 +72,7 @@ app.add_typer(scim_clients.app, name="scim-clients")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
+app.add_typer(api_tokens.app, name="api-tokens")
 app.add_typer(agents.app, name="agents")
 app.add_typer(targets.app, name="targets")
 app.add_typer(doctor.app, name="doctor")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Form, Request
@@ -56,12 +57,18 @@ class DeviceTokenOut(BaseModel):
     access_token: str = Field(description="for `Authorization: Bearer`", examples=["assentry_s_…"])
     token_type: Literal["Bearer"] = "Bearer"  # noqa: S105 - the word of RFC 6750
     expires_in: int = Field(description="seconds", examples=[43_200])
+    expires_at: datetime
     name: str = Field(description="who signed in", examples=["ada"])
 
     @classmethod
     def of(cls, opened: Opened) -> DeviceTokenOut:
         sign_in = opened.sign_in
-        return cls(access_token=sign_in.token.reveal(), expires_in=opened.seconds, name=sign_in.identity.name)
+        return cls(
+            access_token=sign_in.token.reveal(),
+            expires_in=opened.seconds,
+            expires_at=sign_in.expires_at,
+            name=sign_in.identity.name,
+        )
 
 
 class OAuthErrorOut(BaseModel):
