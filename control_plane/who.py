@@ -61,10 +61,10 @@ from control_plane.sign_on.device_elsewhere import SignInsElsewhere
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
 from control_plane.sign_on.oidc_feature import OidcFeature
+from control_plane.sign_on.proving import Proving
 from control_plane.sign_on.saml_feature import SamlFeature
 from control_plane.workloads import validation as workload_validation
 from control_plane.workloads.feature import WorkloadsFeature
-from control_plane.sign_on.proving import Proving
 
 VALIDATIONS: Final[Sequence[ModuleType]] = (validation, oidc_validation, saml_validation, workload_validation)
 
@@ -120,6 +120,7 @@ class Who:
             clock=clock,
             providers=self.providers,
             sign_on=self.sign_on,
+            ending=self.ending,
             public_url=settings.url,
             state_dir=settings.state_dir,
             seal=seal,
@@ -183,18 +184,17 @@ class Who:
             self.sign_on,
             *self.scim.parts(),
             *self.oidc.parts(),
-            self.saml.flow,
-            self.saml.cookie,
+            *self.saml.parts(),
             self.sign_in_choices,
+            self.proving,
             self.device_sign_ins,
             self.api_tokens,
             *self.workloads.parts(),
-        )
             *self.access_reviews.parts(),
+        )
 
     def routers(self) -> Sequence[APIRouter]:
         return (
-            self.proving,
             session_endpoints.router,
             security_key_endpoints.router,
             signing_endpoints.router,

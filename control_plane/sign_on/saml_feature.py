@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from control_plane.identities.ending import Ending
 from control_plane.kit.clock import Clock
 from control_plane.kit.sealing import FileSeal
 from control_plane.kit.unit_of_work import Units
@@ -13,6 +15,7 @@ from control_plane.sign_on.saml_browser import SamlCookie
 from control_plane.sign_on.saml_described import Described
 from control_plane.sign_on.saml_flow import SamlFlow
 from control_plane.sign_on.saml_keys import ServiceKeys
+from control_plane.sign_on.saml_logout import SamlLogout
 
 
 class SamlFeature:
@@ -23,10 +26,15 @@ class SamlFeature:
         clock: Clock,
         providers: ProviderKind,
         sign_on: SignOn,
+        ending: Ending,
         public_url: str,
         state_dir: Path,
         seal: FileSeal,
     ) -> None:
         keys = ServiceKeys(state_dir / "saml", seal, clock)
         self.flow = SamlFlow(units, clock, providers, Described(clock), keys, sign_on, public_url)
+        self.logout = SamlLogout(units, clock, self.flow, ending)
         self.cookie = SamlCookie(public_url)
+
+    def parts(self) -> Sequence[object]:
+        return (self.flow, self.logout, self.cookie)

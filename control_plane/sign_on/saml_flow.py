@@ -31,9 +31,10 @@ from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
 from control_plane.sign_on.linking import SignOn
 from control_plane.sign_on.saml_assertion import Assertion, Expected
 from control_plane.sign_on.saml_described import Described, NotDescribedError
-from control_plane.sign_on.saml_keys import ServiceKeys
+from control_plane.sign_on.saml_keys import KeyPair, ServiceKeys
 from control_plane.sign_on.saml_metadata import ProviderMetadata
-from control_plane.sign_on.saml_requests import Place, authn_request, place, redirect, service_metadata
+from control_plane.sign_on.saml_redirects import redirect
+from control_plane.sign_on.saml_requests import Place, authn_request, place, service_metadata
 from control_plane.sign_on.saml_responses import SKEW, SamlRefusedError, WrongSignatureError, verified
 from control_plane.sign_on.saml_tables import SamlRequestRow
 from control_plane.sign_on.saml_told import told
@@ -85,17 +86,16 @@ class SamlFlow:
     async def metadata(self, provider: str) -> bytes:
         """Ours, for this provider. Raises NotFoundError."""
         await self._known(provider)
-        return service_metadata(self._place(provider), await self._keys.pairs())
+        return service_metadata(self.place(provider), await self._keys.pairs())
 
     async def begin(self, provider: str, path: str, address: str = "", sign_in_id: str = "") -> Begun:
         """`path` is one of the console's. `sign_in_id`: the sign-in that is to be proven again; empty: a new one.
         Raises NotFoundError, UnavailableError, TooManyRequestsError."""
-        _, saml = await self._known(provider)
-        metadata = await self._metadata(provider, saml, address)
-        pair = (await self._keys.pairs())[0]
+        saml, metadata = await self.described(provider, address)
+        pair = await self.pair()
         browser, request_id = random_text(52), f"_{random_text(52)}"
         now = await self._remember(provider, browser, request_id, path, address, sign_in_id)
-        where, again = self._place(provider), bool(sign_in_id)
+        where, again = self.place(provider), bool(sign_in_id)
         message = authn_request(request_id, where, metadata.ask_at, now, again=again, contexts=saml.acr)
         return Begun(redirect(metadata.ask_at, message, pair, relay=flow_of(browser)), flow_of(browser), browser)
 
@@ -162,7 +162,7 @@ class SamlFlow:
             content = base64.b64decode(_SPACE.sub(b"", response.encode()), validate=True)
         except (binascii.Error, UnicodeEncodeError) as error:
             raise SamlRefusedError("the response is not base64") from error
-        where = self._place(row.provider)
+        where = self.place(row.provider)
         expected = Expected(where.entity, where.consumer, row.request_id, saml.encrypted, PATIENCE)
         metadata = await self._metadata(row.provider, saml, address)
         try:
@@ -218,8 +218,17 @@ class SamlFlow:
                 await throttle.failed(uow, counted)
             uow.audit(AuditEvent("sign-in.refused", NOBODY, provider, told))
 
-    def _place(self, provider: str) -> Place:
+    def place(self, provider: str) -> Place:
         return place(self._public_url, provider)
+
+    async def pair(self) -> KeyPair:
+        """What we sign with."""
+        return (await self._keys.pairs())[0]
+
+    async def described(self, provider: str, address: str) -> tuple[Saml, ProviderMetadata]:
+        """Raises NotFoundError, UnavailableError."""
+        _, saml = await self._known(provider)
+        return saml, await self._metadata(provider, saml, address)
 
 
 def flow_of(browser: str) -> str:
@@ -242,9 +251,10 @@ async def _prove_again(uow: UnitOfWork, row: SamlRequestRow, person: Told) -> No
         or account.identity_id != sign_in.identity_id
     ):
         raise SamlRefusedError("it is somebody else there, or the sign-in that was to be proven again is over")
-    sign_in.authenticated_at = max(at, sign_in.authenticated_at or sign_in.created_at)
+    # However old and strong the proof before was: what is fresh is this one.
+    sign_in.authenticated_at, sign_in.acr, sign_in.amr = min(at, uow.now), person.acr, list(person.amr)
     if sign_in.provider == person.provider:
-        sign_in.acr, sign_in.amr, sign_in.provider_session = person.acr, list(person.amr), person.session
+        sign_in.provider_session = person.session
     uow.session.add(sign_in)
     by = await uow.session.get_one(IdentityRow, sign_in.identity_id)
     proof = {"method": "provider", "provider": person.provider}

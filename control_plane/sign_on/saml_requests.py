@@ -1,25 +1,25 @@
-"""What we send to a SAML provider: a signed AuthnRequest in an address, and our own metadata. Pure.
+"""What we say to a SAML provider: an AuthnRequest, a LogoutResponse, and our own metadata. Pure.
 
-SAML 2.0 Bindings §3.4 (HTTP-Redirect with the DEFLATE encoding), Core §3.4, Metadata §2.4.4. Which NameID it answers
+SAML 2.0 Core §3.4 and §3.7, Metadata §2.4.4. Which NameID it answers
 with is the provider's matter: a request that names a format is refused by some that do give a lasting one.
 """
 
 from __future__ import annotations
 
 import base64
-import zlib
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
-from urllib.parse import quote, urlsplit
 
 import msgspec
 from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree  # type: ignore[import-untyped]
 
-from control_plane.sign_on.saml_keys import SIGNATURE, KeyPair
+from control_plane.sign_on.saml_keys import KeyPair
+from control_plane.sign_on.saml_metadata import REDIRECT
 from control_plane.sign_on.saml_xml import DS, MD, SAML, SAMLP, Element, name
 
+SUCCESS: Final = "urn:oasis:names:tc:SAML:2.0:status:Success"
 POST: Final = "urn:oasis:names:tc:SAML:2.0:bindings:HTTP-POST"
 _MD_PREFIXES: Final = {"md": MD, "ds": DS}
 _PREFIXES: Final = {"samlp": SAMLP, "saml": SAML}
@@ -30,11 +30,12 @@ class Place(msgspec.Struct, frozen=True):
 
     entity: str
     consumer: str
+    leaving: str  # single logout
 
 
 def place(public_url: str, provider: str) -> Place:
     base = f"{public_url.rstrip('/')}/sign-in/saml/{provider}"
-    return Place(f"{base}/metadata", f"{base}/acs")
+    return Place(f"{base}/metadata", f"{base}/acs", f"{base}/slo")
 
 
 def authn_request(
@@ -60,16 +61,16 @@ def authn_request(
     return bytes(etree.tostring(root))
 
 
-def redirect(address: str, message: bytes, pair: KeyPair, parameter: str = "SAMLRequest", relay: str = "") -> str:
-    """The address that carries the message, signed over exactly these octets (Bindings §3.4.4.1)."""
-    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    packed = packer.compress(message) + packer.flush()
-    query = f"{parameter}={_escaped(packed)}"
-    if relay:
-        query += f"&RelayState={quote(relay, safe='')}"
-    query += f"&SigAlg={quote(SIGNATURE, safe='')}"
-    joined = "&" if urlsplit(address).query else "?"
-    return f"{address}{joined}{query}&Signature={_escaped(pair.sign(query.encode()))}"
+def logout_response(response_id: str, answers: str, place: Place, leave_at: str, now: datetime) -> bytes:
+    """Whoever it was is signed out here."""
+    root = etree.Element(name(SAMLP, "LogoutResponse"), nsmap=_PREFIXES)
+    told = {"ID": response_id, "Version": "2.0", "IssueInstant": said(now), "Destination": leave_at}
+    for key, value in {**told, "InResponseTo": answers}.items():
+        root.set(key, value)
+    etree.SubElement(root, name(SAML, "Issuer")).text = place.entity
+    status = etree.SubElement(root, name(SAMLP, "Status"))
+    etree.SubElement(status, name(SAMLP, "StatusCode"), Value=SUCCESS)
+    return bytes(etree.tostring(root))
 
 
 def service_metadata(place: Place, pairs: Sequence[KeyPair]) -> bytes:
@@ -82,6 +83,7 @@ def service_metadata(place: Place, pairs: Sequence[KeyPair]) -> bytes:
     for use, shown in (("signing", pairs), ("encryption", pairs[:1])):
         for pair in shown:
             _describe_key(service, use, pair)
+    etree.SubElement(service, name(MD, "SingleLogoutService"), Binding=REDIRECT, Location=place.leaving)
     consumer = etree.SubElement(service, name(MD, "AssertionConsumerService"))
     for key, value in {"Binding": POST, "Location": place.consumer, "index": "0", "isDefault": "true"}.items():
         consumer.set(key, value)
@@ -97,7 +99,3 @@ def _describe_key(service: Element, use: str, pair: KeyPair) -> None:
     data = etree.SubElement(etree.SubElement(descriptor, name(DS, "KeyInfo")), name(DS, "X509Data"))
     certificate = etree.SubElement(data, name(DS, "X509Certificate"))
     certificate.text = base64.b64encode(pair.certificate.public_bytes(Encoding.DER)).decode()
-
-
-def _escaped(content: bytes) -> str:
-    return quote(base64.b64encode(content).decode(), safe="")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from sqlalchemy import func
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -36,10 +37,11 @@ async def take(session: AsyncSession, browser: str) -> SamlRequestRow | None:
     return row if taken.rowcount == 1 else None
 
 
-async def use(session: AsyncSession, provider: str, assertion_id: str, ends_at: datetime) -> bool:
-    """False: it was used before. Two answers never race here: each took a request of its own, which one answers."""
-    if await session.get(SamlAssertionRow, (provider, assertion_id)) is not None:
+async def use(session: AsyncSession, provider: str, message_id: str, ends_at: datetime) -> bool:
+    """Of an assertion, or a logout request. False: it was used before."""
+    try:
+        async with session.begin_nested():
+            session.add(SamlAssertionRow(provider=provider, assertion_id=message_id, expires_at=ends_at))
+    except IntegrityError:
         return False
-    session.add(SamlAssertionRow(provider=provider, assertion_id=assertion_id, expires_at=ends_at))
-    await session.flush()
     return True

@@ -18,12 +18,14 @@ from control_plane.kit.http import client_address
 from control_plane.kit.wiring import provided
 from control_plane.sign_on.saml_browser import SamlCookie
 from control_plane.sign_on.saml_flow import Begun, SamlFlow
+from control_plane.sign_on.saml_logout import SamlLogout
 from control_plane.web.rendering import HEADERS, page
 from control_plane.web.routes import SEE_OTHER, PageRoute, local_path
 
 router = APIRouter(prefix="/sign-in/saml", route_class=PageRoute, include_in_schema=False)
 NOBODY_YET = open_to_all("whoever is to sign in is not signed in yet")
 Flow = Annotated[SamlFlow, provided(SamlFlow)]
+Logout = Annotated[SamlLogout, provided(SamlLogout)]
 Browser = Annotated[SamlCookie, provided(SamlCookie)]
 CookiePart = Annotated[Cookies, provided(Cookies)]
 NextPath = Annotated[str, Query(max_length=2000)]
@@ -78,6 +80,13 @@ async def finish(
     if finished.opened is not None:
         cookies.set(answer, finished.opened)
     return answer
+
+
+@router.get("/{provider}/slo", dependencies=[open_to_all("the provider's signature is what counts")])
+async def leave(request: Request, provider: Provider, logout: Logout) -> Response:
+    """Somebody has signed out there. The browser goes back to the provider, which may have others to tell."""
+    there = await logout.leave(provider, request.url.query, client_address(request))
+    return RedirectResponse(there or "/sign-in", SEE_OTHER, HEADERS)
 
 
 @router.get("/{provider}/metadata", dependencies=[open_to_all("providers read there whom they sign people in for")])

@@ -61,6 +61,9 @@ MACHINES_MAY = {
     "GET /v1/sessions/{session_id}/recording/verification": "verifies; reads only",
     "POST /v1/sessions/{session_id}/terminate": "ends what it finds suspicious; lets nothing through",
     "GET /v1/accounts": "watches; reads only",
+    "GET /v1/acting-tokens": "sees who acts on its behalf",
+    "POST /v1/acting-tokens": "says who acts on its behalf, which gives that one no right and bars both from approving",
+    "DELETE /v1/acting-tokens/{id}": "takes that back",
     "GET /v1/agents": "watches; reads only",
     "GET /v1/agents/{name}": "watches; reads only",
 }
@@ -69,6 +72,7 @@ OPEN = {
     "GET /healthz",
     "GET /v1/openapi.json",
     "POST /v1/session",
+    "POST /v1/token",
     "GET /v1/ca",
     "GET /v1/ssh-ca",
     "GET /v1/ssh-ca/revoked",
@@ -80,8 +84,12 @@ OPEN = {
     "POST /sign-in",
     "GET /sign-in/link",
     "POST /sign-in/link",
+    "GET /sign-in/oidc/{provider}",
+    "GET /sign-in/oidc/{provider}/callback",
+    "POST /sign-in/oidc/{provider}/backchannel-logout",
     "GET /sign-in/saml/{provider}",
     "GET /sign-in/saml/{provider}/metadata",
+    "GET /sign-in/saml/{provider}/slo",
     "POST /sign-in/saml/{provider}/acs",
 }
 FOR_PEOPLE = {

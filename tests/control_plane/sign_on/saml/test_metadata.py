@@ -24,7 +24,8 @@ from control_plane.sign_on.documents import Saml
 from control_plane.sign_on.outside import OutsideError
 from control_plane.sign_on.saml_described import Described, NotDescribedError
 from control_plane.sign_on.saml_metadata import read
-from control_plane.sign_on.saml_requests import authn_request, place, redirect, service_metadata
+from control_plane.sign_on.saml_redirects import redirect
+from control_plane.sign_on.saml_requests import authn_request, place, service_metadata
 from control_plane.sign_on.saml_xml import DS, MD, NAMES, SAML, SAMLP, XmlRefusedError
 from tests.control_plane.conftest import ManualClock
 from tests.control_plane.sign_on.saml import forging
