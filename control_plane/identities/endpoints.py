@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
@@ -26,6 +27,7 @@ from control_plane.kit.pagination import Page, PagingQuery
 from control_plane.kit.secret import Secret
 from control_plane.kit.wiring import UnitsOfWork, provided
 
+A_YEAR = timedelta(days=365)  # that a machine is there for when nobody says until when
 router = APIRouter(prefix="/v1", responses=problems(401, 403, 422))
 Service = Annotated[IdentityService, provided(IdentityService)]
 SignIns = Annotated[SignInService, provided(SignInService)]
@@ -51,6 +53,8 @@ async def create_identity(
 
         async def create() -> IdentityOut:
             wanted = body.model_dump()
+            if body.kind == "machine" and body.ends_at is None:
+                wanted["ends_at"] = uow.now + A_YEAR
             return IdentityOut.of(await service.create(uow, admin.actor, **wanted))
 
         return await idempotency.once(uow, admin, IdentityOut, create)

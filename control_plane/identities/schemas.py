@@ -64,8 +64,20 @@ class IdentityIn(BaseModel):
     owner: Name | Literal[""] = Field(default="", examples=["ada"])
     slack_user_id: SlackUser = ""
     external_id: PlainText = Field(default="", examples=["e1042"])
-    purpose: PlainText = Field(default="", examples=["migrates the orders database"])
-    ends_at: AwareDatetime | None = Field(default=None, description="then it is ended")
+    purpose: PlainText = Field(
+        default="",
+        description="what a machine is there for; a machine has one",
+        examples=["migrates the orders database"],
+    )
+    ends_at: AwareDatetime | None = Field(
+        default=None, description="then it is ended; left out: of a machine a year from now"
+    )
+
+    @model_validator(mode="after")
+    def _is_for_something(self) -> Self:
+        if self.kind == "machine" and not self.purpose.strip():
+            raise ValueError("a machine has a purpose: say what it is there for")
+        return self
 
 
 class IdentityChange(BaseModel):

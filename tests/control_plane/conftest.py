@@ -201,7 +201,8 @@ async def machine(
     app: FastAPI, control_plane: ControlPlane, admin: httpx.AsyncClient
 ) -> AsyncIterator[httpx.AsyncClient]:
     """A machine called `bot`, owned by `admin`, with every role there is, by its service-account key."""
-    assert (await admin.post("/v1/identities", json={"name": "bot", "kind": "machine", "owner": "admin"})).is_success
+    bot = {"name": "bot", "kind": "machine", "owner": "admin", "purpose": "is tested with"}
+    assert (await admin.post("/v1/identities", json=bot)).is_success
     group = {"roles": list(ROLES), "members": ["bot"]}
     assert (await admin.put("/v1/groups/machines", json=group)).is_success
     made = await admin.post("/v1/service-account-keys", json={"identity": "bot"})

@@ -26,7 +26,9 @@ ANY = {"if-match": "*"}
 async def bot(admin: httpx.AsyncClient) -> dict[str, str]:
     """A machine of lin, with a key: name and key."""
     assert (await admin.post("/v1/identities", json={"name": "lin", "kind": "person"})).is_success
-    assert (await admin.post("/v1/identities", json={"name": "bot", "kind": "machine", "owner": "lin"})).is_success
+    assert (
+        await admin.post("/v1/identities", json={"name": "bot", "kind": "machine", "owner": "lin", "purpose": "works"})
+    ).is_success
     group = {"roles": ["requester"], "members": ["bot", "lin"]}
     assert (await admin.put("/v1/groups/askers", json=group)).is_success
     made = (await admin.post("/v1/service-account-keys", json={"identity": "bot"})).json()
