@@ -15,6 +15,7 @@ from google.protobuf.descriptor import ServiceDescriptor
 
 from control_plane.agents.callers import Declared, declarations
 from control_plane.agents.servicer import EnrolmentServicer, LinkServicer
+from control_plane.api_tokens.domain import GIVABLE
 from control_plane.app import create_app
 from control_plane.assembly import ControlPlane
 from control_plane.config import Settings
@@ -58,8 +59,14 @@ def _row(permission: Permission, calls: Mapping[str, Access | Open]) -> tuple[st
     mine = {call: one for call, one in calls.items() if isinstance(one, Access) and one.permission is permission}
     roles = [role for role, given in ROLES.items() if permission in given]
     held = ", ".join(roles) or ("everybody" if permission is Permission.SELF else "none")
-    cells = [_cell(call for call, one in mine.items() if kind in one.by) for kind in _COLUMNS]
+    cells = [_cell(call for call, one in mine.items() if _reaches(kind, one)) for kind in _COLUMNS]
     return (f"`{permission}`", MEANING[permission], held, *cells)
+
+
+def _reaches(kind: CredentialKind, access: Access) -> bool:
+    """An API token has few permissions, wherever it would be taken."""
+    given = kind != "api-token" or access.permission is Permission.SELF or access.permission in GIVABLE
+    return given and kind in access.by
 
 
 def _cell(calls: Iterable[str]) -> str:
