@@ -128,12 +128,12 @@ def _path(name: str) -> str:
 
 
 def _row(client: Json) -> Json:
-    longest = max(client["tokens"], key=lambda one: one["expires_at"], default={})
+    until = [one["expires_at"] for one in client["tokens"]]
     used = [one["last_used_at"] for one in client["tokens"] if one["last_used_at"]]
     return {
         **client,
         "tokens": len(client["tokens"]),
-        "expires_at": longest.get("expires_at"),
+        "expires_at": max(until, default=None),
         "last_used_at": max(used, default=None),
     }
 
