@@ -125,18 +125,7 @@ class Who:
             state_dir=settings.state_dir,
             seal=seal,
         )
-        self.oidc = OidcFeature(
-            units=units,
-            clock=clock,
-            kind=self.providers,
-            secrets=own_secrets,
-            sign_on=self.sign_on,
-            ending=self.ending,
-            public_url=settings.url,
-            lifetime=settings.session_lifetime,
-            renew_every=settings.sign_on_refresh,
-        )
-        self.loops += self.oidc.loops
+        self._oidc(units, settings, clock, own_secrets)
         self.sign_in_choices = SignInChoices(self.providers, local=local)
         self.proving = Proving(self.sign_in_choices, self.security_keys)
         elsewhere = SignInsElsewhere(units, self.oidc.device, own_secrets, self.sign_on)
@@ -162,6 +151,20 @@ class Who:
             units=units, clock=clock, identities=self.identities, ending=self.ending
         )
         self.loops += self.access_reviews.loops
+
+    def _oidc(self, units: Units, settings: Settings, clock: Clock, own_secrets: OwnSecrets) -> None:
+        self.oidc = OidcFeature(
+            units=units,
+            clock=clock,
+            kind=self.providers,
+            secrets=own_secrets,
+            sign_on=self.sign_on,
+            ending=self.ending,
+            public_url=settings.url,
+            lifetime=settings.session_lifetime,
+            renew_every=settings.sign_on_refresh,
+        )
+        self.loops += self.oidc.loops
 
     def kinds(self) -> Sequence[DocumentKind]:
         return (IdentityKind(self.identities), GroupKind(self.identities), self.providers, self.workloads.kind)
