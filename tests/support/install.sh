@@ -1,8 +1,8 @@
 #!/bin/sh
 # Installs what the tests drive and the machine lacks: a PostgreSQL server with psql and pgbench, PgBouncer, Chromium,
-# Node.js with npm, OpenSSH, Java with PostgreSQL's JDBC driver; a Vault and a Kubernetes API server, built from their modules
-# (vault/install.sh, kubernetes/install.sh); an OpenID provider, fetched with npm (oidc/install.sh); SimpleSAMLphp with
-# PHP (saml/install.sh).
+# Node.js with npm, OpenSSH, Java with PostgreSQL's JDBC driver; a Vault and a Kubernetes API server, built from their
+# modules (vault/install.sh, kubernetes/install.sh); an OpenID provider, fetched with npm (oidc/install.sh);
+# SimpleSAMLphp with PHP (saml/install.sh).
 # Without the right to install, the tests that need a missing thing say so in their report.
 set -eu
 
