@@ -218,8 +218,8 @@ class Open:
         """Lets everybody through."""
 
 
-def requires(permission: Permission, *, by: By | None = None, humans_only: bool = False) -> Any:
-    return Depends(Access(permission, by or (SIGN_INS if humans_only else EVERYBODY)))
+def requires(permission: Permission, *, by: By) -> Any:
+    return Depends(Access(permission, by))
 
 
 def open_to_all(reason: str) -> Any:
