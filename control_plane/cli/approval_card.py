@@ -103,6 +103,8 @@ def _how(approval: Json) -> dict[str, Any]:
         "fresh sign-in": f"not older than {how['reauthenticate_seconds']:.0f} s"
         if how["reauthenticate_seconds"]
         else "",
+        "proven by": [*how["acr"], *how["amr"]],
+        "signed": "with the security key of whoever approves, in the console" if how["security_key"] else "",
     }
 
 

@@ -50,6 +50,10 @@ class Api:
             raise self._unreachable(error) from error
         weakref.finalize(self, self._http.close)
 
+    @property
+    def url(self) -> str:
+        return self._url
+
     def __enter__(self) -> Self:
         return self
 

@@ -29,6 +29,7 @@ from control_plane.cli import (
     rotation,
     scim_clients,
     secrets,
+    security_keys,
     sessions,
     signing_in,
     ssh_certificates,
@@ -70,6 +71,7 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(access_reviews.app, name="access-reviews")
 app.add_typer(scim_clients.app, name="scim-clients")
 app.add_typer(secrets.app, name="secrets")
+app.add_typer(security_keys.app, name="security-keys")
 app.add_typer(audit.app, name="audit")
 app.add_typer(identities.app, name="identities")
 app.add_typer(api_tokens.app, name="api-tokens")

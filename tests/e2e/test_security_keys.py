@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import Browser, CDPSession, Page, expect, sync_playwright
 
 from control_plane.cli.client import ApiError
+from control_plane.cli.fresh import freshly
 from tests.e2e.test_console import ARGUMENTS
 from tests.support.postgres import PostgresServer
 from tests.support.stack import Stack, document, policy, running_stack, target
@@ -205,10 +206,11 @@ def test_without_a_key_the_page_leads_to_registering_one(scene: Scene) -> None:
 
 def test_the_command_line_is_sent_to_the_console(scene: Scene) -> None:
     client, request = scene.held(7)
+    path = f"/v1/approvals/{request['id']}"
     with scene.stack.reviewer_of("ada", scene.passwords["ada"]) as ada, pytest.raises(ApiError) as refused:
-        shown = ada.get(f"/v1/approvals/{request['id']}")
-        ada.post(f"/v1/approvals/{request['id']}/approve", {"digest": shown["digest"], "channel": "cli"})
+        freshly(ada, f"{path}/approve", {"digest": ada.get(path)["digest"], "channel": "cli"})
     assert "through console only, not through cli" in str(refused.value)
+    assert str(refused.value).endswith(f": {scene.stack.control.url}/approvals/{request['id']}")
     scene.end(client, request)
 
 
