@@ -22,6 +22,7 @@ LONGEST_TOKEN: Final = 16 * 1024
 MOST_KEYS: Final = 100
 _OF_THEIR_OWN: Final = ("crit", "jwk", "jku", "x5c", "x5u", "b64", "zip", "enc")
 _SHORTEST_RSA: Final = 2048
+_EVERYDAY: Final = "sig"
 _CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519", "Ed25519": "Ed25519"}
 Key = RSAKey | ECKey | OKPKey
 
@@ -86,7 +87,7 @@ def keys_of(text: str | bytes, use: str) -> list[Key]:
         raise TokenError('no JWK set: an object with "keys"') from error
     if not isinstance(listed, list) or len(listed) > MOST_KEYS:
         raise TokenError(f"no JWK set of at most {MOST_KEYS} keys")
-    found = [key for one in listed if isinstance(one, dict) and one.get("use", use) == use if (key := public_key(one))]
+    found = [key for one in listed if isinstance(one, dict) and _is_for(one, use) if (key := public_key(one))]
     if not found:
         raise TokenError("none of its keys can be used: RSA of 2048 bits or more, EC or Ed25519, for signatures")
     return found
@@ -107,6 +108,11 @@ def public_key(told: Mapping[str, Any]) -> Key | None:
     if not isinstance(key, RSAKey | ECKey | OKPKey) or getattr(raw, "key_size", _SHORTEST_RSA) < _least(key):
         return None
     return key
+
+
+def _is_for(told: Mapping[str, Any], use: str) -> bool:
+    """A key that says nothing may verify what any OpenID issuer signs; a SPIFFE bundle's says what it is for."""
+    return bool(told.get("use", _EVERYDAY) == use)
 
 
 def _least(key: Key) -> int:

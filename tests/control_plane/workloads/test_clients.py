@@ -27,7 +27,6 @@ from tests.control_plane.workloads.platforms import (
     signed,
 )
 
-
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 

@@ -1,0 +1,112 @@
+"""A trust is refused when it would let in more than somebody meant, or nobody; with the field and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from control_plane.documents.domain import World
+from control_plane.identities.documents import IdentityDocument
+from control_plane.workloads import validation
+from control_plane.workloads.documents import WorkloadTrust
+from data_plane.policy import documents, model
+from data_plane.policy.documents import Problem
+from tests.control_plane.workloads.platforms import ADA, document, ec, key_set, machine, rsa, target
+
+GITHUB = {"platform": "github", "identity": "deploy-bot", "subject": "repo:acme/shop:ref:refs/heads/main"}
+CLUSTER = {"platform": "kubernetes", "issuer": "https://cluster.example", "identity": "deploy-bot", "subject": "a"}
+MESH = {
+    "platform": "spiffe",
+    "trust_domain": "example.org",
+    "identity": "deploy-bot",
+    "subject": "spiffe://example.org/shop",
+    "jwks": key_set(ec(), use="jwt-svid"),
+}
+
+
+def problems(spec: dict[str, Any], **identity: Any) -> list[str]:
+    shaped = documents.into(WorkloadTrust, document("WorkloadTrust", "x", **spec), "WorkloadTrust", "x")
+    if isinstance(shaped, Problem):
+        return [f"{shaped.path}: {shaped.message}"]
+    people = [documents.into(IdentityDocument, one, "", "") for one in (ADA, machine(**identity))]
+    orders = documents.into(model.Target, target("orders"), "", "")
+    world = {"Identity": people, "Target": [orders], "WorkloadTrust": [shaped]}
+    by_name = {kind: {one.metadata.name: one for one in found} for kind, found in world.items()}  # type: ignore[union-attr]
+    return [f"{one.path}: {one.message}" for one in validation.check(World(by_name))]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        GITHUB,
+        {**GITHUB, "subject": "", "claims": {"repository_owner_id": "1342004"}},
+        {**GITHUB, "subject": "", "subject_pattern": "repo:acme/shop:ref:refs/heads/.*"},
+        {**GITHUB, "subject": "", "subject_pattern": "repo:acme/.*"},
+        {**GITHUB, "issuer": "https://ghes.example/_services/token", "subject": "", "subject_pattern": "repo:.*"},
+        {**GITHUB, "targets": ["orders"], "lifetime": "1h", "actors": ["deploy-bot"]},
+        {"platform": "gitlab", "identity": "deploy-bot", "claims": {"project_id": "22"}},
+        {"platform": "gitlab", "identity": "deploy-bot", "subject_pattern": "project_path:acme/shop:.*"},
+        CLUSTER,
+        {**CLUSTER, "issuer": "https://kubernetes.default.svc", "jwks": key_set(rsa())},
+        {**CLUSTER, "issuer": "kubernetes/serviceaccount", "jwks": key_set(rsa())},
+        MESH,
+        {**MESH, "jwks": "", "jwks_url": "https://bundles.example/example.org"},
+    ],
+)
+def test_a_trust_that_says_whom_it_means_may_stand(spec: dict[str, Any]):
+    assert problems(spec) == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({**GITHUB, "subject": ""}, "$.spec.subject: everybody has tokens of this issuer"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:acme.*/shop:.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:(acme|other)/.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": ".*acme/shop.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:acme?/shop"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "claims": {"ref": "refs/heads/main"}}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "claim_patterns": {"repository": ".*"}}, "it matches anything"),
+        ({**GITHUB, "subject": "", "claim_patterns": {"repository": "acme/.*"}}, "everybody has tokens"),
+        ({**GITHUB, "subject_pattern": "repo:acme/.*"}, "`subject` says it already"),
+        ({**CLUSTER, "subject": ""}, "this takes every token of the issuer"),
+        ({**CLUSTER, "issuer": ""}, "has no issuer of its own"),
+        ({**CLUSTER, "issuer": "http://cluster.example"}, "is not https"),
+        ({**CLUSTER, "subject": "", "subject_pattern": "(a"}, "$.spec.subject_pattern: no RE2 pattern"),
+        ({**CLUSTER, "subject": "", "subject_pattern": r"(a)\1"}, "no RE2 pattern"),
+        ({**CLUSTER, "subject": "", "subject_pattern": "a" * 600}, "at most 512 characters"),
+        ({**CLUSTER, "jwks": "{}"}, "$.spec.jwks: no JWK set"),
+        ({**CLUSTER, "jwks": '{"keys": [{"kty": "oct", "k": "c2VjcmV0"}]}'}, "none of its keys can be used"),
+        ({**CLUSTER, "jwks": key_set(rsa()), "jwks_url": "https://a.example"}, "gives the keys already"),
+        ({**CLUSTER, "jwks_url": "http://a.example"}, "$.spec.jwks_url"),
+        ({**CLUSTER, "ca": "not PEM"}, "$.spec.ca"),
+        ({**CLUSTER, "trust_domain": "example.org"}, "only tokens of SPIFFE"),
+        ({**CLUSTER, "identity": "ada"}, "is a person"),
+        ({**CLUSTER, "identity": "nobody"}, "there is no Identity named 'nobody'"),
+        ({**CLUSTER, "targets": ["nowhere"]}, "$.spec.targets[0]: there is no Target"),
+        ({**CLUSTER, "targets": []}, "$.spec.targets"),
+        ({**CLUSTER, "actors": ["nobody"]}, "$.spec.actors[0]"),
+        ({**CLUSTER, "lifetime": "2h"}, "between one minute and one hour"),
+        ({**CLUSTER, "lifetime": "1s"}, "between one minute and one hour"),
+        ({**CLUSTER, "lifetime": "soon"}, "$.spec.lifetime"),
+        ({**CLUSTER, "lifetim": "1h"}, "did you mean 'lifetime'"),
+        ({**MESH, "issuer": "https://a.example"}, "$.spec.issuer"),
+        ({**MESH, "jwks": ""}, "the trust domain's bundle"),
+        ({**MESH, "jwks": key_set(ec())}, "none of its keys can be used"),
+        ({**MESH, "jwks": key_set(ec(), use="x509-svid")}, "none of its keys can be used"),
+        ({**MESH, "trust_domain": "Example.org"}, "$.spec.trust_domain"),
+        ({**MESH, "subject": "spiffe://example.org.mallory.example/shop"}, "begins with spiffe://example.org/"),
+        ({**MESH, "subject": "", "subject_pattern": ".*/shop"}, "begins with spiffe://example.org/"),
+    ],
+)
+def test_a_trust_that_means_too_much_or_nothing_is_refused(spec: dict[str, Any], problem: str):
+    found = problems(spec)
+    assert any(problem in one for one in found), found
+
+
+@pytest.mark.parametrize(("field", "empty"), [("purpose", ""), ("ends_at", None)])
+def test_a_machine_that_is_trusted_has_a_purpose_and_an_end_date(field: str, empty: Any):
+    (problem,) = problems(GITHUB, **{field: empty})
+    assert problem.startswith("$.spec.identity: 'deploy-bot' has no")
