@@ -10,6 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from control_plane.assembly import ControlPlane
 from control_plane.kit.access import (
     BROWSER,
     PROVISIONERS,
@@ -23,6 +24,7 @@ from control_plane.kit.access import (
     requires,
 )
 from control_plane.kit.errors import ForbiddenError
+from control_plane.sessions.reports import OpenedReport, Reporter
 from data_plane.identifiers import CredentialId, IdentityId
 from tests.support.who_may import CHANGES_NOTHING, README, table, written
 
@@ -252,3 +254,22 @@ async def test_a_role_reaches_what_is_its_own_and_nothing_else(client_of, admin:
     answers = {path: (await client.get(path)).status_code for path in paths}
     there = {path: 404 if path == RECORDING else 200 for path in paths}
     assert answers == {path: there[path] if path in allowed else 403 for path in paths}
+
+
+@pytest.mark.parametrize(
+    ("role", "told"), [("reviewer", "yours to read with the permission recordings"), ("auditor", "not arrived yet")]
+)
+async def test_who_may_see_sessions_does_not_see_by_that_what_happened_in_them(
+    app: FastAPI, control_plane: ControlPlane, person, role, told
+):
+    who = await person(role, role)
+    report = OpenedReport("ses_1", 1, "orders", "postgres", "idn_x", "crd_1", "10.0.0.9:1", "psql", 1, "boot")
+    async with control_plane.units() as uow:
+        await control_plane.sessions.opened(uow, Reporter("demo", "ins_1", "boot"), report)
+        opened = await control_plane.sign_ins.open(uow, who, "console")
+    cookies = {control_plane.cookies.name: opened.token.reveal()}
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="https://assentry.example.org", cookies=cookies) as seen:
+        shown = await seen.get("/sessions/ses_1")
+    assert shown.status_code == 200
+    assert told in shown.text
