@@ -94,7 +94,11 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     schemas.update(document_schemas(model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target))
     schemas.update(document_schemas(NotificationChannel, AccessOffer))
     components["securitySchemes"] = {
-        "bearer": {"type": "http", "scheme": "bearer", "description": "a CLI session or a service-account key"},
+        "bearer": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "a sign-in, an API token, a machine's key",
+        },
         "cookie": {"type": "apiKey", "in": "cookie", "name": app.state.control_plane.cookies.name},
     }
     classes = calls_of(app.routes)
