@@ -75,6 +75,13 @@ def test_a_signature_is_not_wrapped_around_another_assertion(wrapped: Callable[[
     refused(content(root))
 
 
+@pytest.mark.parametrize("strange", [f"{{{SAMLP}}}Extensions", f"{{{SAML}}}Advice", "{urn:x}y"])
+def test_a_response_holds_nothing_but_what_is_read(strange: str):
+    root = signed()
+    root.insert(1, etree.Element(strange))
+    assert "a response does not hold" in refused(content(root))
+
+
 def test_two_elements_never_share_an_id():
     root = signed(replace(Said(), id="_response"))
     assert "two elements have the id" in refused(content(root))

@@ -169,6 +169,17 @@ async def test_a_sign_in_is_over_when_the_providers_session_is(
     assert (await sign_ins.browser.get("/v1/session")).status_code == 401
 
 
+async def test_signing_out_here_needs_nothing_of_the_provider(
+    sign_ins: SignIns, saml_provider: SamlProvider, corp: Acquaint
+):
+    await corp()
+    await sign_ins.bring(saml_provider.sign_in(await sign_ins.begin()))
+    csrf = (await sign_ins.session())["csrf_token"]
+    answer = await sign_ins.browser.post("/sign-out", data={"csrf_token": csrf})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+    assert (await sign_ins.browser.get("/v1/session")).status_code == 401
+
+
 # ---------------------------------------------------------------- metadata and keys
 
 
