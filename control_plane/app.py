@@ -18,6 +18,7 @@ from control_plane.kit.http import Limits, RequestLog
 from control_plane.kit.wiring import provide
 from control_plane.notifications.documents import NotificationChannel
 from control_plane.web import pages
+from control_plane.workloads.documents import WorkloadTrust
 from data_plane.policy import model
 
 _DESCRIPTION = """Approvals, policies, identities and the audit log of Assentry.
@@ -92,7 +93,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schemas["Problem"].pop("$defs", {}))
     schemas.update(document_schemas(model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target))
-    schemas.update(document_schemas(NotificationChannel, AccessOffer))
+    schemas.update(document_schemas(NotificationChannel, AccessOffer, WorkloadTrust))
     components["securitySchemes"] = {
         "bearer": {
             "type": "http",

@@ -34,6 +34,7 @@ from control_plane.cli import (
     signing_in,
     ssh_certificates,
     targets,
+    workloads,
 )
 from control_plane.cli.demo.command import demo
 from control_plane.cli.errors import CommandError
@@ -59,16 +60,16 @@ app.command()(documents.apply)
 app.command()(documents.export)
 for act in approval_acts.COMMANDS:
     approvals.app.command()(act)
+identities.app.command()(access_reviews.report)
 for command in rotation.COMMANDS:
     targets.app.command()(command)
-identities.app.command()(access_reviews.report)
 app.add_typer(credential_helper.app, name="credential-helper")
 app.add_typer(approvals.app, name="approvals")
 app.add_typer(plans.app, name="plans")
 app.add_typer(access.app, name="access")
+app.add_typer(access_reviews.app, name="access-reviews")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(accounts.app, name="accounts")
-app.add_typer(access_reviews.app, name="access-reviews")
 app.add_typer(scim_clients.app, name="scim-clients")
 app.add_typer(secrets.app, name="secrets")
 app.add_typer(security_keys.app, name="security-keys")
@@ -77,6 +78,7 @@ app.add_typer(identities.app, name="identities")
 app.add_typer(api_tokens.app, name="api-tokens")
 app.add_typer(agents.app, name="agents")
 app.add_typer(targets.app, name="targets")
+app.add_typer(workloads.app, name="workloads")
 app.add_typer(doctor.app, name="doctor")
 PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 app.command("control-plane", context_settings=PASSES_ON)(processes.control_plane)
