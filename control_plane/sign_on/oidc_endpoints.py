@@ -11,6 +11,7 @@ from fastapi import APIRouter, Form, Path, Request
 from fastapi.responses import JSONResponse
 
 from control_plane.kit.access import open_to_all
+from control_plane.kit.errors import problems
 from control_plane.kit.http import client_address
 from control_plane.kit.wiring import provided
 from control_plane.sign_on.oidc_logout import LogoutRefusedError, OidcLogout
@@ -18,13 +19,14 @@ from control_plane.sign_on.oidc_tokens import LONGEST
 
 router = APIRouter(tags=["session"])
 Logout = Annotated[OidcLogout, provided(OidcLogout)]
+_JSON: dict[str, dict[str, str]] = {"application/json": {}}
 _NOT_STORED = {"cache-control": "no-store"}
 
 
 @router.post(
     "/sign-in/oidc/{provider}/backchannel-logout",
     summary="An identity provider tells that somebody has signed out there",
-    responses={400: {"description": "The token was not accepted"}},
+    responses={**problems(422), 400: {"description": "The token was not accepted", "content": _JSON}},
     dependencies=[open_to_all("the provider's signature is what counts")],
 )
 async def backchannel_logout(
