@@ -115,16 +115,7 @@ class Who:
             providers=self.providers,
         )
         self.authenticator.accept(self.scim.tokens)
-        self.saml = SamlFeature(
-            units=units,
-            clock=clock,
-            providers=self.providers,
-            sign_on=self.sign_on,
-            ending=self.ending,
-            public_url=settings.url,
-            state_dir=settings.state_dir,
-            seal=seal,
-        )
+        self._saml(units, settings, clock, seal)
         self._oidc(units, settings, clock, own_secrets)
         self.sign_in_choices = SignInChoices(self.providers, local=local)
         self.proving = Proving(self.sign_in_choices, self.security_keys)
@@ -151,6 +142,18 @@ class Who:
             units=units, clock=clock, identities=self.identities, ending=self.ending
         )
         self.loops += self.access_reviews.loops
+
+    def _saml(self, units: Units, settings: Settings, clock: Clock, seal: FileSeal) -> None:
+        self.saml = SamlFeature(
+            units=units,
+            clock=clock,
+            providers=self.providers,
+            sign_on=self.sign_on,
+            ending=self.ending,
+            public_url=settings.url,
+            state_dir=settings.state_dir,
+            seal=seal,
+        )
 
     def _oidc(self, units: Units, settings: Settings, clock: Clock, own_secrets: OwnSecrets) -> None:
         self.oidc = OidcFeature(
