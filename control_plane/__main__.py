@@ -23,19 +23,22 @@ from control_plane.agents.service import CERTIFICATE_LIFE
 from control_plane.app import create_app
 from control_plane.assembly import ControlPlane
 from control_plane.config import Settings
+from control_plane.identities import ssh_authority
 from control_plane.kit.clock import SystemClock
 from control_plane.kit.logs import configure_logs
 from control_plane.kit.sealing import FileSeal, SealError
 from control_plane.kit.starting import StartError, bind
 from control_plane.secrets.feature import Sealing
 
-_USAGE = "usage: assentry control-plane serve|init|ca-prepare|ca-switch|ca-forget"
+_USAGE = "usage: assentry control-plane serve|init|ca-prepare|ca-switch|ca-forget|ssh-ca-add"
 _HELP = f"""{_USAGE}
 
   serve  run it until SIGTERM or SIGINT: REST and console, the link of the agents, their enrolment
   init   make the first admin and print the password, once; run again it changes nothing
   ca-prepare, ca-switch, ca-forget
          the three steps to another certificate authority; each says what to do next
+  ssh-ca-add
+         make another key for SSH certificates, which signs from the next start on
 
 Settings are environment variables; with what holds when they are left out:
 
@@ -146,6 +149,7 @@ _ROTATION = {
     "ca-prepare": _rotated(rotation.prepare),
     "ca-switch": _rotated(lambda ca, now, _seal: rotation.switch(ca, now, CERTIFICATE_LIFE)),
     "ca-forget": _rotated(lambda ca, now, _seal: rotation.forget(ca, now, CERTIFICATE_LIFE)),
+    "ssh-ca-add": _rotated(lambda ca, _now, seal: ssh_authority.rotate(ca.with_name("ssh-ca"), seal)),
 }
 
 

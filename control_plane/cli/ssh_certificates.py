@@ -1,4 +1,4 @@
-"""`assentry ssh-certificate`: a key that is made here and its short-lived certificate; in files or in ssh-agent only."""
+"""`assentry ssh-certificate`: a key, made here, and its short-lived certificate; in files or in ssh-agent only."""
 
 from __future__ import annotations
 

@@ -93,9 +93,16 @@ class SshAuthority:
 
 def add_key(directory: Path, seal: FileSeal) -> None:
     """Makes a key that signs from the next start on."""
-    number = len(list(directory.glob("*.pem"))) + 1
+    number = max((int(file.stem) for file in directory.glob("*.pem")), default=0) + 1
     key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     seal.write(directory / f"{number:04d}.pem", key, _SEALED_AS)
+
+
+def rotate(directory: Path, seal: FileSeal) -> str:
+    """Another key beside those that are trusted. What to do then."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    add_key(directory, seal)
+    return "restart the control plane: the new key signs; SSH servers trust it when they have fetched /v1/ssh-ca again"
 
 
 def user_key(text: str) -> _UserKey:

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from control_plane.__main__ import main
 from control_plane.assembly import ControlPlane
 from control_plane.identities.domain import Identity
 from control_plane.identities.ports import CertificateRequestError
@@ -194,6 +195,21 @@ def test_a_new_key_signs_and_the_old_one_is_trusted_still(tmp_path: Path) -> Non
     assert both.public_keys[0] == first.public_keys[0]
     assert len(both.public_keys) == 2
     assert SshAuthority.open(tmp_path / "ssh-ca", seal).public_keys == both.public_keys
+
+
+def test_the_command_adds_a_key_and_never_writes_over_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = SshAuthority.open(tmp_path / "ssh-ca", files_of(tmp_path)).public_keys
+    monkeypatch.setenv("ASSENTRY_STATE_DIR", str(tmp_path))
+    assert main(["ssh-ca-add"]) == 0
+    assert "restart the control plane" in capsys.readouterr().out
+    second = SshAuthority.open(tmp_path / "ssh-ca", files_of(tmp_path)).public_keys[1]
+    (tmp_path / "ssh-ca" / "0001.pem").unlink()
+    assert main(["ssh-ca-add"]) == 0
+    last = SshAuthority.open(tmp_path / "ssh-ca", files_of(tmp_path)).public_keys
+    assert (len(last), last[0]) == (2, second)
+    assert last[1] not in (*first, second)
 
 
 def test_its_key_lies_sealed_and_is_printed_nowhere(tmp_path: Path) -> None:
