@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from urllib.parse import urlencode
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from control_plane.sign_on import saml_flow
 from tests.control_plane.conftest import ManualClock
-from tests.control_plane.sign_on.saml.conftest import SignIns
+from tests.control_plane.sign_on.saml.conftest import HOME, SignIns
+from tests.control_plane.sign_on.saml.test_metadata import metadata
 from tests.support.saml import SamlProvider
 
 Acquaint = Callable[..., Awaitable[None]]
@@ -24,6 +27,16 @@ async def test_an_answer_counts_once(sign_ins: SignIns, saml_provider: SamlProvi
     sign_ins.browser.cookies.clear()
     sign_ins.browser.cookies.update(before)
     assert "waits in this browser" in await sign_ins.refused(await sign_ins.bring(posted))
+
+
+async def test_an_answer_that_is_sent_twice_at_once_counts_once(
+    sign_ins: SignIns, saml_provider: SamlProvider, corp: Acquaint
+):
+    await corp()
+    posted = saml_provider.sign_in(await sign_ins.begin())
+    answers = await asyncio.gather(*(sign_ins.bring(posted) for _ in range(4)))
+    assert sorted(one.status_code for one in answers) == [303, 403, 403, 403]
+    assert len([one for one in await sign_ins.audited("sign-in.opened") if one.get("provider")]) == 1
 
 
 async def test_an_answer_to_the_same_browsers_other_request_is_none_to_this_one(
@@ -164,3 +177,38 @@ async def test_a_provider_that_does_not_ask_anew_proves_nothing(
         posted = saml_provider.sign_in(answer.headers["location"], browser=there)
     assert (await sign_ins.bring(posted)).status_code == 403
     assert "did not ask the person anew" in (await sign_ins.audited("sign-in.refused"))[-1]["cause"]
+
+
+# ---------------------------------------------------------------- floods
+
+
+@pytest.fixture
+async def elsewhere(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A browser with an address that is counted; those of this machine are not."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False, client=("203.0.113.9", 4711))
+    async with httpx.AsyncClient(transport=transport, base_url=HOME) as client:
+        yield client
+
+
+async def test_what_costs_nothing_to_send_does_not_fill_the_audit_log(sign_ins: SignIns, elsewhere: httpx.AsyncClient):
+    await sign_ins.provider(metadata())
+    for _ in range(20):
+        answer = await elsewhere.post("/sign-in/saml/corp/acs", data={"SAMLResponse": "AAAA"})
+        assert answer.status_code == 403
+    told = await sign_ins.audited("sign-in.refused")
+    assert 0 < len(told) < 10
+    assert told[0]["client_address"] == "203.0.113.9"
+
+
+async def test_one_network_begins_only_so_many_sign_ins_at_a_time(
+    sign_ins: SignIns, elsewhere: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
+):
+    await sign_ins.provider(metadata())
+    monkeypatch.setattr(saml_flow, "_MOST_FROM_A_NETWORK", 3)
+    statuses = [(await elsewhere.get("/sign-in/saml/corp")).status_code for _ in range(4)]
+    assert statuses == [303, 303, 303, 429]
+    assert (await sign_ins.browser.get("/sign-in/saml/corp")).status_code == 303
+    clock.advance(minutes=10)
+    assert (await elsewhere.get("/sign-in/saml/corp")).status_code == 303
+    monkeypatch.setattr(saml_flow, "_MOST", 1)
+    assert (await sign_ins.browser.get("/sign-in/saml/corp")).status_code == 503

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -91,6 +93,20 @@ def test_the_shape_is_refused_before_a_key_of_ours_is_used():
     document = content(forging.xsw3())
     with pytest.raises(SamlRefusedError, match="exactly one assertion"):
         verified(document, described(), EXPECTED, [], NOW)
+
+
+@pytest.mark.parametrize(
+    "document", [content(signed()), content(forging.encrypted(signed()))], ids=["plain", "encrypted"]
+)
+def test_whatever_bytes_are_changed_it_is_refused_or_means_the_same(document: bytes):
+    chance, same = random.Random(20), taken(document)
+    for _ in range(60):
+        changed_ = bytearray(document)
+        for _ in range(chance.choice((1, 1, 3))):
+            place = chance.randrange(len(changed_))
+            changed_[place : place + chance.choice((0, 1, 1, 4))] = bytes([chance.randrange(256)])
+        with contextlib.suppress(SamlRefusedError):
+            assert taken(bytes(changed_)) == same
 
 
 # ---------------------------------------------------------------- signatures
