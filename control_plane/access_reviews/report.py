@@ -14,6 +14,7 @@ from control_plane.access_reviews import sources
 from control_plane.access_reviews.domain import Access, Known, Thing, examined
 from control_plane.access_reviews.ports import Source
 from control_plane.access_reviews.tables import PermissionUseRow
+from control_plane.approvals.tables import VoteRow
 from control_plane.identities import repository
 from control_plane.identities.domain import Identity
 from control_plane.identities.tables import IdentityRow
@@ -47,15 +48,10 @@ class AccessReport:
     async def of(self, uow: UnitOfWork, identities: Sequence[Identity]) -> list[Access]:
         ids = [str(one.id) for one in identities]
         things = await self._things(uow, ids)
-        used, sessions = await _used(uow, ids), await _last_sessions(uow, ids)
-        known = await _known(uow, ids)
+        used, known = await _used(uow, ids), await _known(uow, ids)
         return [
             examined(
-                one,
-                _seen(known[one.id], sessions.get(one.id)),
-                _with_request(used.get(one.id, {}), sessions.get(one.id)),
-                things.get(one.id, []),
-                uow.now,
+                one, _seen(known[one.id], used.get(one.id, {})), used.get(one.id, {}), things.get(one.id, []), uow.now
             )
             for one in identities
         ]
@@ -68,16 +64,10 @@ class AccessReport:
         return {identity_id: list(some) for identity_id, some in groupby(ordered, lambda thing: thing.identity_id)}
 
 
-def _seen(known: Known, session_at: datetime | None) -> Known:
-    """Whoever opens a session is seen, although not by this control plane."""
-    seen = [at for at in (known.last_seen_at, session_at) if at is not None]
+def _seen(known: Known, used: Mapping[str, datetime]) -> Known:
+    """Whoever opens a session or approves in a chat is seen, although not by this control plane's API."""
+    seen = [at for at in (known.last_seen_at, *used.values()) if at is not None]
     return Known(known.created_at, max(seen, default=None))
-
-
-def _with_request(used: Mapping[str, datetime], session_at: datetime | None) -> Mapping[str, datetime]:
-    if session_at is None:
-        return used
-    return {**used, Permission.REQUEST: max(used.get(Permission.REQUEST, session_at), session_at)}
 
 
 async def _known(uow: UnitOfWork, ids: Sequence[str]) -> Mapping[str, Known]:
@@ -87,14 +77,18 @@ async def _known(uow: UnitOfWork, ids: Sequence[str]) -> Mapping[str, Known]:
 
 
 async def _used(uow: UnitOfWork, ids: Sequence[str]) -> Mapping[str, dict[str, datetime]]:
+    """As it was noted at the API; sessions at agents, and what was decided through any channel."""
+    use = PermissionUseRow
+    noted = select(use.identity_id, use.permission, use.last_at).where(col(use.identity_id).in_(ids))
     found: dict[str, dict[str, datetime]] = {}
-    rows = await uow.session.exec(select(PermissionUseRow).where(col(PermissionUseRow.identity_id).in_(ids)))
-    for row in rows.all():
-        found.setdefault(row.identity_id, {})[row.permission] = row.last_at
+    for identity_id, permission, at in (await uow.session.exec(noted)).all():
+        found.setdefault(identity_id, {})[permission] = at
+    for permission, who, when in (
+        (Permission.REQUEST, col(SessionRow.requester_id), col(SessionRow.opened_at_ms)),
+        (Permission.REVIEW, col(VoteRow.identity_id), col(VoteRow.at_ms)),
+    ):
+        newest = select(who, func.max(when)).where(who.in_(ids)).group_by(who)
+        for identity_id, at_ms in (await uow.session.exec(newest)).all():
+            at, mine = from_milliseconds(at_ms), found.setdefault(identity_id, {})
+            mine[permission] = max(at, mine.get(permission, at))
     return found
-
-
-async def _last_sessions(uow: UnitOfWork, ids: Sequence[str]) -> Mapping[str, datetime]:
-    requester = col(SessionRow.requester_id)
-    statement = select(requester, func.max(SessionRow.opened_at_ms)).where(requester.in_(ids)).group_by(requester)
-    return {identity_id: from_milliseconds(at_ms) for identity_id, at_ms in (await uow.session.exec(statement)).all()}

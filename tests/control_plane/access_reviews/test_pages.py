@@ -48,7 +48,7 @@ async def test_the_report_shows_machines_with_what_they_have_and_what_to_look_at
     shown = (await browsers["admin"].get("/access")).text
     assert "machine of lin" in shown
     assert "service-account-key" in shown
-    assert "no-end" in shown
+    assert "in order" in shown
     assert (await browsers["lin"].get("/access")).status_code == 403
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from control_plane.access_reviews.domain import Finding, Kind, Known, Thing, examined
 from control_plane.access_reviews.uses import EVERY
+from control_plane.approvals.tables import ApprovalRow, VoteRow
 from control_plane.assembly import ControlPlane
 from control_plane.identities.domain import Identity
 from control_plane.kit.access import Permission
@@ -38,6 +39,20 @@ def person(**changes: Any) -> Identity:
 
 def machine(**changes: Any) -> Identity:
     return person(kind="machine", owner_id=IdentityId("idn_2"), owner="lin", **changes)
+
+
+def request_with_vote(identity_id: str, at_ms: int) -> tuple[ApprovalRow, VoteRow]:
+    texts = ("instance_id", "session_id", "target", "environment", "requester_id", "credential_id", "action", "policy")
+    empty = dict.fromkeys([*texts, "rule", "chain", "fingerprint", "shape"], "")
+    request = ApprovalRow(
+        id="apr_1", card_id="apr_1", short_code="ABCD", state="executed", ticket=False, barred="[]", policy_version=1,
+        operation_digest=b"", shown="{}", shown_digest=b"", requested_at_ms=at_ms, approve_by_ms=at_ms, **empty,
+    )  # fmt: skip
+    vote = VoteRow(
+        approval_id="apr_1", identity_id=identity_id, name="reviewer", verb="approve", stage=0, at_ms=at_ms,
+        channel="slack", credential_id="slack:U1", shown_digest=b"",
+    )  # fmt: skip
+    return request, vote
 
 
 def days(number: float) -> datetime:
@@ -119,7 +134,7 @@ async def test_a_machine_is_shown_with_its_owner_and_all_that_it_has(
         ("credential", made.json()["credential_id"]),
     ]
     assert shown["last_seen_at"] == shown["things"][0]["last_used_at"] == shown["used"]["request"]
-    assert shown["findings"] == ["no-end"]
+    assert (shown["findings"], shown["things"][0]["findings"]) == ([], [])
 
 
 async def test_what_is_over_is_not_shown(admin: httpx.AsyncClient, key: dict[str, str]):
@@ -138,6 +153,22 @@ async def test_a_session_at_an_agent_is_a_use_too(
     shown = await line(admin, "bot")
     assert shown["last_seen_at"] == shown["used"]["request"] == "2026-02-28T00:00:00Z"
     assert key
+
+
+async def test_what_is_approved_in_a_chat_is_a_use_too(
+    admin: httpx.AsyncClient, reviewer: httpx.AsyncClient, control_plane: ControlPlane
+):
+    """A vote stands with its request, through whatever channel it came."""
+    rosa = await identity(control_plane, "reviewer")
+    at_ms = int(datetime(2026, 2, 27, tzinfo=UTC).timestamp() * 1000)
+    request, vote = request_with_vote(rosa.id, at_ms)
+    async with control_plane.units() as uow:
+        uow.session.add(request)
+        await uow.session.flush()
+        uow.session.add(vote)
+    shown = await line(admin, "reviewer")
+    assert shown["last_seen_at"] == shown["used"]["review"] == "2026-02-27T00:00:00Z"
+    assert reviewer
 
 
 async def test_who_was_seen_is_written_once_an_hour_and_not_on_the_way(
