@@ -174,6 +174,7 @@ class Published:
     discovery: dict[str, Any] = field(default_factory=dict)
     status: int = 200
     asked: list[str] = field(default_factory=list)
+    mint: Callable[[str], str] | None = None  # as GitHub Actions gives a job its token, for an audience
 
 
 @contextlib.contextmanager
@@ -185,6 +186,11 @@ def published(*keys: Key) -> Iterator[Published]:
             told.asked.append(self.path)
             known = {"issuer": told.url, "jwks_uri": f"{told.url}/keys"}
             body = told.keys if self.path == "/keys" else json.dumps({**known, **told.discovery})
+            if told.mint is not None and self.path.startswith("/token"):
+                if self.headers["authorization"] != "Bearer of this job":
+                    self.send_error(401)
+                    return
+                body = json.dumps({"value": told.mint(str(httpx.URL(self.path).params["audience"]))})
             self.send_response(told.status)
             self.send_header("location", "/elsewhere")
             self.end_headers()
