@@ -126,6 +126,13 @@ class Who:
         self.authenticator.accept(self.api_tokens)
         self.ending.follow(self.api_tokens)
         self.loops.append(("api-token-uses", self.api_tokens.write_uses_at_intervals))
+        self._workloads(units, settings, parents)
+        self.access_reviews = AccessReviewsFeature(
+            units=units, clock=clock, identities=self.identities, ending=self.ending
+        )
+        self.loops += self.access_reviews.loops
+
+    def _workloads(self, units: Units, settings: Settings, parents: Parents) -> None:
         self.workloads = WorkloadsFeature(
             units=units,
             own_url=settings.url,
@@ -138,10 +145,6 @@ class Who:
         )
         self.end_dates = EndDates(units, self.ending)
         self.loops.append(("identities-ends", self.end_dates.run))
-        self.access_reviews = AccessReviewsFeature(
-            units=units, clock=clock, identities=self.identities, ending=self.ending
-        )
-        self.loops += self.access_reviews.loops
 
     def _saml(self, units: Units, settings: Settings, clock: Clock, seal: FileSeal) -> None:
         self.saml = SamlFeature(
