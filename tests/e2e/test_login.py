@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 import stat
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect
 
 from control_plane.cli.config import Profile
 from tests.e2e.test_cli import RUN, Cli
 from tests.e2e.test_console import browser
-from tests.support.stack import REVIEWER, Stack
+from tests.support.oidc import OidcProvider
+from tests.support.stack import REVIEWER, Stack, document
 from tests.support.terminal import Terminal
 
 __all__ = ["browser"]
@@ -26,11 +28,16 @@ def nobody(stack: Stack, tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+def page(browser: Browser, stack: Stack) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 390, "height": 800})
     opened = context.new_page()
     wrong: list[str] = []
-    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+
+    def said(message: ConsoleMessage) -> None:
+        if message.type == "error" and message.location["url"].startswith(stack.control.url):
+            wrong.append(message.text)  # what another site's pages say is not ours
+
+    opened.on("console", said)
     yield opened
     context.close()
     assert wrong == [], "the browser's console, the content-security policy among it, complains"
@@ -80,6 +87,51 @@ def test_what_is_refused_in_the_browser_ends_the_command(nobody: Cli, stack: Sta
         terminal.until("the sign-in was refused")
         assert terminal.process.wait(10) == 1
     assert "not signed in" in nobody.refused("whoami")
+
+
+@pytest.fixture
+def corp(stack: Stack, oidc_provider: OidcProvider) -> Iterator[str]:
+    """Somebody at a real OpenID provider, whom this control plane does not know yet. With the test its button is gone
+    from the sign-in page."""
+    mark = uuid.uuid4().hex[:8]
+    client = {"issuer": oidc_provider.issuer, "client_id": f"login-{mark}", "device": True}
+    oidc_provider.client(f"login-{mark}", [f"{stack.control.url}/sign-in/oidc/corp/callback"])
+    oidc_provider.person(f"ada-{mark}", amr=["otp"])
+    spec = {"title": "Example Corp", "oidc": client, "linking": {"create": True}}
+    stack.control.apply([document("IdentityProvider", "corp", **spec)])
+    yield f"ada-{mark}"
+    stack.control.apply([document("IdentityProvider", "corp", **spec, disabled=True)])
+
+
+def test_whoever_signs_in_at_the_provider_in_the_browser_signs_the_terminal_in(
+    nobody: Cli, stack: Stack, page: Page, corp: str
+) -> None:
+    with Terminal([*RUN, "login", "--no-browser"], nobody.environment) as terminal:
+        link = LINK.search(terminal.until("confirm there that the code is"))
+        assert link
+        page.goto(link[0])
+        page.get_by_role("link", name="Sign in with Example Corp").click()
+        page.locator("input[name=name]").fill(corp)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Go on").click()
+        page.get_by_role("button", name="Confirm: I began this").click()
+        assert f"as {corp} until" in terminal.until("kept in")
+    assert nobody.json("whoami")["name"] == corp
+    opened = [one["data"] for one in stack.audited("sign-in.opened") if one["actor"]["name"] == corp]
+    assert [(one["channel"], one["provider"]) for one in opened] == [("console", "corp"), ("cli", "corp")]
+
+
+def test_the_terminal_is_signed_in_by_the_providers_own_device_flow(
+    nobody: Cli, corp: str, oidc_provider: OidcProvider
+) -> None:
+    with Terminal([*RUN, "login", "--provider", "corp", "--no-browser"], nobody.environment) as terminal:
+        printed = terminal.until("confirm there that the code is")
+        code = re.search(r"user_code=(\S+)", printed)
+        assert code
+        assert oidc_provider.issuer in printed
+        oidc_provider.browser().approve(f"{oidc_provider.issuer}/device", code[1], corp)
+        assert f"as {corp} until" in terminal.until("kept in")
+    assert nobody.json("whoami")["name"] == corp
 
 
 def test_a_provider_that_is_not_there_is_one_line(nobody: Cli) -> None:
