@@ -127,6 +127,9 @@ class Who:
         self.ending.follow(self.api_tokens)
         self.loops.append(("api-token-uses", self.api_tokens.write_uses_at_intervals))
         self._workloads(units, settings, parents)
+        self._access_reviews(units, clock)
+
+    def _access_reviews(self, units: Units, clock: Clock) -> None:
         self.access_reviews = AccessReviewsFeature(
             units=units, clock=clock, identities=self.identities, ending=self.ending
         )
