@@ -22,7 +22,7 @@ Person = Annotated[Principal, requires(Permission.SELF, by=SIGN_INS)]
     "/{approval_id}/challenges",
     status_code=201,
     summary="Have a decision signed by one's security key; decides nothing by itself",
-    responses=problems(404, 409, 412, 503),
+    responses=problems(404, 409, 412),
 )
 async def ask(
     approval_id: str, person: Person, body: SignatureAskedIn, service: Service, units: UnitsOfWork

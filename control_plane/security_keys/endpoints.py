@@ -32,14 +32,14 @@ async def list_keys(person: Person, service: Service, units: UnitsOfWork) -> lis
     "/security-keys/registrations",
     status_code=201,
     summary="Begin to register a key: needs a sign-in of the last five minutes, and a key that one has, if any",
-    responses=problems(409, 503),
+    responses=problems(409),
 )
 async def begin_registration(person: Person, service: Service, units: UnitsOfWork) -> CeremonyOut:
     async with units() as uow:
         return CeremonyOut.of(await service.begin_registration(uow, person))
 
 
-@router.post("/security-keys", status_code=201, summary="Register the key", responses=problems(409, 503))
+@router.post("/security-keys", status_code=201, summary="Register the key", responses=problems(409))
 async def register(person: Person, body: SecurityKeyIn, service: Service, units: UnitsOfWork) -> SecurityKeyOut:
     """The refusal is raised after the commit: the challenge is spent, and it stays in the audit log."""
     async with units() as uow:
@@ -53,7 +53,7 @@ async def register(person: Person, body: SecurityKeyIn, service: Service, units:
     "/security-keys/challenges",
     status_code=201,
     summary="Something to sign with a key, to prove again who one is: see POST /v1/session/reauthenticate",
-    responses=problems(409, 503),
+    responses=problems(409),
 )
 async def challenge(person: Person, service: Service, units: UnitsOfWork) -> CeremonyOut:
     async with units() as uow:

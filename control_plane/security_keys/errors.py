@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from control_plane.kit.errors import ConflictError, ForbiddenError, NotFoundError, UnavailableError
+from control_plane.kit.errors import ConflictError, ForbiddenError, NotFoundError
 
 
-class NoNameError(UnavailableError):
+class NoNameError(ConflictError):
     """Browsers bind keys to the name of a site, and an address is none."""
 
     code, title = "security-keys-need-a-name", "Security keys need a name"
