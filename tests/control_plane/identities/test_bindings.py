@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import httpx
 import pytest
 from cryptography import x509
@@ -95,6 +97,20 @@ async def test_a_certificate_is_for_targets_that_are_there(requester: httpx.Asyn
     assert answer.json()["errors"][0]["path"] == "$.targets[0]"
 
 
+async def test_whoever_connects_can_get_what_verifies_agents(anonymous: httpx.AsyncClient, control_plane: ControlPlane):
+    answer = (await anonymous.get("/v1/ca")).json()
+    assert answer["pem"].encode() == control_plane.authority.certificates
+    assert base64.b64decode(answer["base64"]) == control_plane.authority.certificates
+
+
+async def test_a_token_that_no_agent_would_read_is_not_made(requester: httpx.AsyncClient, admin: httpx.AsyncClient):
+    names = [f"{number:03}{'x' * 60}" for number in range(100)]
+    await target(admin, *names)
+    answer = await requester.post("/v1/tokens", json={"targets": names})
+    assert (answer.status_code, "so many targets" in answer.text) == (422, True)
+    assert (await requester.get("/v1/credentials")).json()["items"] == []
+
+
 async def test_the_audit_log_tells_where_a_credential_is_good(requester, admin, control_plane: ControlPlane):
     made = (await requester.post("/v1/tokens", json={"networks": ["10.0.0.0/8"]})).json()
     query = {"kind": "credential.issued", "subject": made["credential_id"]}
@@ -128,8 +144,9 @@ def request() -> str:
     return made.public_bytes(serialization.Encoding.PEM).decode()
 
 
-async def target(admin: httpx.AsyncClient, name: str) -> None:
+async def target(admin: httpx.AsyncClient, *names: str) -> None:
     spec = {"protocol": "postgres", "environment": "test", "agent": "edge", "address": "db.example.org:5432"}
-    document = {"apiVersion": "assentry.dev/v1", "kind": "Target", "metadata": {"name": name}, "spec": spec}
-    answer = await admin.post("/v1/documents/apply", json={"documents": [document], "prune": False})
+    fixed = {"apiVersion": "assentry.dev/v1", "kind": "Target", "spec": spec}
+    documents = [{**fixed, "metadata": {"name": name}} for name in names]
+    answer = await admin.post("/v1/documents/apply", json={"documents": documents, "prune": False})
     assert answer.is_success, answer.text
