@@ -5,6 +5,7 @@ Authlib speaks OAuth; how it may be spoken (addresses, sizes, times) is `outside
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
@@ -21,7 +22,7 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge  # type: ignore[im
 from control_plane.kit.secret import Secret
 from control_plane.sign_on.documents import Oidc
 from control_plane.sign_on.oidc_metadata import Announced
-from control_plane.sign_on.outside import OutsideError, fetch_object, settings
+from control_plane.sign_on.outside import TOTAL_SECONDS, OutsideError, fetch_object, settings
 
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _LONGEST_TOKEN: Final = 64 * 1024
@@ -138,10 +139,10 @@ class OidcClient:
         headers = {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"}
         url, headers, form = how.prepare("POST", url, headers, form)
         try:
-            async with httpx.AsyncClient(**settings()) as client:
+            async with asyncio.timeout(TOTAL_SECONDS), httpx.AsyncClient(**settings()) as client:
                 answer = await client.post(url, content=form, headers=headers)
             found = answer.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, TimeoutError) as error:
             raise OutsideError(f"{url} gave no answer that is JSON: {type(error).__name__}") from None
         if not isinstance(found, dict) or answer.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise OutsideError(f"{url} answered {answer.status_code}")

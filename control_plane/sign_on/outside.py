@@ -7,6 +7,7 @@ memory of the control plane.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 import httpx
 
 MOST_BYTES: Final = 1024 * 1024
+TOTAL_SECONDS: Final = 20.0  # of one question, however slowly the answer drips
 _TIMES: Final = httpx.Timeout(10.0, connect=5.0)
 
 
@@ -92,9 +94,9 @@ def settings() -> dict[str, Any]:
 async def fetch(url: str, headers: dict[str, str] | None = None) -> httpx.Response:
     """A GET that answered with 200. Raises OutsideError."""
     try:
-        async with httpx.AsyncClient(**settings()) as client:
+        async with asyncio.timeout(TOTAL_SECONDS), httpx.AsyncClient(**settings()) as client:
             answer = await client.get(url, headers={"accept": "application/json", **(headers or {})})
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
         raise OutsideError(f"{url} cannot be asked: {type(error).__name__}: {error}") from error
     if answer.status_code != httpx.codes.OK:
         raise OutsideError(f"{url} answered {answer.status_code}")

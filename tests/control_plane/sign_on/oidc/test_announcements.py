@@ -11,6 +11,7 @@ import pytest
 from aiohttp import web
 from joserfc.jwk import KeySet, RSAKey
 
+from control_plane.sign_on import outside
 from control_plane.sign_on.oidc_metadata import Providers, discover
 from control_plane.sign_on.oidc_tokens import UnknownKeyError
 from control_plane.sign_on.outside import MOST_BYTES, OutsideError, allowed, fetch_object
@@ -189,3 +190,16 @@ async def test_a_packed_answer_is_neither_asked_for_nor_unpacked():
     async with http_sink(lambda _got: web.json_response({})) as sink:
         await fetch_object(f"{sink.url}/x")
         assert sink.got[0].headers["accept-encoding"] == "identity"
+
+
+async def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(outside, "TOTAL_SECONDS", 0.3)
+    never = asyncio.Event()
+
+    async def drip(_got: Got) -> web.Response:
+        await never.wait()
+        return web.Response()
+
+    async with http_sink(drip) as sink:
+        assert "TimeoutError" in await fetched(sink)
+        never.set()
