@@ -8,6 +8,7 @@ metadata cannot be had just now goes on with what it last said, at most for a da
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -48,17 +49,23 @@ def is_address(metadata: str) -> bool:
     return not metadata.lstrip().startswith("<")
 
 
+class _Failed(msgspec.Struct, frozen=True):
+    why: str
+    at: datetime
+
+
 class Described:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._kept: dict[tuple[str, str], _Kept] = {}
-        self._turn = asyncio.Lock()
+        self._failed: dict[tuple[str, str], _Failed] = {}
+        self._turns: defaultdict[tuple[str, str], asyncio.Lock] = defaultdict(asyncio.Lock)  # nobody waits for others
 
     async def of(self, saml: Saml) -> ProviderMetadata:
         """Raises NotDescribedError."""
         if not is_address(saml.metadata):
             return _read(saml.metadata.encode(), self._clock.now(), saml.signed_by)
-        async with self._turn:
+        async with self._turns[_key(saml)]:
             kept, now = self._kept.get(_key(saml)), self._clock.now()
             return kept.metadata if kept is not None and kept.fresh(now) else await self._ask(saml, kept)
 
@@ -66,7 +73,7 @@ class Described:
         """None: there is nothing newer, or it was asked for just now."""
         if not is_address(saml.metadata):
             return None
-        async with self._turn:
+        async with self._turns[_key(saml)]:
             kept = self._kept.get(_key(saml))
             if kept is None or kept.asked_at + _AGAIN <= self._clock.now():
                 newer = await self._ask(saml, kept)
@@ -75,17 +82,29 @@ class Described:
             return newer if newer != than else None
 
     async def _ask(self, saml: Saml, kept: _Kept | None) -> ProviderMetadata:
-        accepted = {"accept": "application/samlmetadata+xml, application/xml, text/xml"}
+        """What was in vain just now is not tried again: whoever signs in would wait for it every time."""
+        key, now = _key(saml), self._clock.now()
+        failed = self._failed.get(key)
+        if failed is None or failed.at + _AGAIN <= now:
+            failed = await self._fetch(saml)
+        if failed is None:
+            return self._kept[key].metadata
+        if kept is None or not kept.good(now):
+            raise NotDescribedError(failed.why)
+        return kept.metadata
+
+    async def _fetch(self, saml: Saml) -> _Failed | None:
+        key, accepted = _key(saml), {"accept": "application/samlmetadata+xml, application/xml, text/xml"}
         try:
             answer = await fetch(saml.metadata, accepted)
             metadata = _read(answer.content, self._clock.now(), saml.signed_by)
         except (OutsideError, NotDescribedError) as error:
-            if kept is None or not kept.good(self._clock.now()):
-                raise NotDescribedError(str(error)) from error
-            _log.warning("a provider's metadata cannot be renewed", address=saml.metadata, problem=str(error))
-            return kept.metadata
-        self._kept[_key(saml)] = _Kept(metadata, self._clock.now())
-        return metadata
+            _log.warning("a provider's metadata cannot be had", address=saml.metadata, problem=str(error))
+            failed = self._failed[key] = _Failed(str(error), self._clock.now())
+            return failed
+        self._failed.pop(key, None)
+        self._kept[key] = _Kept(metadata, self._clock.now())
+        return None
 
 
 def _key(saml: Saml) -> tuple[str, str]:

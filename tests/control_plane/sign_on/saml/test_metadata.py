@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import zlib
 from collections.abc import Callable
@@ -225,11 +226,44 @@ async def test_a_provider_whose_metadata_is_gone_goes_on_for_a_day_and_not_past_
     with pytest.raises(NotDescribedError, match="cannot be asked"):
         await described.of(SAML_AT)
     answers.gone, answers.text = False, metadata(attributes=f'validUntil="{at(hours=26)}"')
+    clock.advance(seconds=30)
     await described.of(SAML_AT)
     answers.gone = True
     clock.advance(hours=2)
     with pytest.raises(NotDescribedError):
         await described.of(SAML_AT)
+
+
+async def test_a_provider_that_could_not_be_asked_just_now_is_left_alone_for_half_a_minute(
+    described: Described, answers: Answers, clock: ManualClock
+):
+    answers.gone = True
+    for _ in range(3):
+        with pytest.raises(NotDescribedError, match="cannot be asked"):
+            await described.of(SAML_AT)
+    assert answers.asked == 1
+    answers.gone = False
+    clock.advance(seconds=30)
+    assert (await described.of(SAML_AT)).entity == ENTITY
+
+
+async def test_nobody_waits_for_another_provider_to_answer(
+    described: Described, answers: Answers, monkeypatch: pytest.MonkeyPatch
+):
+    never = asyncio.Event()
+
+    async def fetch(url: str, headers: dict[str, str]) -> httpx.Response:
+        if "slow" in url:
+            await never.wait()
+        return await answers.fetch(url, headers)
+
+    monkeypatch.setattr(saml_described, "fetch", fetch)
+    slow = asyncio.ensure_future(described.of(Saml(metadata="https://slow.example.com/metadata")))
+    async with asyncio.timeout(20):
+        assert (await described.of(SAML_AT)).entity == ENTITY
+    assert not slow.done()
+    never.set()
+    await slow
 
 
 async def test_a_key_that_is_not_known_makes_us_ask_at_most_twice_a_minute(
