@@ -84,28 +84,46 @@ class Who:
         own_secrets: OwnSecrets,
     ) -> None:
         self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
-        passwords = Passwords(hasher)
         self.ending = Ending()
         self.identities = IdentityService(self.ending)
         self.cookies = Cookies(settings.url)
         self.authenticator = RequestAuthenticator(units, self.cookies.name)
-        local = settings.local_sign_in == "on"
+        sign_in = self._local_accounts(units, settings, hasher)
+        self._proofs(units, settings, sign_in)
+        parents = Parents()
+        self.credentials = CredentialService(keys, settings.deployment, targets, issuer, parents)
+        self.ssh_certificates = SshCertificateService(self.credentials, ssh, settings.deployment)
+        self.ending.follow(self.ssh_certificates)
+        self.sourced = SourcedIdentities(self.identities)
+        self.providers = ProviderKind()
+        self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
+        self._scim(units, settings)
+        self._saml(units, settings, clock, seal)
+        self._oidc(units, settings, clock, own_secrets)
+        self.sign_in_choices = SignInChoices(self.providers, local=self.sign_ins.local)
+        self.proving = Proving(self.sign_in_choices, self.security_keys)
+        elsewhere = SignInsElsewhere(units, self.oidc.device, own_secrets, self.sign_on)
+        self.device_sign_ins = DeviceSignIns(units, self.sign_ins, elsewhere, settings.url)
+        self._api_tokens(units, parents)
+        self._workloads(units, settings, parents)
+        self._access_reviews(units, clock)
+
+    def _local_accounts(self, units: Units, settings: Settings, hasher: PasswordHasher | None) -> LocalSignIn:
+        passwords, local = Passwords(hasher), settings.local_sign_in == "on"
         sign_in = LocalSignIn(units, passwords, on=local)
         self.sign_ins = SignInService(units, sign_in, passwords, settings.session_lifetime, local=local)
         self.sign_in_links = SignInLinkService(self.sign_ins)
+        self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
+        return sign_in
+
+    def _proofs(self, units: Units, settings: Settings, sign_in: LocalSignIn) -> None:
         self.security_keys = SecurityKeys(settings.url, settings.deployment, self.identities)
         self.ending.follow(self.security_keys)
         self.signing = Signing(units, self.security_keys)
         by_key = SecurityKeyAgain(units, self.security_keys, self.identities)
         self.reauthentication = Reauthentication(units, (PasswordAgain(sign_in), by_key))
-        parents = Parents()
-        self.credentials = CredentialService(keys, settings.deployment, targets, issuer, parents)
-        self.ssh_certificates = SshCertificateService(self.credentials, ssh, settings.deployment)
-        self.ending.follow(self.ssh_certificates)
-        self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
-        self.sourced = SourcedIdentities(self.identities)
-        self.providers = ProviderKind()
-        self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
+
+    def _scim(self, units: Units, settings: Settings) -> None:
         self.scim = ScimFeature(
             units=units,
             url=settings.url,
@@ -115,19 +133,13 @@ class Who:
             providers=self.providers,
         )
         self.authenticator.accept(self.scim.tokens)
-        self._saml(units, settings, clock, seal)
-        self._oidc(units, settings, clock, own_secrets)
-        self.sign_in_choices = SignInChoices(self.providers, local=local)
-        self.proving = Proving(self.sign_in_choices, self.security_keys)
-        elsewhere = SignInsElsewhere(units, self.oidc.device, own_secrets, self.sign_on)
-        self.device_sign_ins = DeviceSignIns(units, self.sign_ins, elsewhere, settings.url)
+
+    def _api_tokens(self, units: Units, parents: Parents) -> None:
         self.api_tokens = ApiTokens(units)
         parents.know(ApiTokenParent())
         self.authenticator.accept(self.api_tokens)
         self.ending.follow(self.api_tokens)
         self.loops.append(("api-token-uses", self.api_tokens.write_uses_at_intervals))
-        self._workloads(units, settings, parents)
-        self._access_reviews(units, clock)
 
     def _access_reviews(self, units: Units, clock: Clock) -> None:
         self.access_reviews = AccessReviewsFeature(
