@@ -20,7 +20,6 @@ class Proven(msgspec.Struct, frozen=True):
     """Whoever signs in is this person."""
 
     identity: Identity
-
     acr: str = ""
     amr: tuple[str, ...] = ("pwd",)
     by_security_key: bool = False
