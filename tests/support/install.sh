@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs what the tests drive and the machine lacks: a PostgreSQL server with psql and pgbench, PgBouncer, Chromium,
-# Node.js with npm, OpenSSH, Java with PostgreSQL's JDBC driver; a Vault and a Kubernetes API server, built from their
+# Node.js with npm, OpenSSH, kubectl, Java with PostgreSQL's JDBC driver; a Vault and a Kubernetes API server, built from their
 # modules (vault/install.sh, kubernetes/install.sh); an OpenID provider, fetched with npm (oidc/install.sh);
 # SimpleSAMLphp with PHP (saml/install.sh).
 # Without the right to install, the tests that need a missing thing say so in their report.
@@ -26,6 +26,7 @@ want "chromium fonts-dejavu-core" command -v chromium
 want "nodejs npm" command -v npm
 want openssh-server test -x /usr/sbin/sshd
 want openssh-client command -v ssh-keygen
+want kubernetes-client command -v kubectl
 want default-jdk-headless command -v javac
 want libpostgresql-jdbc-java test -e /usr/share/java/postgresql.jar
 
