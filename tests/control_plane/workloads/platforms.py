@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import json
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -79,13 +80,11 @@ class Platform:
         self.issuer = issuer
         self._now = now
         self.key = key or rsa()
-        self._count = 0
 
     def claims(self, subject: str, /, **claims: Any) -> dict[str, Any]:
         at = int(self._now().timestamp())
-        self._count += 1
         known = {"iss": self.issuer, "sub": subject, "aud": AUDIENCE, "iat": at, "nbf": at, "exp": at + 300}
-        told = {**known, "jti": f"{subject}-{self._count}", **claims}
+        told = {**known, "jti": uuid.uuid4().hex, **claims}
         return {name: value for name, value in told.items() if value is not None}
 
     def token(self, subject: str, /, **claims: Any) -> str:
