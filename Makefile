@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 
-.PHONY: demo test bench lint proto setup compiled system lock clean
+.PHONY: demo test kubernetes bench lint proto setup compiled system lock clean
 
 demo: setup ## start everything on this machine and say what to try; ONCE=1 runs the story unattended
 	@$(BIN)/assentry demo $(if $(ONCE),--once)
@@ -11,6 +11,10 @@ demo: setup ## start everything on this machine and say what to try; ONCE=1 runs
 test: setup system lint compiled ## the whole check: lint, types, contracts, and every test; the data plane's own, not compiled, first
 	ASSENTRY_INTERPRETED=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile tests/data_plane
 	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+kubernetes: setup system ## the tests that need a Kubernetes API server, which this builds: twelve minutes on two cores, once
+	@sh tests/support/kubernetes/install.sh >/dev/null
+	$(BIN)/python -m pytest -q tests/control_plane/workloads/test_kubernetes.py
 
 bench: setup system compiled ## pgbench through Assentry beside PgBouncer and a direct connection; thousands of sessions; decisions
 	$(BIN)/python -m tests.benchmarks.bench
