@@ -297,11 +297,15 @@ async def test_somebody_proves_again_at_the_provider_who_they_are(corp: Corp, cl
 
 
 async def test_somebody_else_does_not_prove_it(corp: Corp):
+    """Though they are known here as well."""
     await corp.ready()
+    mallory = corp.person("mallory")
+    assert (await corp.sign_in(mallory)).status_code == 303
+    corp.there = corp.provider.browser()
     await corp.sign_in(corp.person("ada"))
     url = await corp.start("/sign-in/oidc/corp/again")
     corp.there = corp.provider.browser()
-    answer = await corp.here.get(await corp.signed_in_there(url, corp.person("mallory")))
+    answer = await corp.here.get(await corp.signed_in_there(url, mallory))
     assert answer.status_code == 403
     assert "somebody else there" in await corp.cause()
     assert (await corp.who())["name"] == corp.name("ada")
