@@ -23,7 +23,7 @@ from control_plane.cli.client import Api
 from control_plane.cli.config import Profile, client_environment
 from control_plane.cli.demo.postgres import HOST, free_port
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120.0
 
 
 class StartError(Exception):
