@@ -65,10 +65,10 @@ class Said:
     recipient: str | None = EXPECTED.consumer
     confirmed_answers: str | None = EXPECTED.request_id
     method: str = BEARER
-    confirmed_until: str | None = at(minutes=5)
+    confirmed_until: str | None = at(hours=12)  # python3-saml has a clock of its own
     issued_at: str = at()
     conditions_from: str | None = at(minutes=-1)
-    conditions_until: str | None = at(minutes=5)
+    conditions_until: str | None = at(hours=12)
     audiences: str = (
         f"<saml:AudienceRestriction><saml:Audience>{EXPECTED.entity}</saml:Audience></saml:AudienceRestriction>"
     )
