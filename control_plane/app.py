@@ -17,6 +17,7 @@ from control_plane.kit.errors import Problem, install_error_handlers, problems
 from control_plane.kit.http import Limits, RequestLog
 from control_plane.kit.wiring import provide
 from control_plane.notifications.documents import NotificationChannel
+from control_plane.sign_on.documents import IdentityProvider
 from control_plane.web import pages
 from control_plane.workloads.documents import WorkloadTrust
 from data_plane.policy import model
@@ -93,7 +94,7 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     schemas["Problem"] = Problem.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas.update(schemas["Problem"].pop("$defs", {}))
     schemas.update(document_schemas(model.Policy, model.ApprovalChain, model.OnCallSchedule, model.Mask, model.Target))
-    schemas.update(document_schemas(NotificationChannel, AccessOffer, WorkloadTrust))
+    schemas.update(document_schemas(NotificationChannel, AccessOffer, WorkloadTrust, IdentityProvider))
     components["securitySchemes"] = {
         "bearer": {
             "type": "http",

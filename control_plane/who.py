@@ -54,7 +54,7 @@ from control_plane.secrets.own import OwnSecrets
 from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
 from control_plane.security_keys.service import SecurityKeys
-from control_plane.sign_on import device_endpoints, oidc_endpoints, oidc_validation, saml_validation
+from control_plane.sign_on import device_endpoints, oidc_endpoints, oidc_validation, provider_endpoints, saml_validation
 from control_plane.sign_on.choices import SignInChoices
 from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.device_elsewhere import SignInsElsewhere
@@ -223,6 +223,7 @@ class Who:
             security_key_endpoints.router,
             signing_endpoints.router,
             link_endpoints.router,
+            provider_endpoints.router,
             oidc_endpoints.router,
             device_endpoints.router,
             api_token_endpoints.router,
