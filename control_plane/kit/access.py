@@ -62,7 +62,7 @@ MEANING: Mapping[Permission, str] = {
     Permission.POLICY_EDIT: "change policies, chains and masks; apply documents",
     Permission.AUDIT: "read and export the audit log and reports of who has access",
     Permission.SECRETS: "write sealed secrets, see what is known about them",
-    Permission.CREDENTIALS: "make and revoke what machines and provisioning clients sign in with",
+    Permission.CREDENTIALS: "make and revoke what machines sign in with",
     Permission.ADMIN: "people, machines, groups, targets, agents, access reviews",
     Permission.PROVISION: "push people and groups (SCIM)",
 }

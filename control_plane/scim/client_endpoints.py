@@ -27,7 +27,6 @@ from control_plane.scim.schemas import (
 router = APIRouter(prefix="/v1/scim-clients", tags=["scim"], responses=problems(401, 403, 422))
 Service = Annotated[ClientService, provided(ClientService)]
 Admin = Annotated[Principal, requires(Permission.ADMIN, by=SIGN_INS)]
-Issuer = Annotated[Principal, requires(Permission.CREDENTIALS, by=SIGN_INS)]
 NamePath = Annotated[str, Path(pattern=PATTERN, max_length=63, examples=["corp"])]
 TokenPath = Annotated[str, Path(pattern="^[a-z]{3}_[a-z2-7]{20}$", examples=["sct_3xk2cqz7q5n4h6mjv2ab"])]
 
@@ -75,7 +74,7 @@ async def delete_client(
 
 @router.post("/{name}/tokens", status_code=201, summary="A new token, two at most", responses=problems(404, 409))
 async def create_token(
-    issuer: Issuer,
+    admin: Admin,
     name: NamePath,
     body: ScimTokenIn,
     service: Service,
@@ -86,16 +85,16 @@ async def create_token(
 
         async def create() -> NewScimTokenOut:
             await service.named(uow, name)
-            minted = await service.tokens.create(uow, issuer.actor, name, timedelta(days=body.ttl_days))
+            minted = await service.tokens.create(uow, admin.actor, name, timedelta(days=body.ttl_days))
             return NewScimTokenOut(**ScimTokenOut.of(minted.row).model_dump(), token=minted.token.reveal())
 
-        return await idempotency.once(uow, issuer, NewScimTokenOut, create, _without_token)
+        return await idempotency.once(uow, admin, NewScimTokenOut, create, _without_token)
 
 
 @router.delete("/{name}/tokens/{id}", status_code=204, summary="Revoke a token", responses=problems(404))
-async def revoke_token(issuer: Issuer, name: NamePath, id: TokenPath, service: Service, units: UnitsOfWork) -> None:  # noqa: A002 - the API's name
+async def revoke_token(admin: Admin, name: NamePath, id: TokenPath, service: Service, units: UnitsOfWork) -> None:  # noqa: A002 - the API's name
     async with units() as uow:
-        await service.tokens.revoke(uow, issuer.actor, name, id)
+        await service.tokens.revoke(uow, admin.actor, name, id)
 
 
 @router.put("/{name}/links", status_code=204, summary="Link a subject to who is here already", responses=problems(404))

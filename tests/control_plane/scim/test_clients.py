@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import httpx
 import pytest
@@ -55,6 +55,17 @@ async def test_two_tokens_at_a_time_let_one_take_the_place_of_the_other(
         assert [(await http.get("/Users")).status_code for http in (old, new)] == [401, 200]
     assert (await admin.delete(f"/v1/scim-clients/corp/tokens/{first}")).status_code == 404
     assert (await admin.post("/v1/scim-clients/corp/tokens", json={})).status_code == 201
+
+
+async def test_who_mints_credentials_does_not_mint_tokens_that_say_who_is_in_which_group(
+    client_of: Callable[[str], Awaitable[httpx.AsyncClient]], admin: httpx.AsyncClient, token: str
+):
+    """A pushed member of a linked group has its roles, an admin's too: whoever has a token gives them."""
+    issuer = await client_of("credential-issuer")
+    (one,) = (await admin.get("/v1/scim-clients/corp")).json()["tokens"]
+    assert (await issuer.post("/v1/scim-clients/corp/tokens", json={})).status_code == 403
+    assert (await issuer.delete(f"/v1/scim-clients/corp/tokens/{one['id']}")).status_code == 403
+    assert (await admin.get("/v1/scim-clients/corp")).json()["tokens"] == [one]
 
 
 async def test_a_token_ends_by_itself_and_the_log_says_so_once_a_minute(
