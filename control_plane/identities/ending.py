@@ -24,16 +24,24 @@ class Ending:
     def follow(self, consequence: Consequence) -> None:
         self._consequences.append(consequence)
 
-    async def end(self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str) -> None:
-        """Disables the identity. An identity that is disabled already, or gone, stays as it is."""
+    async def end(self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str, *, source: str = "") -> None:
+        """Disables the identity; one that is disabled already, or gone, stays as it is. `source`: whose word alone it
+        is, so that the same source may enable it again; not so once anybody else has disabled it too."""
         row = await self._switch(uow, identity_id, disabled=True)
         if row is not None:
+            row.ended_by = source or by.name
             await self._sweep(uow, by, row, "identity.ended", reason)
+        elif not source:
+            await self._keep_ended(uow, by, identity_id, reason)
 
-    async def begin_anew(self, uow: UnitOfWork, by: Actor, identity_id: str) -> None:
-        """Enables it again. What came about while nobody looked, as it was being ended, does not come to life."""
+    async def begin_anew(self, uow: UnitOfWork, by: Actor, identity_id: str, *, source: str = "") -> None:
+        """Enables it again; for a source, only what this source has ended and what has no end date behind it.
+        What came about while nobody looked, as it was being ended, does not come to life."""
+        if source and not await self._may_enable(uow, source, identity_id):
+            return
         row = await self._switch(uow, identity_id, disabled=False)
         if row is not None:
+            row.ended_by = ""
             await self._sweep(uow, by, row, "identity.enabled", "it was disabled")
 
     async def sign_out(
@@ -53,6 +61,21 @@ class Ending:
         uow.audit(AuditEvent("identity.signed-out", by, row.name, told))
         await uow.session.flush()
         await uow.snapshot_changed()
+
+    async def _keep_ended(self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str) -> None:
+        """Whichever source ended it, it stays so whatever that source says from now on."""
+        row = await uow.session.get(IdentityRow, identity_id, with_for_update=True, populate_existing=True)
+        if row is None or row.ended_by == by.name:
+            return
+        row.ended_by = by.name
+        uow.session.add(row)
+        uow.audit(AuditEvent("identity.kept-disabled", by, row.name, {"reason": reason}))
+        await uow.session.flush()
+
+    async def _may_enable(self, uow: UnitOfWork, source: str, identity_id: str) -> bool:
+        row = await uow.session.get(IdentityRow, identity_id, with_for_update=True, populate_existing=True)
+        over = row is not None and row.ends_at is not None and row.ends_at <= uow.now
+        return row is not None and row.ended_by == source and not over
 
     async def _switch(self, uow: UnitOfWork, identity_id: str, *, disabled: bool) -> IdentityRow | None:
         """None: it is so already, or there is no such identity."""

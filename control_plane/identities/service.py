@@ -196,9 +196,10 @@ class IdentityService:
     async def _switch(self, uow: UnitOfWork, by: Actor, before: Identity, *, disabled: bool) -> None:
         if not disabled:
             await self._ending.begin_anew(uow, by, before.id)
-        elif not before.disabled:
+            return
+        if not before.disabled:
             _keep_an_admin(uow, before.roles)
-            await self._ending.end(uow, by, before.id, f"disabled by {by.name}")
+        await self._ending.end(uow, by, before.id, f"disabled by {by.name}")
 
     async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
         """Its credentials go with it; agents no longer know it."""

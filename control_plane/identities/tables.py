@@ -35,6 +35,7 @@ class IdentityRow(Table, table=True):
         default=None, sa_type=String(64), sa_column_args=[ForeignKey("identities.id", ondelete="RESTRICT")]
     )
     disabled: bool = False
+    ended_by: str = Field(default="", max_length=255)  # who, or which source, disabled it; empty: it is not disabled
     password_hash: str = Field(default="", max_length=255)  # argon2id; empty: cannot sign in with a password
     purpose: str = Field(default="", max_length=255)  # of a machine: what it is there for
     ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # then it is ended; empty: no such day

@@ -24,8 +24,8 @@ class Accounts:
         self._identities = identities
         self._sourced = sourced
 
-    async def identity_for(self, uow: UnitOfWork, client: Client, user: User) -> tuple[Identity, bool]:
-        """With whether this client has ended it before, so that it may enable it. Raises KnownOtherwiseError."""
+    async def identity_for(self, uow: UnitOfWork, client: Client, user: User) -> Identity:
+        """Raises KnownOtherwiseError."""
         subject = payloads.exact(user.external_id)
         identity = await self._linked(uow, client, (subject, user.user_name))
         before = await repository.user_with(uow.session, client.name, external_id=subject) if subject else None
@@ -34,10 +34,10 @@ class Accounts:
         if identity is None and subject:
             identity = await self._of_provider(uow, client, subject)
         if identity is not None:
-            return identity, await self._released(uow, client, identity, before)
+            await self._release(uow, client, identity, before)
+            return identity
         called = (user.user_name or "").partition("@")[0]
-        made = await self._sourced.make_person(uow, client.actor, client.source, called, payloads.email_of(user))
-        return made, False
+        return await self._sourced.make_person(uow, client.actor, client.source, called, payloads.email_of(user))
 
     async def connect(self, uow: UnitOfWork, client: Client, identity: Identity, subject: str | None) -> None:
         """So that the same subject may sign in at the provider as this identity. Raises KnownOtherwiseError."""
@@ -95,7 +95,7 @@ class Accounts:
             )
         return identity
 
-    async def _released(self, uow: UnitOfWork, client: Client, identity: Identity, before: ScimUserRow | None) -> bool:
+    async def _release(self, uow: UnitOfWork, client: Client, identity: Identity, before: ScimUserRow | None) -> None:
         """What was kept of a resource that this client has deleted gives way to the new one."""
         held = await repository.user_of_identity(uow.session, identity.id)
         if held is not None and (held.client != client.name or held.user_name_key is not None):
@@ -106,7 +106,6 @@ class Accounts:
         if held is not None:
             await uow.session.delete(held)
         await uow.session.flush()
-        return held is not None and held.ended
 
     async def _check_same(self, uow: UnitOfWork, account: ExternalAccountRow, identity: Identity) -> None:
         if account.identity_id == identity.id:

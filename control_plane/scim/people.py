@@ -1,7 +1,7 @@
 """People as a SCIM client pushes them: which identity each is, and what `active` means for it.
 
 `active: false` and DELETE are the end of the identity (identities/ending), from the very transaction on. `active: true`
-again enables only what this client itself has ended: whom an admin or an end date disabled stays so.
+again enables only what this client itself has ended: whom anybody else disabled too, before or after, stays so.
 """
 
 from __future__ import annotations
@@ -55,13 +55,12 @@ class PeopleService:
         user.active = user.active is not False
         payloads.check_user(user)
         await self._check_unique(uow, client, user, "")
-        identity, ended = await self._accounts.identity_for(uow, client, user)
+        identity = await self._accounts.identity_for(uow, client, user)
         row = ScimUserRow(
             id=new_id("scu"),
             client=client.name,
             identity_id=identity.id,
             active=True,
-            ended=ended,
             version=0,
             resource={},
             created_at=uow.now,
@@ -89,8 +88,8 @@ class PeopleService:
         row, _ = await self._original(uow, client, user_id, seen)
         identity = await self._identity(uow, row)
         await self._sourced.set_groups(uow, client.actor, client.source, identity, ())
-        await self._ending.end(uow, client.actor, identity.id, f"{client.source} has deleted the person")
-        row.ended = row.ended or not identity.disabled
+        reason = f"{client.source} has deleted the person"
+        await self._ending.end(uow, client.actor, identity.id, reason, source=client.source)
         row.user_name_key, row.resource, row.active = None, {}, False
         row.version, row.updated_at = row.version + 1, uow.now
         uow.session.add(row)
@@ -135,13 +134,11 @@ class PeopleService:
     async def _activate(
         self, uow: UnitOfWork, client: Client, row: ScimUserRow, identity: Identity, *, active: bool
     ) -> None:
-        if active and row.ended:
-            await self._ending.begin_anew(uow, client.actor, identity.id)
-            row.ended = False
+        if active:
+            await self._ending.begin_anew(uow, client.actor, identity.id, source=client.source)
         elif not active and row.active:
             reason = f"{client.source} says that the person is not active any more"
-            await self._ending.end(uow, client.actor, identity.id, reason)
-            row.ended = row.ended or not identity.disabled
+            await self._ending.end(uow, client.actor, identity.id, reason, source=client.source)
         row.active = active
 
     async def _check_unique(self, uow: UnitOfWork, client: Client, user: User, own_id: str) -> None:

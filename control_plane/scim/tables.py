@@ -59,7 +59,6 @@ class ScimUserRow(Table, table=True):
     external_id: str | None = Field(default=None, max_length=255)
     resource: dict[str, Any] = Field(sa_type=JsonColumn)  # what the client said, without what is computed
     active: bool = True  # as the client says
-    ended: bool = False  # this client ended the identity, so it alone may enable it again
     version: int = Field(default=1, sa_type=Integer)
     created_at: datetime = Field(sa_type=UtcDateTime)
     updated_at: datetime = Field(sa_type=UtcDateTime)

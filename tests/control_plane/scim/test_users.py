@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import httpx
+import pytest
 from sqlmodel import select
 
 from control_plane.assembly import ControlPlane
 from control_plane.identities.tables import ExternalAccountRow
 from control_plane.kit.unit_of_work import SYSTEM
+from tests.control_plane.conftest import ManualClock
 from tests.control_plane.scim.conftest import USER, Pusher, audited, identity_of
 
 
@@ -68,6 +72,43 @@ async def test_who_is_active_again_is_enabled_again(pusher: Pusher, control_plan
     await set_active(pusher, made, active=False)
     await set_active(pusher, made, active=True)
     assert (await identity_of(control_plane, "ada")).able is True
+
+
+@pytest.mark.parametrize("said", [[False, True], [True]])
+async def test_whom_an_admin_disables_after_the_provider_did_stays_so(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient, said: list[bool]
+):
+    made = await pusher.user("ada")
+    await set_active(pusher, made, active=False)
+    for disabled in said:
+        changed = await admin.patch("/v1/identities/ada", json={"disabled": disabled}, headers={"if-match": "*"})
+        assert changed.is_success, changed.text
+    await set_active(pusher, made, active=True)
+    assert (await identity_of(control_plane, "ada")).able is False
+
+
+async def test_whom_an_admin_enables_and_the_provider_ends_again_the_provider_may_enable(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    made = await pusher.user("ada")
+    for disabled in (True, False):
+        await admin.patch("/v1/identities/ada", json={"disabled": disabled}, headers={"if-match": "*"})
+    for active in (False, True):
+        await set_active(pusher, made, active=active)
+        assert (await identity_of(control_plane, "ada")).able is active
+
+
+async def test_whose_end_date_has_passed_no_provider_enables(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient, clock: ManualClock
+):
+    made = await pusher.user("ada")
+    ends_at = (clock.now() + timedelta(days=1)).isoformat()
+    changed = await admin.patch("/v1/identities/ada", json={"ends_at": ends_at}, headers={"if-match": "*"})
+    assert changed.is_success, changed.text
+    await set_active(pusher, made, active=False)
+    clock.advance(days=2)
+    await set_active(pusher, made, active=True)
+    assert (await identity_of(control_plane, "ada")).able is False
 
 
 async def test_whom_an_admin_disabled_stays_so_whatever_a_provider_says(

@@ -12,7 +12,7 @@ down_revision = "0014"
 branch_labels = None
 depends_on = None
 
-_IDENTITIES = ("purpose", "ends_at", "source", "last_seen_at")
+_IDENTITIES = ("purpose", "ends_at", "source", "last_seen_at", "ended_by")
 _GROUPS = ("source", "external_id")
 _SIGN_INS = ("provider", "provider_session", "acr", "amr", "refresh")
 _CREDENTIALS = ("last_used_at", "networks", "chain")
@@ -32,6 +32,7 @@ def _list(name: str) -> sa.Column[str]:
 
 def upgrade() -> None:
     _add("identities", _text("purpose", 255), _instant("ends_at"), _text("source", 80), _instant("last_seen_at"))
+    _add("identities", _text("ended_by", 255))
     _add("groups", _text("source", 80), _text("external_id", 255))
     _add(
         "sign_ins",

@@ -84,7 +84,6 @@ def _pushed() -> None:
         _text("external_id", 255, nullable=True),
         sa.Column("resource", JsonColumn, nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
-        sa.Column("ended", sa.Boolean(), nullable=False),
         sa.Column("version", sa.Integer(), nullable=False),
         _instant("created_at"),
         _instant("updated_at"),
