@@ -40,6 +40,7 @@ class World(msgspec.Struct, frozen=True):
     documents: Mapping[str, Mapping[str, model.Document]]
     before: Mapping[str, Mapping[str, model.Document]] = {}
     secrets: frozenset[str] = frozenset()  # the names of those that have a value
+    delivered: frozenset[str] = frozenset()  # the names of those of which an agent has ever been given a value
 
     def names(self, kind: str) -> frozenset[str]:
         return frozenset(self.documents.get(kind, {}))

@@ -39,6 +39,9 @@ class Secrets(Protocol):
     async def known(self, uow: UnitOfWork) -> frozenset[str]:
         """Names that documents may use. In a unit that writes they stay until it ends."""
 
+    async def delivered(self, uow: UnitOfWork) -> frozenset[str]:
+        """Names of those of which an agent has ever been given a value."""
+
 
 class Validation(Protocol):
     def __call__(self, world: World) -> Sequence[Problem]: ...

@@ -48,7 +48,7 @@ class DocumentService:
         wanted, places = self._decoded(values)
         stored = {name: dict(await kind.stored(uow)) for name, kind in self._kinds.items()}
         gone = _pruned(stored, wanted) if prune else set[Key]()
-        self._check(_world(stored, wanted, gone, await self._secrets.known(uow)), places)
+        self._check(await self._world(uow, stored, wanted, gone), places)
         changes = [
             *(planned(*key, _before(stored, key), document) for key, document in wanted.items()),
             *(planned(*key, _before(stored, key), None) for key in sorted(gone)),
@@ -76,7 +76,7 @@ class DocumentService:
     async def delete(self, uow: UnitOfWork, by: Principal, kind: str, name: str) -> None:
         """One document; refused while something else needs it."""
         stored = {each: dict(await port.stored(uow)) for each, port in self._kinds.items()}
-        self._check(_world(stored, {}, {(kind, name)}, await self._secrets.known(uow)), {})
+        self._check(await self._world(uow, stored, {}, {(kind, name)}), {})
         self._permit(by, kind)
         await self._kinds[kind].delete(uow, by.actor, name)
 
@@ -124,9 +124,24 @@ class DocumentService:
             return decoded
         return Problem(*_key(decoded), "$.metadata.name", f"a name is {DESCRIPTION}")
 
+    async def _world(
+        self,
+        uow: UnitOfWork,
+        stored: Mapping[str, Mapping[str, Stored]],
+        wanted: Mapping[Key, model.Document],
+        gone: set[Key],
+    ) -> World:
+        before = {kind: {name: one.document for name, one in all_of.items()} for kind, all_of in stored.items()}
+        after = {kind: dict(all_of) for kind, all_of in before.items()}
+        for (kind, name), document in wanted.items():
+            after[kind][name] = document
+        for kind, name in gone:
+            after[kind].pop(name, None)
+        return World(after, before, await self._secrets.known(uow), await self._secrets.delivered(uow))
+
     def _check(self, world: World, places: Mapping[Key, int]) -> None:
         """What was wrong before, in a document that nobody touches, keeps nobody from changing another."""
-        old = set(map(str, self._validation(World(world.before, world.before, world.secrets))))
+        old = set(map(str, self._validation(msgspec.structs.replace(world, documents=world.before))))
         found = [
             problem
             for problem in self._validation(world)
@@ -169,21 +184,6 @@ def _pruned(stored: Mapping[str, Mapping[str, Stored]], wanted: Mapping[Key, obj
 def _before(stored: Mapping[str, Mapping[str, Stored]], key: Key) -> model.Document | None:
     found = stored[key[0]].get(key[1])
     return None if found is None else found.document
-
-
-def _world(
-    stored: Mapping[str, Mapping[str, Stored]],
-    wanted: Mapping[Key, model.Document],
-    gone: set[Key],
-    secrets: frozenset[str],
-) -> World:
-    before = {kind: {name: one.document for name, one in all_of.items()} for kind, all_of in stored.items()}
-    after = {kind: dict(all_of) for kind, all_of in before.items()}
-    for (kind, name), document in wanted.items():
-        after[kind][name] = document
-    for kind, name in gone:
-        after[kind].pop(name, None)
-    return World(after, before, secrets)
 
 
 def _placed(problem: Problem, index: int | None) -> FieldProblem:

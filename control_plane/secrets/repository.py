@@ -37,6 +37,10 @@ async def names(session: AsyncSession, *, keep: bool) -> frozenset[str]:
     return frozenset((await session.exec(query.with_for_update(read=True, key_share=True) if keep else query)).all())
 
 
+async def delivered(session: AsyncSession) -> frozenset[str]:
+    return frozenset((await session.exec(select(SecretDeliveryRow.secret).distinct())).all())
+
+
 async def deliveries(session: AsyncSession, secrets: Collection[str]) -> Mapping[str, list[SecretDeliveryRow]]:
     """Newest first."""
     query = select(SecretDeliveryRow).where(col(SecretDeliveryRow.secret).in_(secrets))

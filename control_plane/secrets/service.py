@@ -145,6 +145,10 @@ class SecretService:
         """For what may name them. In a unit that writes, none of them goes before it ends."""
         return await repository.names(uow.session, keep=uow.writes)
 
+    async def delivered(self, uow: UnitOfWork) -> frozenset[str]:
+        """Those of which an agent has ever been given a value, whatever becomes of the target."""
+        return await repository.delivered(uow.session)
+
     def context(self, name: str, version: int) -> bytes:
         return secret_context(self._deployment, name, version)
 

@@ -18,7 +18,7 @@ def check(world: World) -> Sequence[Problem]:
         Problem(KIND, one.metadata.name, path, message)
         for one in providers
         for path, message in (*_protocol(one), *_oidc(one, world), *_rules(one, world))
-    ]
+    ] + list(_targets(world))
 
 
 def _protocol(one: IdentityProvider) -> Iterator[tuple[str, str]]:
@@ -47,9 +47,23 @@ def _secret(name: str, world: World) -> Iterator[tuple[str, str]]:
     place = "$.spec.oidc.client_secret"
     if name and name not in world.secrets:
         yield place, f"there is no secret named {name!r}: assentry secrets set {name}"
+    # Also what is a target's no more: a provider is sent the value, and one change could move the target away.
+    targets = [*world.of("Target"), *world.before.get("Target", {}).values()]
+    for target in sorted({one.metadata.name for one in targets if name and one.spec.credential.secret == name}):
+        yield place, f"{name!r} is what the target {target!r} is signed in to with; use another one"
+    if name in world.delivered:
+        yield place, f"an agent was given {name!r}, for a target; use another one"
+
+
+def _targets(world: World) -> Iterator[Problem]:
+    """An agent is given a target's secret: never one that a provider knows us by, or did until now."""
+    before: list[IdentityProvider] = list(world.before.get(KIND, {}).values())  # type: ignore[arg-type]
+    used = {one.spec.oidc.client_secret: one.metadata.name for one in before if one.spec.oidc is not None}
     for target in world.of("Target"):
-        if name and target.spec.credential.secret == name:
-            yield place, f"{name!r} is what the target {target.metadata.name!r} is signed in to with; use another one"
+        name = target.spec.credential.secret
+        if name and name in used:
+            message = f"{name!r} is what the provider {used[name]!r} knows us by; use another one"
+            yield Problem("Target", target.metadata.name, "$.spec.credential.secret", message)
 
 
 def _rules(one: IdentityProvider, world: World) -> Iterator[tuple[str, str]]:

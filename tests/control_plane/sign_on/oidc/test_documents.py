@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from control_plane.secrets.tables import SecretDeliveryRow
 from tests.control_plane.sign_on.oidc.signing_in import Corp
 
 
@@ -58,6 +59,37 @@ async def test_a_clients_secret_is_not_a_targets_too(corp: Corp):
     answer = await corp.apply(target)
     assert answer.status_code == 422
     assert "use another one" in answer.text
+
+
+def _target(secret: str) -> dict[str, Any]:
+    fixed = {"protocol": "postgres", "environment": "production", "agent": "demo", "address": "127.0.0.1:5432"}
+    spec = {**fixed, "credential": {"secret": secret}}
+    return {"apiVersion": "assentry.dev/v1", "kind": "Target", "metadata": {"name": "orders"}, "spec": spec}
+
+
+async def test_no_provider_is_sent_what_a_target_is_signed_in_to_with_until_this_very_change(corp: Corp):
+    await corp.ready()
+    for name in ("pw", "other"):
+        assert (await corp.admin.put(f"/v1/secrets/{name}", json={"value": "DB-PASSWORD"})).is_success
+    assert (await corp.apply(_target("pw"))).is_success
+    evil = corp.document("evil", {"issuer": "https://evil.example", "client_secret": "pw"})
+    answer = await corp.apply(_target("other"), evil)
+    assert (answer.status_code, "the target 'orders' is signed in to with" in answer.text) == (422, True)
+
+
+async def test_no_provider_is_sent_what_an_agent_was_ever_given_for_a_target(corp: Corp):
+    await corp.ready()
+    assert (await corp.admin.put("/v1/secrets/pw", json={"value": "DB-PASSWORD"})).is_success
+    async with corp.control_plane.units() as uow:
+        uow.session.add(SecretDeliveryRow(secret="pw", agent="demo", target="gone", version=1, at=uow.now))
+    answer = await corp.apply(corp.document("evil", {"issuer": "https://evil.example", "client_secret": "pw"}))
+    assert (answer.status_code, "an agent was given 'pw'" in answer.text) == (422, True)
+
+
+async def test_no_agent_is_given_what_a_provider_knows_us_by_until_this_very_change(corp: Corp):
+    await corp.ready()
+    answer = await corp.apply(_target("corp-client"), corp.document("corp", {"client_secret": ""}))
+    assert (answer.status_code, "the provider 'corp' knows us by" in answer.text) == (422, True)
 
 
 async def test_a_secret_that_a_provider_needs_is_not_deleted(corp: Corp):
