@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
@@ -47,6 +48,11 @@ class Announced(msgspec.Struct, frozen=True):
         return frozenset(self.id_token_signing_alg_values_supported) & ASYMMETRIC
 
 
+class _Failed(msgspec.Struct, frozen=True):
+    why: str
+    at: datetime
+
+
 class _Kept(msgspec.Struct):
     announced: Announced
     announced_at: datetime
@@ -55,12 +61,14 @@ class _Kept(msgspec.Struct):
 
 
 class Providers:
-    """By issuer. Errors are OutsideErrors, which name the address."""
+    """By issuer: nobody waits for another's. What was in vain just now is not tried again: whoever signs in would wait
+    for it every time. Errors are OutsideErrors, which name the address."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._kept: dict[str, _Kept] = {}
-        self._turn = asyncio.Lock()
+        self._failed: dict[tuple[str, str], _Failed] = {}
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def announced(self, issuer: str) -> Announced:
         return (await self._current(issuer)).announced
@@ -79,22 +87,39 @@ class Providers:
             return verify(keys)
 
     async def _current(self, issuer: str) -> _Kept:
-        async with self._turn:
+        async with self._turns[issuer]:
             kept, now = self._kept.get(issuer), self._clock.now()
             if kept is None or now - kept.announced_at >= _KEPT:
-                announced = await discover(issuer)
+                announced = await self._tried((issuer, ""), discover, issuer)
                 if kept is None or kept.announced.jwks_uri != announced.jwks_uri:
                     kept = self._kept[issuer] = _Kept(announced, now)
                 kept.announced, kept.announced_at = announced, now
             return kept
 
     async def _keys(self, kept: _Kept, oldest: timedelta) -> KeySet:
-        async with self._turn:
+        issuer, address = kept.announced.issuer, kept.announced.jwks_uri
+        async with self._turns[issuer]:
             now = self._clock.now()
             if kept.keys is None or kept.keys_at is None or now - kept.keys_at >= oldest:
-                kept.keys = key_set(await fetch_object(kept.announced.jwks_uri))
+                kept.keys = await self._tried((issuer, address), _fetched_keys, address)
                 kept.keys_at = now
             return kept.keys
+
+    async def _tried(self, what: tuple[str, str], ask: Callable[[str], Awaitable[T]], address: str) -> T:
+        failed = self._failed.get(what)
+        if failed is not None and self._clock.now() < failed.at + _AGAIN:
+            raise OutsideError(failed.why)
+        try:
+            found = await ask(address)
+        except OutsideError as error:
+            self._failed[what] = _Failed(str(error), self._clock.now())
+            raise
+        self._failed.pop(what, None)
+        return found
+
+
+async def _fetched_keys(address: str) -> KeySet:
+    return key_set(await fetch_object(address))
 
 
 async def discover(issuer: str, get: Callable[[str], Awaitable[Mapping[str, Any]]] = fetch_object) -> Announced:

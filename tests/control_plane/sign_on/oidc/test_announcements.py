@@ -11,8 +11,8 @@ import pytest
 from aiohttp import web
 from joserfc.jwk import KeySet, RSAKey
 
-from control_plane.sign_on import outside
-from control_plane.sign_on.oidc_metadata import Providers, discover
+from control_plane.sign_on import oidc_metadata, outside
+from control_plane.sign_on.oidc_metadata import Announced, Providers, discover
 from control_plane.sign_on.oidc_tokens import UnknownKeyError
 from control_plane.sign_on.outside import MOST_BYTES, OutsideError, allowed, fetch_object
 from tests.control_plane.conftest import ManualClock
@@ -203,3 +203,47 @@ async def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.Monkey
     async with http_sink(drip) as sink:
         assert "TimeoutError" in await fetched(sink)
         never.set()
+
+
+async def test_nobody_waits_for_another_provider_and_what_was_in_vain_is_not_tried_again_for_a_while(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+):
+    clock, slow, gone_on = ManualClock(), "https://slow.example.com", asyncio.Event()
+    providers, tried = Providers(clock), 0
+
+    async def discovered(issuer: str) -> Announced:
+        nonlocal tried
+        if issuer != slow:
+            return await discover(issuer)
+        tried += 1
+        await gone_on.wait()
+        raise OutsideError("it does not answer")
+
+    monkeypatch.setattr(oidc_metadata, "discover", discovered)
+    waiting = [asyncio.create_task(providers.announced(slow)) for _ in range(5)]
+    assert (await asyncio.wait_for(providers.announced(provider.url), 5)).issuer == provider.url
+    gone_on.set()
+    assert {type(found) for found in await asyncio.gather(*waiting, return_exceptions=True)} == {OutsideError}
+    assert tried == 1
+    clock.advance(seconds=30)
+    with pytest.raises(OutsideError, match="does not answer"):
+        await providers.announced(slow)
+    assert tried == 2
+
+
+async def test_keys_that_cannot_be_had_are_not_asked_for_again_for_a_while(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+):
+    clock, asked = ManualClock(), list[str]()
+    providers = Providers(clock)
+
+    async def fetched(address: str) -> dict[str, Any]:
+        asked.append(address)
+        raise OutsideError("it does not answer")
+
+    monkeypatch.setattr(oidc_metadata, "fetch_object", fetched)
+    for seconds in (0, 29, 1):
+        clock.advance(seconds=seconds)
+        with pytest.raises(OutsideError):
+            await providers.verified(provider.url, wanting("one"))
+    assert asked == [f"{provider.url}/jwks"] * 2
