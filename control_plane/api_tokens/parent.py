@@ -9,7 +9,7 @@ from control_plane.kit.unit_of_work import UnitOfWork
 
 class ApiTokenParent:
     async def bounds(self, uow: UnitOfWork, credential_id: str) -> Bounds | None:
-        row = await uow.session.get(ApiTokenRow, credential_id, populate_existing=True)
+        row = await uow.session.get(ApiTokenRow, credential_id, populate_existing=True, with_for_update=uow.writes)
         if row is None:
             return None
         over = row.revoked_at is not None

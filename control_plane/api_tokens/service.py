@@ -19,6 +19,7 @@ from control_plane.api_tokens.domain import GIVABLE, LONGEST, MOST, PREFIX, effe
 from control_plane.api_tokens.tables import ApiTokenRow
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.sign_ins import principal_of
+from control_plane.identities.standing import still_stands
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.errors import ConflictError, FieldProblem, ForbiddenError, InvalidError, NotFoundError
 from control_plane.kit.ids import new_id, random_text
@@ -50,6 +51,7 @@ class ApiTokens:
     async def make(
         self, uow: UnitOfWork, person: Principal, name: str, permissions: Sequence[str], lifetime: timedelta
     ) -> MintedApiToken:
+        await still_stands(uow, person)
         _must_be_signed_in(person)
         _check(person, permissions)
         if await rows.count_of(uow, person.identity) >= MOST:

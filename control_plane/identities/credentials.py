@@ -18,6 +18,7 @@ from control_plane.identities.errors import IdentityNotFoundError
 from control_plane.identities.parents import Bounds, Parents
 from control_plane.identities.ports import CertificateIssuer, CertificateRequestError, IssuedCertificate, TargetNames
 from control_plane.identities.sign_ins import KEY_PREFIX
+from control_plane.identities.standing import still_stands
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
@@ -160,7 +161,8 @@ class CredentialService:
     async def issue(
         self, uow: UnitOfWork, principal: Principal, kind: str, binding: Binding, lifetime: timedelta
     ) -> CredentialRow:
-        """What is known here of a credential of any kind. Raises InvalidError."""
+        """What is known here of a credential of any kind. Raises InvalidError, UnauthenticatedError."""
+        await still_stands(uow, principal, self._parents)
         await self._check_targets(uow, binding.targets)
         expires_at = (uow.now + min(lifetime, LONGEST_CREDENTIAL)).replace(microsecond=0)
         key = await uow.session.get(ServiceAccountKeyRow, principal.credential_id)
@@ -229,6 +231,7 @@ class CredentialService:
     async def create_key(
         self, uow: UnitOfWork, by: Principal, name: str, description: str, lifetime: timedelta
     ) -> MintedKey:
+        await still_stands(uow, by, self._parents)
         identity = await repository.identity_by_name(uow.session, name)
         if identity is None:
             raise IdentityNotFoundError(name)
@@ -259,7 +262,7 @@ class CredentialService:
 
     async def revoke_key(self, uow: UnitOfWork, by: Principal, key_id: str) -> None:
         """And everything that was made with it."""
-        row = await uow.session.get(ServiceAccountKeyRow, key_id)
+        row = await uow.session.get(ServiceAccountKeyRow, key_id, with_for_update=True)
         if row is None:
             raise NotFoundError(f"there is no service-account key {key_id!r}")
         if row.revoked_at is None:

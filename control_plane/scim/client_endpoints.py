@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
 
+from control_plane.identities.standing import still_stands
 from control_plane.kit.access import SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.idempotency import IdempotencyKey
@@ -84,6 +85,7 @@ async def create_token(
     async with units() as uow:
 
         async def create() -> NewScimTokenOut:
+            await still_stands(uow, admin)
             await service.named(uow, name)
             minted = await service.tokens.create(uow, admin.actor, name, timedelta(days=body.ttl_days))
             return NewScimTokenOut(**ScimTokenOut.of(minted.row).model_dump(), token=minted.token.reveal())

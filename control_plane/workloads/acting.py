@@ -12,11 +12,13 @@ from typing import Final
 
 import msgspec
 from sqlmodel import col, select
+from sqlmodel.sql.expression import SelectOfScalar
 
 from control_plane.identities import credential_rows
 from control_plane.identities.domain import Identity
 from control_plane.identities.parents import Parents
 from control_plane.identities.service import IdentityService
+from control_plane.identities.standing import still_stands
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import InvalidError, NotFoundError
 from control_plane.kit.ids import new_id, random_text
@@ -43,6 +45,7 @@ class ActingTokens:
 
     async def make(self, uow: UnitOfWork, by: Principal, actor: str, lifetime: timedelta) -> MadeActingToken:
         """For a machine that acts on behalf of the caller. Never outlives what the caller came with."""
+        await still_stands(uow, by, self._parents)
         machine = await self._identities.named(uow, actor)
         if machine.kind != "machine" or machine.id == by.identity:
             raise InvalidError(f"{actor!r} cannot act for you: name another identity, a machine")
@@ -70,8 +73,7 @@ class ActingTokens:
 
     async def good_for(self, uow: UnitOfWork, token: str, actor: Identity) -> ActingTokenRow | str:
         """The row, if this machine may act with it now; else why not, for the audit log."""
-        hashed = credential_rows.hash_of(token)
-        row = (await uow.session.exec(select(ActingTokenRow).where(col(ActingTokenRow.token_hash) == hashed))).first()
+        row = (await uow.session.exec(_shown(token).with_for_update())).first()
         if row is None or row.revoked_at is not None or row.expires_at <= uow.now:
             return "the acting token is not known, was revoked or has expired"
         if row.actor_id != actor.id:
@@ -79,6 +81,11 @@ class ActingTokens:
         behind = await self._identities.find_all(uow, chains.ids(row.chain))
         lost = [one["name"] for one in row.chain if one["id"] and not _able(behind.get(one["id"]))]
         return f"{', '.join(lost)} of the acting token {row.id} is disabled or gone" if lost else row
+
+    async def behind(self, uow: UnitOfWork, token: str) -> list[str]:
+        """Ids of those who take part, if there is such a token."""
+        row = (await uow.session.exec(_shown(token))).first()
+        return [row.actor_id, *chains.ids(row.chain)] if row is not None else []
 
     async def mine(self, uow: UnitOfWork, by: Principal) -> list[tuple[ActingTokenRow, str]]:
         """Those that are still good, with the names of the machines."""
@@ -95,6 +102,13 @@ class ActingTokens:
             raise NotFoundError(f"there is no acting token {token_id!r} of yours")
         if await sign_in_rows.end_acting_tokens(uow, by.actor, col(ActingTokenRow.id) == row.id, "it was taken back"):
             uow.audit(AuditEvent("acting-token.revoked", by.actor, row.id))
+
+
+def _shown(token: str) -> SelectOfScalar[ActingTokenRow]:
+    """As it is now."""
+    hashed = credential_rows.hash_of(token)
+    statement = select(ActingTokenRow).where(col(ActingTokenRow.token_hash) == hashed)
+    return statement.execution_options(populate_existing=True)
 
 
 def _able(identity: Identity | None) -> bool:

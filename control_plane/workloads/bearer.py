@@ -33,7 +33,9 @@ class WorkloadBearer:
         return msgspec.structs.replace(found, provider=row.trust, chain=chain)
 
     async def bounds(self, uow: UnitOfWork, credential_id: str) -> Bounds | None:
-        row = await uow.session.get(WorkloadSignInRow, credential_id, populate_existing=True)
+        row = await uow.session.get(
+            WorkloadSignInRow, credential_id, populate_existing=True, with_for_update=uow.writes
+        )
         if row is None:
             return None
         return Bounds(

@@ -18,6 +18,7 @@ from sqlmodel import col, select
 from control_plane.identities import credential_rows
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
+from control_plane.identities.standing import still_stands
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import ConflictError, FieldProblem, InvalidError, NotFoundError
 from control_plane.kit.ids import new_id, random_text
@@ -64,6 +65,7 @@ class ClientCredentials:
     async def add_key_pair(
         self, uow: UnitOfWork, by: Principal, name: str, jwk: Mapping[str, Any], more: Wanted
     ) -> MadeClientCredential:
+        await still_stands(uow, by)
         key = tokens.public_key(jwk)
         if key is None or "d" in jwk or "k" in jwk:
             problem = (
@@ -80,6 +82,7 @@ class ClientCredentials:
         return self._made(uow, by, row, name)
 
     async def add_secret(self, uow: UnitOfWork, by: Principal, name: str, more: Wanted) -> MadeClientCredential:
+        await still_stands(uow, by)
         secret = SECRET_PREFIX + random_text(_SECRET_LENGTH)
         row = self._row(uow, by, await self._machine(uow, name), "secret", more, LONGEST_SECRET)
         row.secret_hash = credential_rows.hash_of(secret)

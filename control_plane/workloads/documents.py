@@ -18,6 +18,7 @@ from typing import Final, Literal
 import msgspec
 
 from control_plane.documents.stored_kind import StoredKind
+from control_plane.documents.tables import DocumentRow
 from control_plane.kit.access import Permission
 from control_plane.kit.unit_of_work import Actor, UnitOfWork
 from control_plane.workloads import sign_in_rows
@@ -66,6 +67,11 @@ class TrustKind(StoredKind):
 
     def decode(self, value: object) -> model.Document | Problem:
         return documents.into(WorkloadTrust, value, KIND, _name_of(value))
+
+    async def held(self, uow: UnitOfWork, name: str) -> DocumentRow | None:
+        """As it is now, and until this transaction is over."""
+        key = (self.kind, name)
+        return await uow.session.get(DocumentRow, key, with_for_update=True, populate_existing=True)
 
     async def put(self, uow: UnitOfWork, by: Actor, document: model.Document, *, managed: bool) -> None:
         await super().put(uow, by, document, managed=managed)

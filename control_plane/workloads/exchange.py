@@ -16,6 +16,7 @@ import msgspec
 from control_plane.identities import throttle
 from control_plane.identities.credentials import CredentialService
 from control_plane.identities.service import IdentityService
+from control_plane.identities.standing import hold
 from control_plane.kit.errors import InvalidError
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import NOBODY, AuditEvent, UnitOfWork, Units
@@ -100,6 +101,7 @@ class TokenService:
         )
         actor = await self._trusts.admit(asked.actor, "" if subject else asked.trust) if asked.actor else client
         async with self._units() as uow:
+            await self._hold(uow, [one for one in (actor, subject) if one], asked.subject if by_acting_token else "")
             acts = await self._party(uow, actor) if actor else None
             behind = await self._party(uow, subject) if subject else None
             if acts is None and behind is None:
@@ -122,6 +124,19 @@ class TokenService:
             if client.assertion:
                 return await self._clients.by_assertion(uow, client.name, client.assertion)
             return await self._clients.by_secret(uow, client.name, client.secret)
+
+    async def _hold(self, uow: UnitOfWork, claimed: Sequence[Claimed], acting_token: str) -> None:
+        """Everybody who takes part, before anything else is looked at: whoever ends one of them now comes before this
+        or after it. In the order in which an end takes hold of things, so that neither waits for the other."""
+        ids = set(await self._acting.behind(uow, acting_token)) if acting_token else set()
+        for one in claimed:
+            if isinstance(one, ProvenClient):
+                ids.add(one.identity_id)
+                continue
+            ids.update(found.id for found in await self._identities.find_named(uow, [one.spec.identity]))
+            behind = [await self._subjects.of_issuer(uow, one.issuer, subject) for subject in one.behind]
+            ids.update(known.id for known in behind if known is not None)
+        await hold(uow, ids)
 
     async def _party(self, uow: UnitOfWork, claimed: Claimed) -> Party:
         """In the transaction that writes: as it is now, and for the first time where that matters."""

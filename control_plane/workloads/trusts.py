@@ -107,8 +107,8 @@ class Trusts:
         )
 
     async def stands(self, uow: UnitOfWork, admitted: Admitted) -> bool:
-        """Whether the trust is still as it was when the token was judged."""
-        row = await self._kind.row(uow, admitted.trust)
+        """Whether the trust is still as it was when the token was judged. Nobody changes it until this is over."""
+        row = await self._kind.held(uow, admitted.trust)
         return row is not None and row.json_text == admitted.text
 
     async def documents(self, uow: UnitOfWork) -> list[WorkloadTrust]:
