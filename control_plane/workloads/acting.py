@@ -27,7 +27,7 @@ from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork
 from control_plane.workloads import chains, sign_in_rows
 from control_plane.workloads.tables import ActingTokenRow
 
-PREFIX: Final = "assentry_d_"
+PREFIX: Final = "assentry_o_"
 LONGEST: Final = timedelta(hours=8)
 _LENGTH: Final = 52  # 260 bits
 

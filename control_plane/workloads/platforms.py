@@ -76,6 +76,8 @@ def single_use(spec: WorkloadTrustSpec) -> bool:
     return traits_of(spec).single_use if spec.single_use is None else spec.single_use
 
 
-def is_shared(spec: WorkloadTrustSpec) -> bool:
-    """Whether others than this deployment's own people run workloads with tokens of this issuer."""
-    return traits_of(spec).shared and issuer_of(spec) == traits_of(spec).issuer
+def shared_traits(spec: WorkloadTrustSpec) -> Traits | None:
+    """Of the platform whose issuer it is, whatever the trust calls it, if others than this deployment's own people run
+    workloads with tokens of this issuer."""
+    issuer = issuer_of(spec).rstrip("/").lower()
+    return next((one for one in PLATFORMS.values() if one.shared and one.issuer == issuer), None)

@@ -119,7 +119,7 @@ class ActingTokenOut(BaseModel):
 
 
 class NewActingTokenOut(ActingTokenOut):
-    token: str | None = Field(description=f"the `subject_token` for that machine; {ONCE}", examples=["assentry_d_…"])
+    token: str | None = Field(description=f"the `subject_token` for that machine; {ONCE}", examples=["assentry_o_…"])
 
     @classmethod
     def made(cls, made: MadeActingToken) -> NewActingTokenOut:

@@ -17,7 +17,7 @@ from control_plane.identities.documents import IdentityDocument
 from control_plane.workloads import claims, tokens
 from control_plane.workloads.documents import KIND, WorkloadTrust, WorkloadTrustSpec
 from control_plane.workloads.outside import address_problem
-from control_plane.workloads.platforms import is_shared, issuer_of, traits_of
+from control_plane.workloads.platforms import Traits, issuer_of, shared_traits, traits_of
 from control_plane.workloads.tokens import TokenError
 from data_plane.policy import durations
 from data_plane.policy.documents import Problem
@@ -25,6 +25,7 @@ from data_plane.policy.documents import Problem
 _LONGEST_PATTERN: Final = 512
 _DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}", re.ASCII)
 _PLAIN: Final = re.compile(r"(?:[A-Za-z0-9_/:@=-]|\\[.^$*+?()\[\]{}|\\-])*", re.ASCII)  # what a pattern says literally
+_QUANTIFIERS: Final = ("?", "*", "+", "{")
 Found = Iterator[tuple[str, str]]
 
 
@@ -100,11 +101,10 @@ def _matching(spec: WorkloadTrustSpec, _world: World) -> Found:
             yield path, problem
     if spec.subject and spec.subject_pattern:
         yield "subject_pattern", "`subject` says it already"
-    traits = traits_of(spec)
     if spec.platform == "spiffe":
         yield from _within_domain(spec)
-    if is_shared(spec):
-        if not _says_whose(spec):
+    if (traits := shared_traits(spec)) is not None:
+        if not _says_whose(spec, traits):
             whose = ", ".join(sorted(traits.whose))
             yield (
                 "subject",
@@ -114,15 +114,39 @@ def _matching(spec: WorkloadTrustSpec, _world: World) -> Found:
         yield "subject", "this takes every token of the issuer: say which, by `subject`, `subject_pattern` or claims"
 
 
-def _says_whose(spec: WorkloadTrustSpec) -> bool:
+def _says_whose(spec: WorkloadTrustSpec, traits: Traits) -> bool:
     """By an exact subject, a pattern that spells out the owner before anything is left open, or an exact claim."""
-    traits = traits_of(spec)
     if spec.subject or traits.whose & spec.claims.keys():
         return True
-    literal = _PLAIN.match(spec.subject_pattern)
-    spelt = literal.group().replace("\\", "") if literal else ""
+    spelt = _spelt(spec.subject_pattern)
     owner, slash, _ = spelt.removeprefix(traits.subject_prefix).partition("/")
     return spelt.startswith(traits.subject_prefix) and bool(owner and slash)
+
+
+def _spelt(pattern: str) -> str:
+    """What everything that the pattern matches begins with: nothing if it is alternatives, and not what is repeated,
+    perhaps no times."""
+    literal = _PLAIN.match(pattern)
+    if literal is None or _has_alternatives(pattern):
+        return ""
+    spelt = literal.group().replace("\\", "")
+    return spelt[:-1] if pattern[literal.end() :].startswith(_QUANTIFIERS) else spelt
+
+
+def _has_alternatives(pattern: str) -> bool:
+    """At the top level. After a class or a quotation (\\Q), in which a parenthesis means nothing, any counts."""
+    depth, escaped, doubtful = 0, False, False
+    for one in pattern:
+        doubtful = doubtful or one == "[" or (escaped and one == "Q")
+        if escaped:
+            escaped = False
+        elif one == "\\":
+            escaped = True
+        elif one in "()":
+            depth += 1 if one == "(" else -1
+        elif one == "|" and (doubtful or depth <= 0):
+            return True
+    return False
 
 
 def _within_domain(spec: WorkloadTrustSpec) -> Found:

@@ -15,6 +15,7 @@ from data_plane.policy.documents import Problem
 from tests.control_plane.workloads.platforms import ADA, document, ec, key_set, machine, rsa, target
 
 GITHUB = {"platform": "github", "identity": "deploy-bot", "subject": "repo:acme/shop:ref:refs/heads/main"}
+SAME = {"platform": "oidc", "issuer": "https://token.actions.githubusercontent.com", "identity": "deploy-bot"}
 CLUSTER = {"platform": "kubernetes", "issuer": "https://cluster.example", "identity": "deploy-bot", "subject": "a"}
 MESH = {
     "platform": "spiffe",
@@ -43,6 +44,8 @@ def problems(spec: dict[str, Any], **identity: Any) -> list[str]:
         {**GITHUB, "subject": "", "claims": {"repository_owner_id": "1342004"}},
         {**GITHUB, "subject": "", "subject_pattern": "repo:acme/shop:ref:refs/heads/.*"},
         {**GITHUB, "subject": "", "subject_pattern": "repo:acme/.*"},
+        {**GITHUB, "subject": "", "subject_pattern": "repo:acme/(shop|web):ref:refs/heads/main"},
+        {**SAME, "subject_pattern": "repo:acme/shop:.*"},
         {**GITHUB, "issuer": "https://ghes.example/_services/token", "subject": "", "subject_pattern": "repo:.*"},
         {**GITHUB, "targets": ["orders"], "lifetime": "1h", "actors": ["deploy-bot"]},
         {"platform": "gitlab", "identity": "deploy-bot", "claims": {"project_id": "22"}},
@@ -67,6 +70,14 @@ def test_a_trust_that_says_whom_it_means_may_stand(spec: dict[str, Any]):
         ({**GITHUB, "subject": "", "subject_pattern": "repo:(acme|other)/.*"}, "everybody has tokens"),
         ({**GITHUB, "subject": "", "subject_pattern": ".*acme/shop.*"}, "everybody has tokens"),
         ({**GITHUB, "subject": "", "subject_pattern": "repo:acme?/shop"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:acme/?.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:acme/*[^:]*:.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:acme/{0}.+"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": r"repo:acme\/?.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:acme/shop:.*|repo:[^/]+/shop:.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": "repo:acme/[(]x|repo:.*"}, "everybody has tokens"),
+        ({**GITHUB, "subject": "", "subject_pattern": r"repo:acme/\Q(\E|repo:.*"}, "everybody has tokens"),
+        ({**SAME, "subject_pattern": "repo:.*:ref:refs/heads/main"}, "everybody has tokens"),
         ({**GITHUB, "subject": "", "claims": {"ref": "refs/heads/main"}}, "everybody has tokens"),
         ({**GITHUB, "subject": "", "claim_patterns": {"repository": ".*"}}, "it matches anything"),
         ({**GITHUB, "subject": "", "claim_patterns": {"repository": "acme/.*"}}, "everybody has tokens"),
