@@ -1,9 +1,10 @@
 """SSH certificates for clients, and the list of those that servers must refuse.
 
 The certificate's principal is the identity's name where it is good everywhere, and NAME/TARGET where it is bound to
-targets: names have no slash, so a server that only compares the name of the account refuses a bound one. The key id is
-the credential's. Agents verify them as they do other credentials; a plain sshd with the authority in TrustedUserCAKeys
-verifies them too, and hears of revocations by the list that it fetches (RevokedKeys).
+targets: names have no slash, so a server that only compares the name of the account refuses a bound one. Whom a
+provider or a SCIM client has made, and named, gets bound ones only. The key id is the credential's. Agents verify them
+as they do other credentials; a plain sshd with the authority in TrustedUserCAKeys verifies them too, and hears of
+revocations by the list that it fetches (RevokedKeys).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from control_plane.identities.ports import CertificateRequestError
 from control_plane.identities.ssh_authority import SshAuthority
 from control_plane.identities.ssh_revocation import revocation_list
 from control_plane.identities.ssh_tables import SshRevocationRow
-from control_plane.identities.tables import CredentialRow
+from control_plane.identities.tables import CredentialRow, IdentityRow
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import FieldProblem, ForbiddenError, InvalidError
 from control_plane.kit.unit_of_work import Actor, Json, UnitOfWork
@@ -57,6 +58,8 @@ class SshCertificateService:
             raise ForbiddenError(
                 f"no SSH certificate is made for the name {principal.name}: servers let it do everything"
             )
+        if binding.everywhere:
+            await _check_named_here(uow, principal)
         row = await self._credentials.issue(uow, principal, KIND, binding, lifetime)
         principals = _principals(principal.name, binding)
         try:
@@ -97,6 +100,16 @@ class SshCertificateService:
         for credential_id, expires_at in (await uow.session.exec(theirs)).all():
             await uow.session.merge(SshRevocationRow(credential_id=credential_id, expires_at=expires_at))
         return {}
+
+
+async def _check_named_here(uow: UnitOfWork, principal: Principal) -> None:
+    """A name that a provider's person could choose must not be that of an account at every server: ubuntu, postgres."""
+    row = await uow.session.get(IdentityRow, principal.identity)
+    if row is None or row.source:
+        raise ForbiddenError(
+            f"{principal.name} was not named by an admin here, so no SSH certificate is made that is good everywhere; "
+            "name the targets that it is for"
+        )
 
 
 def _principals(name: str, binding: Binding) -> tuple[str, ...]:

@@ -222,3 +222,20 @@ def test_its_key_lies_sealed_and_is_printed_nowhere(tmp_path: Path) -> None:
     other.mkdir()
     with pytest.raises(SealError):
         SshAuthority.open(tmp_path / "ssh-ca", files_of(other))
+
+
+async def test_whom_a_provider_has_named_is_named_at_no_server_beyond_those_that_are_told(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, anonymous: httpx.AsyncClient, public_key: str
+):
+    await target(admin, "bastion")
+    assert (await admin.put("/v1/groups/everyone", json={"roles": ["requester"], "members": []})).is_success
+    async with control_plane.units() as uow:
+        named = await control_plane.who.sourced.make_person(uow, SYSTEM, "provider:corp", "ubuntu", "")
+        await control_plane.who.sourced.set_groups(uow, SYSTEM, "provider:corp", named, {"everyone"})
+        named = await control_plane.identities.named(uow, "ubuntu")
+        opened = await control_plane.sign_ins.open(uow, named, "cli")
+    anonymous.headers["authorization"] = f"Bearer {opened.token.reveal()}"
+    refused = await anonymous.post("/v1/ssh-certificates", json={"public_key": public_key})
+    assert refused.status_code == 403
+    assert "name the targets that it is for" in refused.json()["detail"]
+    assert (await made(anonymous, public_key, targets=["bastion"]))["principals"] == ["ubuntu/bastion"]
