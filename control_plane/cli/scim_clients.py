@@ -45,7 +45,10 @@ def show(name: Name, output: OutputOption = Format.TABLE) -> None:
     if output is Format.JSON:
         print_fields(found, (), output)
         return
-    waiting = [f"{one['subject']} → {one['identity'] or one['group']}" for one in found["links"]]
+    waiting = [
+        f"{one['subject']}{' (by name)' if one['by_name'] else ''} → {one['identity'] or one['group']}"
+        for one in found["links"]
+    ]
     print_fields({**found, "links": waiting}, FIELDS, output)
     print_list(found["tokens"], TOKENS, output)
     _warn_of([found])
@@ -89,12 +92,13 @@ def revoke(name: Name, token_id: Annotated[str, typer.Argument(metavar="TOKEN", 
 @app.command()
 def link(
     name: Name,
-    subject: Annotated[str, typer.Argument(help="external id, or userName, or displayName of a group")],
+    subject: Annotated[str, typer.Argument(help="the external id; with --by-name a group's displayName")],
     identity: IdentityOption = "",
     group: GroupOption = "",
+    by_name: Annotated[bool, typer.Option("--by-name", help="whichever group the provider calls so first")] = False,
 ) -> None:
     """Say who or which of those that are here a subject is, before the provider pushes it."""
-    body: Json = {"subject": subject, "identity": identity or None, "group": group or None}
+    body: Json = {"subject": subject, "identity": identity or None, "group": group or None, "by_name": by_name}
     Api(load_profile()).put(f"{_path(name)}/links", body)
     say(f"when {cell(name)} pushes {cell(subject)}, it is {cell(identity or group)}")
 

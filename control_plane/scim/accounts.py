@@ -1,8 +1,8 @@
 """Which identity somebody is whom a SCIM client pushes for the first time, and whose subject at the provider.
 
-By this order: whom an admin has linked; whom this client has pushed and deleted before, by the external id; whom the
-provider's own sign-in has made, by its subject; else a new person. Nobody is taken over by a name or a mail address,
-and nobody who was made here or by another source without an admin's link.
+By this order, by the external id alone: whom an admin has linked; whom this client has pushed and deleted before; whom
+the provider's own sign-in has made, by its subject; else a new person. Nobody is taken over by a name or a mail
+address, and nobody who was made here or by another source without an admin's link.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Accounts:
     async def identity_for(self, uow: UnitOfWork, client: Client, user: User) -> Identity:
         """Raises KnownOtherwiseError."""
         subject = payloads.exact(user.external_id)
-        identity = await self._linked(uow, client, (subject, user.user_name))
+        identity = await self._linked(uow, client, subject)
         before = await repository.user_with(uow.session, client.name, external_id=subject) if subject else None
         if identity is None and before is not None:
             identity = await self._identities.find(uow, before.identity_id)
@@ -77,8 +77,8 @@ class Accounts:
         if identity.source in client.authorities and identity.email != email:
             await self._identities.change(uow, client.actor, identity.name, email=email)
 
-    async def _linked(self, uow: UnitOfWork, client: Client, subjects: tuple[str | None, ...]) -> Identity | None:
-        link = await repository.link(uow.session, client.name, "person", subjects)
+    async def _linked(self, uow: UnitOfWork, client: Client, subject: str | None) -> Identity | None:
+        link = await repository.link(uow.session, client.name, "person", subject)
         if link is None or link.identity_id is None:
             return None
         identity = await self._identities.find(uow, link.identity_id)

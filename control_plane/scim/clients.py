@@ -26,6 +26,7 @@ class Link(msgspec.Struct, frozen=True):
     subject: str
     identity: str  # name; empty: a group
     group: str
+    by_name: bool = False  # the subject is the group's displayName, not an external id
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -77,7 +78,9 @@ class ClientService:
         rows = await repository.links(uow.session, name)
         people = await self._identities.find_all(uow, [row.identity_id for row in rows if row.identity_id])
         named: dict[str, str] = {one.id: one.name for one in people.values()}
-        return [Link(row.subject, named.get(row.identity_id or "", ""), row.group_name or "") for row in rows]
+        return [
+            Link(row.subject, named.get(row.identity_id or "", ""), row.group_name or "", row.by_name) for row in rows
+        ]
 
     # -------------------------------------------------------------- changed
 
@@ -127,13 +130,14 @@ class ClientService:
                 client=name,
                 kind=kind,
                 subject=subject,
+                by_name=link.by_name,
                 identity_id=identity_id,
                 group_name=link.group or None,
                 created_at=uow.now,
                 created_by=by.name,
             )
         )
-        told = {"subject": subject, kind: link.identity or link.group}
+        told: dict[str, Json] = {"subject": subject, "by_name": link.by_name, kind: link.identity or link.group}
         uow.audit(AuditEvent("scim-client.linked", by, name, told))
 
     async def unlink(self, uow: UnitOfWork, by: Actor, name: str, kind: str, subject: str) -> None:

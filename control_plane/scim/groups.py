@@ -154,7 +154,8 @@ class GroupsService:
 
     async def _name_for(self, uow: UnitOfWork, client: Client, group: Group, subject: str | None) -> str:
         """Of the group here that it is: linked, or left over from before, or new. Raises KnownOtherwiseError."""
-        link = await repository.link(uow.session, client.name, "group", (subject, group.display_name))
+        link = await repository.link(uow.session, client.name, "group", subject)
+        link = link or await repository.link(uow.session, client.name, "group", group.display_name, by_name=True)
         if link is not None and link.group_name is not None:
             await uow.session.delete(link)
             if await repository.holder_of_group(uow.session, link.group_name) is not None:

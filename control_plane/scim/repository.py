@@ -38,13 +38,12 @@ async def links(session: AsyncSession, client: str) -> list[ScimLinkRow]:
     return list((await session.exec(statement.order_by(col(ScimLinkRow.kind), col(ScimLinkRow.subject)))).all())
 
 
-async def link(session: AsyncSession, client: str, kind: str, subjects: Iterable[str | None]) -> ScimLinkRow | None:
-    """The first of these subjects that an admin has linked."""
-    for subject in subjects:
-        found = await session.get(ScimLinkRow, (client, kind, subject)) if subject else None
-        if found is not None:
-            return found
-    return None
+async def link(
+    session: AsyncSession, client: str, kind: str, subject: str | None, *, by_name: bool = False
+) -> ScimLinkRow | None:
+    """A link of an external id is none of a name that is spelt like it, nor the other way round."""
+    found = await session.get(ScimLinkRow, (client, kind, subject)) if subject else None
+    return found if found is not None and found.by_name == by_name else None
 
 
 async def counts(session: AsyncSession, names: Sequence[str]) -> dict[str, tuple[int, int]]:

@@ -47,7 +47,11 @@ class ScimTokenIn(BaseModel):
 class LinkIO(BaseModel):
     """When the client pushes this subject, it is this person or this group, which is here already."""
 
-    subject: Subject = Field(description="external id, or userName, or displayName", examples=["00u1a2b3c4"])
+    subject: Subject = Field(description="the external id; with `by_name` the displayName", examples=["00u1a2b3c4"])
+    by_name: bool = Field(
+        default=False,
+        description="of a group only: whichever is called so first. Who may name groups at the provider decides it",
+    )
     identity: Name | None = Field(default=None, examples=["ada"])
     group: Name | None = Field(default=None, examples=["dba"])
 
@@ -55,11 +59,13 @@ class LinkIO(BaseModel):
     def _is_one(self) -> Self:
         if (self.identity is None) == (self.group is None):
             raise ValueError("name an identity or a group")
+        if self.by_name and self.identity is not None:
+            raise ValueError("people choose their user names: link a person by the external id")
         return self
 
     @property
     def link(self) -> Link:
-        return Link(self.subject, self.identity or "", self.group or "")
+        return Link(self.subject, self.identity or "", self.group or "", self.by_name)
 
 
 class ScimClientIn(BaseModel):

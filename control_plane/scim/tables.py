@@ -88,7 +88,8 @@ class ScimLinkRow(Table, table=True):
 
     client: str = _refers("scim_clients.name", primary_key=True)
     kind: str = Field(primary_key=True, max_length=16)  # person, group
-    subject: str = Field(primary_key=True, max_length=255)  # external id, or userName, or displayName
+    subject: str = Field(primary_key=True, max_length=255)  # the external id, or a group's displayName
+    by_name: bool = False  # which of the two: names are chosen by people, so only an admin's word makes one count
     identity_id: str | None = _refers("identities.id", nullable=True)
     group_name: str | None = _refers("groups.name", nullable=True)
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -182,7 +182,7 @@ async def test_a_client_that_is_taken_away_leaves_its_people_as_an_admin_says(
 async def test_a_link_that_waits_can_be_taken_back(admin: httpx.AsyncClient, pusher: Pusher, control_plane):
     link = {"subject": "e1", "identity": "admin"}
     assert (await admin.put("/v1/scim-clients/corp/links", json=link)).status_code == 204
-    assert (await admin.get("/v1/scim-clients/corp")).json()["links"] == [{**link, "group": None}]
+    assert (await admin.get("/v1/scim-clients/corp")).json()["links"] == [{**link, "group": None, "by_name": False}]
     query = {"kind": "person", "subject": "e1"}
     assert (await admin.delete("/v1/scim-clients/corp/links", params=query)).status_code == 204
     assert (await admin.delete("/v1/scim-clients/corp/links", params=query)).status_code == 404
@@ -194,7 +194,7 @@ async def test_a_link_that_waits_can_be_taken_back(admin: httpx.AsyncClient, pus
 async def test_only_people_and_groups_that_are_here_can_be_linked(
     admin: httpx.AsyncClient, machine: httpx.AsyncClient, corp: str
 ):
-    async def link(**body: str) -> int:
+    async def link(**body: str | bool) -> int:
         return (await admin.put("/v1/scim-clients/corp/links", json={"subject": "e1", **body})).status_code
 
     assert await link(identity="bot") == 422
@@ -202,3 +202,4 @@ async def test_only_people_and_groups_that_are_here_can_be_linked(
     assert await link(group="nobody") == 404
     assert await link() == 422
     assert await link(identity="admin", group="admins") == 422
+    assert await link(identity="admin", by_name=True) == 422

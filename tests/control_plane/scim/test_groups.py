@@ -42,7 +42,8 @@ async def test_a_linked_group_has_members_from_both_sides(
 ):
     ada = await pusher.user("ada")
     await admin.put("/v1/groups/dba", json={"roles": ["reviewer"], "members": ["admin"]})
-    linked = await admin.put("/v1/scim-clients/corp/links", json={"subject": "DBA Team", "group": "dba"})
+    by_name = {"subject": "DBA Team", "group": "dba", "by_name": True}
+    linked = await admin.put("/v1/scim-clients/corp/links", json=by_name)
     assert linked.status_code == 204, linked.text
     group = await pusher.group("DBA Team", str(ada["id"]))
     shown = (await admin.get("/v1/groups/dba")).json()
@@ -51,6 +52,22 @@ async def test_a_linked_group_has_members_from_both_sides(
     assert (await pusher.http.delete(f"/Groups/{group['id']}")).status_code == 204
     shown = (await admin.get("/v1/groups/dba")).json()
     assert (shown["members"], shown["pushed"]) == (["admin"], [])
+
+
+async def test_a_link_of_an_external_id_is_no_link_of_a_name_nor_the_other_way_round(
+    pusher: Pusher, admin: httpx.AsyncClient
+):
+    for name, link in (("dba", {"subject": "g-1"}), ("sre", {"subject": "SRE", "by_name": True})):
+        await admin.put(f"/v1/groups/{name}", json={"roles": ["reviewer"], "members": []})
+        linked = await admin.put("/v1/scim-clients/corp/links", json={**link, "group": name})
+        assert linked.status_code == 204, linked.text
+    mallory = await pusher.user("mallory")
+    await pusher.group("g-1", str(mallory["id"]), externalId="other")
+    await pusher.group("other", str(mallory["id"]), externalId="SRE")
+    for name in ("dba", "sre"):
+        assert (await admin.get(f"/v1/groups/{name}")).json()["pushed"] == []
+    await pusher.group("Databases", str(mallory["id"]), externalId="g-1")
+    assert (await admin.get("/v1/groups/dba")).json()["pushed"] == ["mallory"]
 
 
 async def test_losing_a_group_is_told_to_the_agents_and_the_log(

@@ -236,6 +236,16 @@ async def test_a_link_is_used_once_and_never_for_somebody_who_is_pushed_already(
     assert (await admin.get("/v1/scim-clients/corp")).json()["links"] == []
 
 
+async def test_a_link_of_an_external_id_is_not_taken_by_a_user_name(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await admin.put("/v1/scim-clients/corp/links", json={"subject": "00u1a2b3", "identity": "admin"})
+    await pusher.user("00u1a2b3", externalId="evil")
+    assert await accounts(control_plane) == {("corp", "evil"): "00u1a2b3"}
+    await pusher.user("boss", externalId="00u1a2b3")
+    assert (await accounts(control_plane))["corp", "00u1a2b3"] == "admin"
+
+
 async def test_a_subject_that_is_called_otherwise_is_linked_otherwise(pusher: Pusher, control_plane: ControlPlane):
     made = await pusher.user("ada", externalId="e1")
     await pusher.user("grace", externalId="e2")

@@ -45,6 +45,7 @@ def upgrade() -> None:
         _text("client", 64),
         _text("kind", 16),
         _text("subject", 255),
+        sa.Column("by_name", sa.Boolean(), nullable=False),
         _text("identity_id", 64, nullable=True),
         _text("group_name", 64, nullable=True),
         _instant("created_at"),
