@@ -75,6 +75,10 @@ async def revoke_keys_of(session: AsyncSession, identity_ids: Sequence[str], now
     return await _revoke(session, ServiceAccountKeyRow, col(ServiceAccountKeyRow.identity_id).in_(identity_ids), now)
 
 
+async def revoke_keys_made_by(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> list[str]:
+    return await _revoke(session, ServiceAccountKeyRow, col(ServiceAccountKeyRow.created_by).in_(identity_ids), now)
+
+
 async def revoke_credentials_of(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> list[str]:
     """Theirs, and those that anybody was given on their behalf."""
     chain = cast(col(CredentialRow.chain), Text)

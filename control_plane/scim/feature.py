@@ -33,6 +33,7 @@ class ScimFeature:
         providers: ProviderKind,
     ) -> None:
         self.tokens = TokenService()
+        ending.follow(self.tokens)
         people = PeopleService(identities, sourced, ending, Accounts(identities, sourced))
         self.service = ScimService(units, url, self.tokens, people, GroupsService(sourced))
         self.clients = ClientService(identities, ending, providers, self.tokens, url)

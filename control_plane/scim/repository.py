@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, func
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from control_plane.identities.tables import ExternalAccountRow, GroupRow, MembershipRow
+from control_plane.identities.tables import ExternalAccountRow, GroupRow, IdentityRow, MembershipRow
 from control_plane.scim.domain import source_of
 from control_plane.scim.tables import ScimClientRow, ScimGroupRow, ScimLinkRow, ScimTokenRow, ScimUserRow
 
@@ -27,6 +27,13 @@ async def tokens(session: AsyncSession, names: Sequence[str]) -> list[ScimTokenR
     statement = select(ScimTokenRow).where(col(ScimTokenRow.client).in_(names))
     newest = (col(ScimTokenRow.created_at).desc(), col(ScimTokenRow.id))
     return list((await session.exec(statement.order_by(*newest))).all())
+
+
+async def tokens_made_by(session: AsyncSession, identity_ids: Iterable[str]) -> list[ScimTokenRow]:
+    """A token bears the name of who made it."""
+    names = select(IdentityRow.name).where(col(IdentityRow.id).in_(set(identity_ids)))
+    statement = select(ScimTokenRow).where(col(ScimTokenRow.created_by).in_(names)).with_for_update()
+    return list((await session.exec(statement.order_by(col(ScimTokenRow.id)))).all())
 
 
 async def token_by_hash(session: AsyncSession, token_hash: str) -> ScimTokenRow | None:

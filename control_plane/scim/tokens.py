@@ -5,6 +5,7 @@ A token reaches `/scim` and nothing else: its principal has the one permission t
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,7 +15,7 @@ from control_plane.identities.credential_rows import hash_of
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.ids import new_id, random_text
 from control_plane.kit.secret import Secret
-from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork
+from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 from control_plane.scim import repository
 from control_plane.scim.domain import LIVING_TOKENS, PREFIX, source_of
 from control_plane.scim.errors import ScimTokenNotFoundError, TooManyTokensError
@@ -30,7 +31,7 @@ class MintedToken(msgspec.Struct, frozen=True):
 
 
 class TokenService:
-    """Also the BearerScheme of these tokens."""
+    """Also the BearerScheme of these tokens, and the Consequence of the end of who made one."""
 
     prefix: Final = PREFIX
 
@@ -84,6 +85,21 @@ class TokenService:
         row.revoked_at = uow.now
         uow.session.add(row)
         uow.audit(AuditEvent("scim-client.token-revoked", by, client, {"token": token_id}))
+
+    async def ended(
+        self,
+        uow: UnitOfWork,
+        by: Actor,  # noqa: ARG002 - one event tells of the end, and by whom
+        identity_ids: Sequence[str],
+        reason: str,  # noqa: ARG002 - likewise
+    ) -> Mapping[str, Json]:
+        """Who has left could have kept those that they made."""
+        rows = await repository.tokens_made_by(uow.session, identity_ids)
+        good = [row for row in rows if is_living(row, uow.now)]
+        for row in good:
+            row.revoked_at = uow.now
+            uow.session.add(row)
+        return {"scim_tokens_made": [row.id for row in good]}
 
     async def used(self, uow: UnitOfWork, token_id: str) -> None:
         row = await uow.session.get(ScimTokenRow, token_id)

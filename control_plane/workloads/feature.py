@@ -17,6 +17,7 @@ from control_plane.workloads import endpoints, token_endpoints
 from control_plane.workloads.acting import ActingTokens
 from control_plane.workloads.bearer import WorkloadBearer
 from control_plane.workloads.clients import ClientCredentials
+from control_plane.workloads.departed import MadeByTheDeparted
 from control_plane.workloads.directory import LinkedSubjects
 from control_plane.workloads.documents import TrustKind
 from control_plane.workloads.ending import EndedWorkloads
@@ -46,6 +47,7 @@ class WorkloadsFeature:
         bearer = WorkloadBearer()
         parents.know(bearer)
         parents.know_makers(self.clients)
+        ending.follow(MadeByTheDeparted())
         authenticator.accept(bearer)
         ending.follow(EndedWorkloads())
         self.tokens = TokenService(

@@ -89,8 +89,13 @@ async def end_acting_tokens_of(uow: UnitOfWork, by: Actor, ids: Collection[str],
 
 
 async def end_client_credentials(uow: UnitOfWork, ids: Collection[str]) -> list[str]:
+    return await end_those(uow, col(ClientCredentialRow.identity_id).in_(ids))
+
+
+async def end_those(uow: UnitOfWork, which: ColumnElement[bool]) -> list[str]:
+    """Client credentials that were still good."""
     row = ClientCredentialRow
-    good = (col(row.identity_id).in_(ids), col(row.revoked_at).is_(None), col(row.expires_at) > uow.now)
+    good = (which, col(row.revoked_at).is_(None), col(row.expires_at) > uow.now)
     ended = list((await uow.session.exec(select(row.id).where(*good).order_by(col(row.id)))).all())
     await uow.session.exec(update(row).where(col(row.id).in_(ended)).values(revoked_at=uow.now))
     return ended
