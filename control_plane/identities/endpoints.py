@@ -19,7 +19,7 @@ from control_plane.identities.schemas import (
 from control_plane.identities.service import IdentityService
 from control_plane.identities.sign_ins import SignInService
 from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, requires
-from control_plane.kit.errors import problems
+from control_plane.kit.errors import InvalidError, problems
 from control_plane.kit.etags import IfMatch, check_version, etag
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.names import PATTERN
@@ -86,7 +86,10 @@ async def change_identity(
     if_match: IfMatch = None,
 ) -> IdentityOut:
     async with units() as uow:
-        check_version(if_match, (await service.named(uow, name)).version)
+        before = await service.named(uow, name)
+        check_version(if_match, before.version)
+        if before.kind == "machine" and "ends_at" in body.model_fields_set and body.ends_at is None:
+            raise InvalidError(f"{name!r} is a machine, and those have an end date: say another one")
         identity = await service.change(uow, admin.actor, name, **body.model_dump(exclude_unset=True))
     response.headers["etag"] = etag(identity.version)
     return IdentityOut.of(identity)

@@ -33,6 +33,16 @@ async def test_a_machine_says_what_it_is_there_for_and_is_there_for_a_year_unles
     assert (await create(admin, name="lin", kind="person", owner="", purpose="")).json()["ends_at"] is None
 
 
+async def test_a_machines_end_date_is_moved_and_never_taken_away(admin: httpx.AsyncClient):
+    until = (await create(admin)).json()["ends_at"]
+    await create(admin, name="lin", kind="person", owner="", purpose="", ends_at=until)
+    sent = {"json": {"ends_at": None}, "headers": {"if-match": "*"}}
+    refused = await admin.patch("/v1/identities/worker", **sent)
+    assert (refused.status_code, "those have an end date" in refused.text) == (422, True)
+    assert (await admin.get("/v1/identities/worker")).json()["ends_at"] == until
+    assert (await admin.patch("/v1/identities/lin", **sent)).json()["ends_at"] is None
+
+
 async def test_an_identity_is_ended_when_its_end_date_has_come(
     admin: httpx.AsyncClient, anonymous: httpx.AsyncClient, control_plane: ControlPlane, clock: ManualClock
 ):
