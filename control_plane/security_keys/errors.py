@@ -45,6 +45,13 @@ class OnlySignedInError(ForbiddenError):
         super().__init__("this is for people who are signed in to the console or the command line, not for a token")
 
 
+class OnlyInConsoleError(ForbiddenError):
+    """Whoever tricked somebody into confirming a command line, or has a link of theirs, keeps nothing that lasts."""
+
+    def __init__(self) -> None:
+        super().__init__("the first security key is registered in the console: sign in there, not by a link")
+
+
 class KeyRefusedError(ForbiddenError):
     """What exactly was wrong is in the audit log."""
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from control_plane.identities.tables import SignInRow
 from control_plane.security_keys.tables import ChallengeRow, SecurityKeyRow
 
 
@@ -56,3 +57,9 @@ async def forget(session: AsyncSession, identity_id: str, now: datetime, most: i
     surplus = (await session.exec(waiting.offset(most))).all()
     if surplus:
         await session.exec(delete(ChallengeRow).where(col(ChallengeRow.id).in_(surplus)))
+
+
+async def is_of_itself(session: AsyncSession, sign_in_id: str) -> bool:
+    """A sign-in to the console that rests on no other: on no link, and no command line."""
+    row = await session.get(SignInRow, sign_in_id)
+    return row is not None and row.channel == "console" and not row.parent_id

@@ -1,8 +1,9 @@
 """Security keys as a use case: registered, removed, asked to sign, and taken at their word once.
 
 Who has a key manages keys with a key: a stolen password or cookie adds none and removes none. The first one is
-registered with a fresh sign-in; whoever has lost every key asks an admin, who may remove them and add none. A key
-whose counter goes back has been copied: from then on it proves nothing, until it is removed.
+registered with a fresh sign-in to the console itself, none that rests on another; whoever has lost every key asks an
+admin, who may remove them and add none. A key whose counter goes back has been copied: from then on it proves nothing,
+until it is removed.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from control_plane.security_keys.errors import (
     KeyNotFoundError,
     NoKeyError,
     NoNameError,
+    OnlyInConsoleError,
     OnlySignedInError,
     TooManyKeysError,
 )
@@ -160,6 +162,8 @@ class SecurityKeys:
         if not _is_fresh(uow.now, principal.authenticated_at):
             minutes = int(FRESH.total_seconds() // 60)
             raise FreshProofError(f"prove again who you are: this needs a sign-in not older than {minutes} minutes")
+        if not present and not await repository.is_of_itself(uow.session, principal.credential_id):
+            raise OnlyInConsoleError
         if present and not _is_fresh(uow.now, principal.security_key_at):
             raise FreshProofError("prove who you are with a security key that you have; an admin removes lost ones")
         return present

@@ -6,8 +6,12 @@ from typing import Any
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from sqlmodel import select
 
 from control_plane.assembly import ControlPlane
+from control_plane.identities.sign_ins import Channel
+from control_plane.identities.tables import SignInRow
 from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.security_keys.service import MOST_KEYS
 from tests.control_plane.conftest import ManualClock
@@ -157,3 +161,25 @@ async def test_whoever_is_ended_has_no_key_any_more(keyed: Console, control_plan
 
 async def test_without_a_key_there_is_nothing_to_sign_with(ada: Console):
     assert kind_of(await ada.post(CHALLENGES)) == (409, "no-security-key")
+
+
+@pytest.mark.parametrize("channel", ["cli", "console"])
+async def test_the_first_key_is_for_who_signed_in_to_the_console_and_not_for_what_rests_on_it(
+    ada: Console, key: SoftwareKey, control_plane: ControlPlane, app: FastAPI, channel: Channel
+):
+    """A confirmed command line, or a link, that somebody was tricked out of would else leave a key that signs."""
+    async with control_plane.units() as uow:
+        identity = await control_plane.identities.named(uow, "ada")
+        earlier = (await uow.session.exec(select(SignInRow).where(SignInRow.identity_id == identity.id))).one()
+        opened = await control_plane.sign_ins.carry_over(uow, identity, channel, earlier)
+    token = opened.token.reveal()
+    as_what = {
+        "cli": {"authorization": f"Bearer {token}"},
+        "console": {"cookie": f"{control_plane.cookies.name}={token}"},
+    }
+    headers = {**as_what[channel], "x-csrf-token": opened.csrf}
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url=ORIGIN, headers=headers) as client:
+        refused = await client.post(REGISTRATIONS)
+        assert (refused.status_code, "is registered in the console" in refused.text) == (403, True)
+    assert (await ada.register(key, "blue key")).status_code == 201
