@@ -10,7 +10,7 @@ from fastapi.responses import RedirectResponse
 from control_plane.identities.cookies import Cookies
 from control_plane.identities.sign_in_links import SignInLinkService
 from control_plane.identities.sign_ins import OpenedSignIn, SignInService
-from control_plane.kit.access import BROWSER, Permission, Principal, open_to_all, requires
+from control_plane.kit.access import BROWSER, Permission, Principal, current_principal, open_to_all, requires
 from control_plane.kit.errors import ProblemError
 from control_plane.kit.http import client_address
 from control_plane.kit.secret import Secret
@@ -59,8 +59,10 @@ async def sign_in(
 
 @router.get("/sign-in/link", dependencies=[NOBODY_YET])
 async def link_form(request: Request) -> Response:
-    """The script posts the code from the URL's fragment; without it there is a field to paste it into."""
-    return page(request, "sign_in_link.html")
+    """The script posts the code from the URL's fragment, unless somebody is signed in: then they press the button.
+    Without a script there is a field to paste it into."""
+    principal = await current_principal(request)
+    return page(request, "sign_in_link.html", who="" if principal is None else principal.name)
 
 
 @router.post("/sign-in/link", dependencies=[NOBODY_YET, FROM_THIS_SITE])

@@ -45,14 +45,15 @@ function replay() {
   });
 }
 
-// The code of a one-time link stands in the fragment, which no server sees; the form sends it once.
+// The code of a one-time link stands in the fragment, which no server sees; the form sends it once. By itself only while
+// nobody is signed in: whoever made the link would put somebody in their place, unseen.
 function redeem() {
   const form = document.querySelector("form[data-code]");
   const code = location.hash.slice(1);
   if (!form || !code) return;
   history.replaceState(null, "", location.pathname);
   form.elements.code.value = code;
-  form.submit();
+  if (!form.dataset.who) form.submit();
 }
 
 // As `_distance` of rendering.py.

@@ -195,3 +195,12 @@ async def test_another_site_signs_no_browser_in(anonymous: httpx.AsyncClient, ad
     assert (await anonymous.post("/sign-in", data=fields, headers=headers)).status_code == 403
     assert (await anonymous.post("/sign-in/link", data={"code": code}, headers=headers)).status_code == 403
     assert (await anonymous.post("/sign-in/link", data={"code": code})).status_code == 303
+
+
+async def test_a_link_tells_who_is_signed_in_before_it_takes_their_place(anonymous: httpx.AsyncClient, ada):
+    """The script sends the form by itself only where `data-who` is empty."""
+    assert 'data-code data-who=""' in (await anonymous.get("/sign-in/link")).text
+    cookie = (await sign_in(anonymous)).headers["set-cookie"].partition(";")[0]
+    page = await anonymous.get("/sign-in/link", headers={"cookie": cookie})
+    assert 'data-code data-who="ada"' in page.text
+    assert "Sign in in place of ada" in page.text
