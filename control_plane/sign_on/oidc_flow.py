@@ -196,11 +196,12 @@ class OidcFlow:
             account = await uow.session.get(ExternalAccountRow, (told.provider, told.subject))
             if row is None or row.expires_at <= uow.now or account is None or account.identity_id != row.identity_id:
                 raise NotProvenAgainError("it is somebody else there, or the sign-in is over")
+            if row.provider != told.provider:  # nobody makes one provider's proof of another's
+                raise NotProvenAgainError("the sign-in is not by this provider")
             # However old and strong the proof before was: what is fresh is this one.
             row.authenticated_at, row.acr, row.amr = min(at, uow.now), told.acr, list(told.amr)
-            if row.provider == told.provider:  # there it is another session now, with other tokens
-                row.provider_session = told.session
-                row.refresh = told.refresh or row.refresh
+            row.provider_session = told.session  # there it is another session now, with other tokens
+            row.refresh = told.refresh or row.refresh
             uow.audit(AuditEvent(
                 "sign-in.reauthenticated", principal.actor, row.id, {"method": "provider", "provider": told.provider}
             ))  # fmt: skip

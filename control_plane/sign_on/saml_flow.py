@@ -251,10 +251,11 @@ async def _prove_again(uow: UnitOfWork, row: SamlRequestRow, person: Told) -> No
         or account.identity_id != sign_in.identity_id
     ):
         raise SamlRefusedError("it is somebody else there, or the sign-in that was to be proven again is over")
+    if sign_in.provider != person.provider:  # nobody makes one provider's proof of another's
+        raise SamlRefusedError("the sign-in that was to be proven again is not by this provider")
     # However old and strong the proof before was: what is fresh is this one.
     sign_in.authenticated_at, sign_in.acr, sign_in.amr = min(at, uow.now), person.acr, list(person.amr)
-    if sign_in.provider == person.provider:
-        sign_in.provider_session = person.session
+    sign_in.provider_session = person.session
     uow.session.add(sign_in)
     by = await uow.session.get_one(IdentityRow, sign_in.identity_id)
     proof = {"method": "provider", "provider": person.provider}
