@@ -64,16 +64,19 @@ class DeviceSignIns:
         return _begun(row, device_code, user_code, self._page, f"{self._page}?code={user_code}")
 
     async def begin_at(self, provider: str, address: str) -> Begun:
-        """By the provider's own device flow. Raises a ProblemError."""
+        """By the provider's own device flow. It is counted before the provider is asked, also when that is in vain:
+        nobody makes us ask more often than they may begin. Raises a ProblemError."""
+        row_id, device_code = new_id("dvc"), new_device_code()
         async with self._units() as uow:
             await self._make_room(uow, address)
-        row_id, device_code = new_id("dvc"), new_device_code()
-        there, handle = await self._elsewhere.begin(row_id, provider)
-        async with self._units() as uow:
             row = _row(uow, row_id, device_code, address, hash_of(f"{row_id} is confirmed at {provider}"))
-            row.provider, row.handle, row.pause_seconds = provider, handle, there.pause_seconds
-            row.expires_at = uow.now + timedelta(seconds=there.lifetime_seconds)
+            row.provider = provider
             uow.session.add(row)
+        there, handle = await self._elsewhere.begin(row_id, provider, row.network)
+        async with self._units() as uow:
+            row = await uow.session.merge(row)
+            row.handle, row.pause_seconds = handle, there.pause_seconds
+            row.expires_at = uow.now + timedelta(seconds=there.lifetime_seconds)
         return _begun(row, device_code, there.user_code, there.uri, there.complete_uri or there.uri)
 
     async def poll(self, device_code: str, address: str) -> Opened | NotYet:

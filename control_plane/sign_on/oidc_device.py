@@ -7,9 +7,11 @@ in here, as by the browser's way. Only where the provider's document says `devic
 from __future__ import annotations
 
 import enum
+from typing import Final
 
 import msgspec
 
+from control_plane.identities import throttle
 from control_plane.kit.unit_of_work import NOBODY, AuditEvent, Units
 from control_plane.sign_on.documents import IdentityProviderSpec
 from control_plane.sign_on.domain import Told
@@ -18,6 +20,9 @@ from control_plane.sign_on.oidc_client import ProviderSaysNoError
 from control_plane.sign_on.oidc_errors import NoSuchProviderError
 from control_plane.sign_on.oidc_telling import CAUSES, OidcTelling
 from control_plane.sign_on.outside import allowed
+
+# What the throttle counts by: longer than any name of somebody.
+_COUNTED: Final = "device flows of identity providers that cannot begin, or that end badly, from {}"
 
 
 class NotYetTold(enum.Enum):
@@ -41,18 +46,18 @@ class OidcDevice:
         self._units = units
         self._telling = telling
 
-    async def begin(self, provider: str) -> DeviceBegun:
-        """Not inside a transaction. Raises NoSuchProviderError, SignInRefusedError."""
+    async def begin(self, provider: str, network: str = "") -> DeviceBegun:
+        """`network`: of whoever asks. Not inside a transaction. Raises NoSuchProviderError, SignInRefusedError."""
         await self._spec(provider)
         try:
             known = await self._telling.known(provider)
             begun = await known.client.device()
         except CAUSES as error:
-            await self._refused(provider, str(error))
+            await self._refused(provider, str(error), network)
             raise SignInRefusedError(provider) from error
         complete = begun.verification_uri_complete
         if not allowed(begun.verification_uri) or (complete and not allowed(complete)):
-            await self._refused(provider, "the provider sends people to what is no https address")
+            await self._refused(provider, "the provider sends people to what is no https address", network)
             raise SignInRefusedError(provider)
         return DeviceBegun(
             user_code=begun.user_code[:64],
@@ -63,7 +68,7 @@ class OidcDevice:
             pause_seconds=max(1, min(begun.interval, 60)),
         )
 
-    async def poll(self, provider: str, handle: str) -> Told | NotYetTold:
+    async def poll(self, provider: str, handle: str, network: str = "") -> Told | NotYetTold:
         """Not inside a transaction; what is told goes to `SignOn`. Raises NoSuchProviderError, SignInRefusedError."""
         await self._spec(provider)
         try:
@@ -74,7 +79,7 @@ class OidcDevice:
             code = error.code if isinstance(error, ProviderSaysNoError) else ""
             if code in {one.value for one in NotYetTold}:
                 return NotYetTold(code)
-            await self._refused(provider, str(error))
+            await self._refused(provider, str(error), network)
             raise SignInRefusedError(provider) from error
 
     async def spec(self, provider: str) -> IdentityProviderSpec:
@@ -87,6 +92,11 @@ class OidcDevice:
             raise NoSuchProviderError(provider)
         return spec
 
-    async def _refused(self, provider: str, cause: str) -> None:
+    async def _refused(self, provider: str, cause: str, network: str) -> None:
+        """Audited while it is not a flood: it costs whoever asks nothing."""
+        counted = _COUNTED.format(network)
         async with self._units() as uow:
+            if await throttle.locked_for(uow, counted):
+                return
+            await throttle.failed(uow, counted)
             uow.audit(AuditEvent("sign-in.refused", NOBODY, provider, {"cause": cause[:500], "flow": "device"}))

@@ -321,3 +321,18 @@ async def test_what_rests_on_a_sign_in_that_the_provider_ends_is_ended_with_it(
         await control_plane.who.ending.sign_out(uow, SYSTEM, ada.id, "signed out at corp", [first.credential_id])
     assert (await anonymous.get("/v1/session", headers=bearer)).status_code == 401
     assert (await anonymous.get("/v1/session", headers=cookie)).status_code == 401
+
+
+async def test_a_provider_that_cannot_be_asked_is_neither_asked_nor_audited_at_a_floods_rate(
+    app, admin: httpx.AsyncClient, control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+):
+    oidc = {"issuer": "http://127.0.0.1:9", "client_id": "assentry", "device": True}
+    named = {"apiVersion": "assentry.dev/v1", "kind": "IdentityProvider", "metadata": {"name": "corp"}}
+    assert (await admin.post("/v1/documents/apply", json={"documents": [{**named, "spec": {"oidc": oidc}}]})).is_success
+    monkeypatch.setattr(device, "_MOST_OF_A_NETWORK", 7)
+    transport = httpx.ASGITransport(app=app, client=("203.0.113.7", 4711))
+    async with httpx.AsyncClient(transport=transport, base_url="https://assentry.example.org") as client:
+        answers = [await client.post("/v1/device", data={**CLIENT, "provider": "corp"}) for _ in range(9)]
+    assert [answer.status_code for answer in answers[7:]] == [429, 429]
+    assert 429 not in [answer.status_code for answer in answers[:7]]
+    assert len(await kinds(control_plane, "sign-in.refused")) == 5
