@@ -89,7 +89,9 @@ class IdentityChange(BaseModel):
     slack_user_id: SlackUser | None = None
     external_id: PlainText | None = Field(default=None, examples=["e1042"])
     purpose: PlainText | None = None
-    ends_at: AwareDatetime | None = Field(default=None, description="null, if it is sent: no such day any more; not of a machine")
+    ends_at: AwareDatetime | None = Field(
+        default=None, description="null, if it is sent: no such day any more; not of a machine"
+    )
 
 
 class PasswordIn(BaseModel):
