@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -32,6 +32,14 @@ class Stored(msgspec.Struct, frozen=True):
 
     document: model.Document
     managed: bool
+
+
+@runtime_checkable
+class Partial(Protocol):
+    """A document that leaves something as it is."""
+
+    def beside(self, before: model.Document | None) -> model.Document:
+        """What there would be, where this is now."""
 
 
 class World(msgspec.Struct, frozen=True):

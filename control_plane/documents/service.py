@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from control_plane.documents.domain import Change, PlannedChange, Stored, World, planned
+from control_plane.documents.domain import Change, Partial, PlannedChange, Stored, World, planned
 from control_plane.documents.ports import DocumentKind, Secrets, Validation
 from control_plane.documents.stored_kind import StoredKind
 from control_plane.kit.access import Principal
@@ -50,7 +50,7 @@ class DocumentService:
         gone = _pruned(stored, wanted) if prune else set[Key]()
         self._check(await self._world(uow, stored, wanted, gone), places)
         changes = [
-            *(planned(*key, _before(stored, key), document) for key, document in wanted.items()),
+            *(planned(*key, _before(stored, key), _after(stored, key, one)) for key, one in wanted.items()),
             *(planned(*key, _before(stored, key), None) for key in sorted(gone)),
         ]
         same = {(change.kind, change.name) for change in changes if change.change == "unchanged"}
@@ -134,7 +134,7 @@ class DocumentService:
         before = {kind: {name: one.document for name, one in all_of.items()} for kind, all_of in stored.items()}
         after = {kind: dict(all_of) for kind, all_of in before.items()}
         for (kind, name), document in wanted.items():
-            after[kind][name] = document
+            after[kind][name] = _after(stored, (kind, name), document)
         for kind, name in gone:
             after[kind].pop(name, None)
         return World(after, before, await self._secrets.known(uow), await self._secrets.delivered(uow))
@@ -184,6 +184,10 @@ def _pruned(stored: Mapping[str, Mapping[str, Stored]], wanted: Mapping[Key, obj
 def _before(stored: Mapping[str, Mapping[str, Stored]], key: Key) -> model.Document | None:
     found = stored[key[0]].get(key[1])
     return None if found is None else found.document
+
+
+def _after(stored: Mapping[str, Mapping[str, Stored]], key: Key, document: model.Document) -> model.Document:
+    return document.beside(_before(stored, key)) if isinstance(document, Partial) else document
 
 
 def _placed(problem: Problem, index: int | None) -> FieldProblem:

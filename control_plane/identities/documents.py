@@ -30,7 +30,7 @@ class IdentitySpec(model.Document, frozen=True):
     kind: Literal["person", "machine"]
     email: str = ""
     owner: str = ""  # of a machine: the name of a person
-    disabled: bool = False
+    disabled: bool | None = None  # not written: as it is
     slack_user_id: str = ""  # of a person: who this is in Slack
     external_id: str = ""  # of a person: who this is in another system that speaks for people
     purpose: str = ""  # what a machine is there for
@@ -41,6 +41,12 @@ class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Ident
     apiVersion: Literal["assentry.dev/v1"]
     metadata: NameOnly
     spec: IdentitySpec
+
+    def beside(self, before: model.Document | None) -> IdentityDocument:
+        """Whether it is disabled: what is not written stays as it is, and `false` is how one is that is not."""
+        was = before.spec.disabled if isinstance(before, IdentityDocument) else None
+        disabled = was if self.spec.disabled is None else self.spec.disabled or (False if was else None)
+        return msgspec.structs.replace(self, spec=msgspec.structs.replace(self.spec, disabled=disabled))
 
 
 class ReviewScopeSpec(model.Document, frozen=True):
@@ -160,7 +166,7 @@ def _identity_document(identity: Identity) -> IdentityDocument:
         kind=identity.kind,
         email=identity.email,
         owner=identity.owner,
-        disabled=identity.disabled,
+        disabled=identity.disabled or None,
         slack_user_id=identity.slack_user_id,
         external_id=identity.external_id,
         purpose=identity.purpose,
