@@ -50,6 +50,7 @@ from control_plane.kit.keys import SigningKeys
 from control_plane.kit.sealing import FileSeal
 from control_plane.kit.unit_of_work import Units
 from control_plane.scim.feature import ScimFeature
+from control_plane.scim.sources import ClientSources
 from control_plane.secrets.own import OwnSecrets
 from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
@@ -96,7 +97,7 @@ class Who:
         self.ending.follow(self.ssh_certificates)
         self.sourced = SourcedIdentities(self.identities)
         self.providers = ProviderKind()
-        self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins)
+        self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins, ClientSources())
         self._scim(units, settings)
         self._saml(units, settings, clock, seal)
         self._oidc(units, settings, clock, own_secrets)

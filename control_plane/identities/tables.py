@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Integer, String, Text
+from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint
 from sqlmodel import Field
 
 from control_plane.db.table import JsonColumn, Table, UtcDateTime
@@ -81,13 +81,16 @@ class MembershipRow(Table, table=True):
 
 
 class ExternalAccountRow(Table, table=True):
-    """A provider's subject is one of our identities. Nothing else links them: no name, no mail address."""
+    """A provider's subject is one of our identities. Nothing else links them: no name, no mail address. One subject
+    of each provider: who comes as a second one, with an address that was given anew, is somebody else."""
 
     __tablename__ = "external_accounts"
+    __table_args__ = (UniqueConstraint("provider", "identity_id"),)
 
     provider: str = Field(primary_key=True, max_length=80)
     subject: str = Field(primary_key=True, max_length=255)
     identity_id: str = _identity_key()
+    issuer: str = Field(default="", max_length=1024)  # who the provider was then; empty: pushed, nobody signed in yet
     email: str = Field(default="", max_length=255)  # as the provider told it last
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime = Field(sa_type=UtcDateTime)

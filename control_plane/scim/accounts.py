@@ -34,7 +34,7 @@ class Accounts:
         if identity is None and subject:
             identity = await self._of_provider(uow, client, subject)
         if identity is not None:
-            await self._release(uow, client, identity, before)
+            await self._release(uow, client, identity, before, subject)
             return identity
         called = (user.user_name or "").partition("@")[0]
         return await self._sourced.make_person(uow, client.actor, client.source, called, payloads.email_of(user))
@@ -47,6 +47,9 @@ class Accounts:
         if account is not None:
             await self._check_same(uow, account, identity)
             return
+        other = await repository.account_of(uow.session, client.provider, identity.id)
+        if other is not None:  # the external ids are to be the subjects that sign in there
+            raise KnownOtherwiseError(f"{identity.name!r} is {client.provider}'s {other.subject!r}, not {subject!r}")
         uow.session.add(
             ExternalAccountRow(
                 provider=client.provider,
@@ -64,7 +67,10 @@ class Accounts:
         self, uow: UnitOfWork, client: Client, identity: Identity, before: str | None, subject: str | None
     ) -> None:
         """The client calls the person otherwise now: the subject from before is nobody's any more."""
+        await self._disconnect(uow, client, identity, before)
         await self.connect(uow, client, identity, subject)
+
+    async def _disconnect(self, uow: UnitOfWork, client: Client, identity: Identity, before: str | None) -> None:
         account = await repository.account(uow.session, client.provider, before) if client.provider and before else None
         if account is not None and account.identity_id == identity.id:
             await uow.session.delete(account)
@@ -95,7 +101,9 @@ class Accounts:
             )
         return identity
 
-    async def _release(self, uow: UnitOfWork, client: Client, identity: Identity, before: ScimUserRow | None) -> None:
+    async def _release(
+        self, uow: UnitOfWork, client: Client, identity: Identity, before: ScimUserRow | None, subject: str | None
+    ) -> None:
         """What was kept of a resource that this client has deleted gives way to the new one."""
         held = await repository.user_of_identity(uow.session, identity.id)
         if held is not None and (held.client != client.name or held.user_name_key is not None):
@@ -104,6 +112,8 @@ class Accounts:
             before.external_id = None
             uow.session.add(before)
         if held is not None:
+            if subject != held.external_id:
+                await self._disconnect(uow, client, identity, held.external_id)
             await uow.session.delete(held)
         await uow.session.flush()
 

@@ -137,6 +137,11 @@ async def account(session: AsyncSession, provider: str, subject: str) -> Externa
     return await session.get(ExternalAccountRow, (provider, subject), with_for_update=True)
 
 
+async def account_of(session: AsyncSession, provider: str, identity_id: str) -> ExternalAccountRow | None:
+    theirs = (col(ExternalAccountRow.provider) == provider, col(ExternalAccountRow.identity_id) == identity_id)
+    return (await session.exec(select(ExternalAccountRow).where(*theirs))).first()
+
+
 # ------------------------------------------------------------------ groups
 
 

@@ -87,12 +87,12 @@ class SignInsElsewhere:
                 row.state = State.USED
                 opened = await self._sign_on.open(uow, spec, told, "cli")
                 return Opened(opened, int((opened.expires_at - uow.now).total_seconds()))
-        except NotKnownHereError:
-            await self._refused(row_id, told)
+        except NotKnownHereError as error:
+            await self._refused(row_id, told, error.cause)
             raise
 
-    async def _refused(self, row_id: str, told: Told) -> None:
-        cause = {"cause": "no able person here is linked to it", "provider": told.provider, "subject": told.subject}
+    async def _refused(self, row_id: str, told: Told, why: str) -> None:
+        cause = {"cause": why, "provider": told.provider, "subject": told.subject}
         async with self._units() as uow:
             row = await device_rows.by_id(uow, row_id)
             if row is not None:

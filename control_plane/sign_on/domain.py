@@ -19,6 +19,7 @@ class Told(msgspec.Struct, frozen=True):
 
     provider: str
     subject: str
+    issuer: str = ""  # the provider's own name of itself, whatever a document here calls it; of SAML its entity id
     called: str = ""
     email: str = ""
     email_verified: bool = False

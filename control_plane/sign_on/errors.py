@@ -10,8 +10,10 @@ class NotKnownHereError(ForbiddenError):
 
     code, title = "not-known-here", "Nobody here"
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, cause: str = "no able person here is linked to it") -> None:
+        """`cause`: for the audit log alone."""
         super().__init__(f"{provider!r} says who you are, but nobody here is linked to that; ask an admin")
+        self.cause = cause
 
 
 class SignInRefusedError(ForbiddenError):

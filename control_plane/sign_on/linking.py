@@ -3,9 +3,15 @@
 A subject is linked to an identity once and from then on by nothing else. The first time, a person who is there already
 is taken only by a mail address that the provider has verified, in a domain that an admin has listed for this provider,
 and only when exactly one person has it; an address alone never links, so nobody takes an account over by claiming one.
+Addresses count as far as they can be trusted: written here, pushed for this provider, or told by it in a listed domain.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Protocol
+
+from sqlmodel import col, select
 
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
@@ -18,13 +24,21 @@ from control_plane.sign_on.domain import Told, domain_of, our_groups
 from control_plane.sign_on.errors import NotKnownHereError
 
 
+class Pushers(Protocol):
+    async def sources_of(self, uow: UnitOfWork, provider: str) -> Collection[str]:
+        """Of people who are pushed in the name of this provider."""
+
+
 class SignOn:
     """Whoever has verified what a provider said comes here."""
 
-    def __init__(self, identities: IdentityService, sourced: SourcedIdentities, sign_ins: SignInService) -> None:
+    def __init__(
+        self, identities: IdentityService, sourced: SourcedIdentities, sign_ins: SignInService, pushers: Pushers
+    ) -> None:
         self._identities = identities
         self._sourced = sourced
         self._sign_ins = sign_ins
+        self._pushers = pushers
 
     async def open(self, uow: UnitOfWork, spec: IdentityProviderSpec, told: Told, channel: Channel) -> OpenedSignIn:
         """Raises NotKnownHereError: not linked and not to be linked, or not able to act."""
@@ -38,8 +52,7 @@ class SignOn:
         if identity is None or not identity.able or identity.kind != "person":
             raise NotKnownHereError(told.provider)
         if told.groups is not None:
-            source = f"provider:{told.provider}"
-            await self._sourced.set_groups(uow, SYSTEM, source, identity, our_groups(spec.groups, told.groups))
+            await self._sourced.set_groups(uow, SYSTEM, _source(told), identity, our_groups(spec.groups, told.groups))
         row = await uow.session.get(IdentityRow, identity.id)
         if row is not None:
             row.last_seen_at = uow.now
@@ -49,15 +62,24 @@ class SignOn:
         account = await uow.session.get(ExternalAccountRow, (told.provider, told.subject), with_for_update=True)
         if account is None:
             return None
+        if not _same_issuer(account, told):
+            raise NotKnownHereError(
+                told.provider, f"its account was made by {account.issuer!r}, and {told.issuer!r} says so now"
+            )
+        account.issuer = told.issuer
         account.last_used_at, account.email = uow.now, told.email[:255] or account.email
         return await self._identities.find(uow, account.identity_id)
 
     async def _link(self, uow: UnitOfWork, rules: Linking, told: Told) -> Identity | None:
-        identity = await self._by_email(uow, rules, told)
+        """Raises NotKnownHereError: it is for an admin to say whether they are the same."""
+        known = await self._with_address(uow, told)
+        identity = await self._by_email(uow, rules, told, known)
         if identity is None and rules.create:
-            source, called = f"provider:{told.provider}", told.called or told.email.partition("@")[0]
-            email = told.email if told.email_verified else ""
-            identity = await self._sourced.make_person(uow, SYSTEM, source, called, email)
+            if known:
+                raise NotKnownHereError(
+                    told.provider, f"{known[0].name!r} has its address already: an admin links them"
+                )
+            identity = await self._made(uow, rules, told)
         if identity is None:
             return None
         uow.session.add(
@@ -65,6 +87,7 @@ class SignOn:
                 provider=told.provider,
                 subject=told.subject,
                 identity_id=identity.id,
+                issuer=told.issuer,
                 email=told.email[:255],
                 created_at=uow.now,
                 last_used_at=uow.now,
@@ -75,8 +98,50 @@ class SignOn:
         uow.audit(AuditEvent("identity.linked", SYSTEM, identity.name, linked))
         return identity
 
-    async def _by_email(self, uow: UnitOfWork, rules: Linking, told: Told) -> Identity | None:
-        if not told.email_verified or domain_of(told.email) not in {one.lower() for one in rules.by_email}:
+    async def _made(self, uow: UnitOfWork, rules: Linking, told: Told) -> Identity:
+        """Whoever has an address is linked to by it, so only one that this provider may speak for is kept."""
+        source, called = _source(told), told.called or told.email.partition("@")[0]
+        email = told.email if _is_listed(rules, told) else ""
+        return await self._sourced.make_person(uow, SYSTEM, source, called, email)
+
+    async def _with_address(self, uow: UnitOfWork, told: Told) -> list[Identity]:
+        found = await self._identities.with_email(uow, told.email) if told.email_verified else []
+        return [one for one in found if one.kind == "person"]
+
+    async def _by_email(
+        self, uow: UnitOfWork, rules: Linking, told: Told, known: Collection[Identity]
+    ) -> Identity | None:
+        """Raises NotKnownHereError: the one person who has it is another of the provider's subjects already."""
+        if not _is_listed(rules, told):
             return None
-        people = [one for one in await self._identities.with_email(uow, told.email) if one.kind == "person"]
-        return people[0] if len(people) == 1 else None
+        trusted = {"", _source(told), *await self._pushers.sources_of(uow, told.provider)}
+        people = [one for one in known if one.source in trusted]
+        if len(people) != 1:
+            return None
+        theirs = (
+            col(ExternalAccountRow.provider) == told.provider,
+            col(ExternalAccountRow.identity_id) == people[0].id,
+        )
+        account = (await uow.session.exec(select(ExternalAccountRow).where(*theirs))).first()
+        if account is not None:
+            raise NotKnownHereError(
+                told.provider, f"{people[0].name!r}, who has its address, is {account.subject!r} there, somebody else"
+            )
+        return people[0]
+
+
+def is_linked(account: ExternalAccountRow | None, told: Told, identity_id: str) -> bool:
+    return account is not None and account.identity_id == identity_id and _same_issuer(account, told)
+
+
+def _same_issuer(account: ExternalAccountRow, told: Told) -> bool:
+    """A document may come to name another provider, whose subjects are other people."""
+    return account.issuer in {"", told.issuer}
+
+
+def _source(told: Told) -> str:
+    return f"provider:{told.provider}"
+
+
+def _is_listed(rules: Linking, told: Told) -> bool:
+    return told.email_verified and domain_of(told.email) in {one.lower() for one in rules.by_email}

@@ -62,13 +62,15 @@ def told(
     everything = {**profile, **token.everything}
     claims = token.claims
     proven = not_before if claims.auth_time is None else instant(claims.auth_time)
-    email = _text(everything, "email")
+    # An address and whether it is verified are one word: what userinfo verified is not what the token names.
+    addressed = token.everything if "email" in token.everything else profile
+    email = _text(addressed, "email")
     return Told(
         provider=provider,
         subject=claims.sub,
         called=_called(everything, email),
         email=email,
-        email_verified=everything.get("email_verified") in {True, "true"},
+        email_verified=addressed.get("email_verified") in {True, "true"},
         groups=groups,
         session=claims.sid,
         acr=claims.acr[:255],

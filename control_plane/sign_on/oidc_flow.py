@@ -28,7 +28,7 @@ from control_plane.kit.unit_of_work import NOBODY, Actor, AuditEvent, Units
 from control_plane.sign_on import oidc_rows
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
-from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.linking import SignOn, is_linked
 from control_plane.sign_on.oidc_errors import NoSuchProviderError, NotProvenAgainError
 from control_plane.sign_on.oidc_tables import OidcStartRow
 from control_plane.sign_on.oidc_telling import CAUSES, Known, OidcTelling
@@ -136,8 +136,8 @@ class OidcFlow:
             free = isinstance(error, UnknownStateError)
             await self._refused(NOBODY, provider, str(error), address, subject, free=free)
             raise SignInRefusedError(provider) from error
-        except NotKnownHereError:
-            await self._refused(NOBODY, provider, "no able person here is linked to it", address, subject)
+        except NotKnownHereError as error:
+            await self._refused(NOBODY, provider, error.cause, address, subject)
             raise
         except NotProvenAgainError as error:
             by = NOBODY if principal is None else principal.actor
@@ -194,7 +194,7 @@ class OidcFlow:
         async with self._units() as uow:
             row = await uow.session.get(SignInRow, start.sign_in_id, with_for_update=True, populate_existing=True)
             account = await uow.session.get(ExternalAccountRow, (told.provider, told.subject))
-            if row is None or row.expires_at <= uow.now or account is None or account.identity_id != row.identity_id:
+            if row is None or row.expires_at <= uow.now or not is_linked(account, told, row.identity_id):
                 raise NotProvenAgainError("it is somebody else there, or the sign-in is over")
             if row.provider != told.provider:  # nobody makes one provider's proof of another's
                 raise NotProvenAgainError("the sign-in is not by this provider")

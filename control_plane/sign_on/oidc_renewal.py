@@ -20,7 +20,7 @@ from control_plane.sign_on import oidc_rows
 from control_plane.sign_on.documents import IdentityProviderSpec, ProviderKind, parse
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import NotKnownHereError
-from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.linking import SignOn, is_linked
 from control_plane.sign_on.oidc_client import ProviderSaysNoError
 from control_plane.sign_on.oidc_telling import CAUSES, HalfRenewedError, OidcTelling
 from control_plane.sign_on.oidc_tokens import TokenError
@@ -109,7 +109,7 @@ class OidcRenewal:
         """Tells the groups anew. A renewal never links, nor makes anybody."""
         spec = await self._spec(uow, row.provider)
         account = await uow.session.get(ExternalAccountRow, (told.provider, told.subject))
-        if spec is None or account is None or account.identity_id != row.identity_id:
+        if spec is None or not is_linked(account, told, row.identity_id):
             return False
         try:
             await self._sign_on.identity(uow, spec, told)

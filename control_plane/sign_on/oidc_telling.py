@@ -35,6 +35,7 @@ class Kept(msgspec.Struct, frozen=True):
     subject: str = ""
     refresh_token: str = ""
     id_token: str = ""
+    issuer: str = ""
 
 
 class HalfRenewedError(Exception):
@@ -103,9 +104,10 @@ class OidcTelling:
             raise TokenError(f"its acr is {token.claims.acr[:64]!r}, none of those that were asked for")
         profile, groups = await self._profile(known, tokens, token)
         found = told(known.name, token, profile, groups, now - self.lifetime)
-        kept = Kept(token.claims.sub, tokens.refresh_token, tokens.id_token)
+        kept = Kept(token.claims.sub, tokens.refresh_token, tokens.id_token, known.oidc.issuer)
         sealed = await self._sealed(known.name, kept) if tokens.refresh_token else ""
-        return msgspec.structs.replace(found, refresh=sealed, authenticated_at=min(found.authenticated_at or now, now))
+        at = min(found.authenticated_at or now, now)
+        return msgspec.structs.replace(found, issuer=known.oidc.issuer, refresh=sealed, authenticated_at=at)
 
     async def _verified(self, known: Known, tokens: Tokens, nonce: str | None) -> IdToken:
         if not tokens.id_token:
@@ -135,16 +137,20 @@ class OidcTelling:
     # -------------------------------------------------------------- a sign-in is renewed
 
     async def renewed(self, known: Known, kept: Kept) -> Told:
-        """By the refresh token. Raises HalfRenewedError, and what is in CAUSES; a ProviderSaysNoError is what the
-        provider says."""
+        """By the refresh token, which only who gave it hears of. Raises HalfRenewedError, and what is in CAUSES; a
+        ProviderSaysNoError is what the provider says."""
+        if kept.issuer != known.oidc.issuer:
+            raise TokenError(f"it was made by {kept.issuer!r}, and the document names {known.oidc.issuer!r} now")
         tokens = await known.client.refresh(kept.refresh_token)
-        following = Kept(kept.subject, tokens.refresh_token or kept.refresh_token, tokens.id_token or kept.id_token)
+        following = Kept(
+            kept.subject, tokens.refresh_token or kept.refresh_token, tokens.id_token or kept.id_token, kept.issuer
+        )
         refresh = await self._sealed(known.name, following)
         try:
             groups = await self._groups_anew(known, tokens, kept.subject)
         except (OutsideError, UnknownKeyError) as error:
             raise HalfRenewedError(str(error), refresh) from error
-        return Told(provider=known.name, subject=kept.subject, groups=groups, refresh=refresh)
+        return Told(known.name, kept.subject, kept.issuer, groups=groups, refresh=refresh)
 
     async def _groups_anew(self, known: Known, tokens: Tokens, subject: str) -> Sequence[str] | None:
         """None: nothing is said of groups, so what was told before stays."""

@@ -28,7 +28,7 @@ from control_plane.sign_on import saml_rows
 from control_plane.sign_on.documents import IdentityProviderSpec, ProviderKind, Saml, parse
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
-from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.linking import SignOn, is_linked
 from control_plane.sign_on.saml_assertion import Assertion, Expected
 from control_plane.sign_on.saml_described import Described, NotDescribedError
 from control_plane.sign_on.saml_keys import KeyPair, ServiceKeys
@@ -136,8 +136,8 @@ class SamlFlow:
         try:
             async with self._units() as uow:
                 return Finished(await self._settle(uow, spec, row, assertion, person), row.path)
-        except NotKnownHereError:
-            await self._refused(provider, "no able person here is linked to it", address, person.subject)
+        except NotKnownHereError as error:
+            await self._refused(provider, error.cause, address, person.subject)
             raise
         except SamlRefusedError as error:
             await self._refused(provider, str(error), address, person.subject)
@@ -244,12 +244,7 @@ async def _prove_again(uow: UnitOfWork, row: SamlRequestRow, person: Told) -> No
         raise SamlRefusedError("the provider did not ask the person anew")
     sign_in = await uow.session.get(SignInRow, row.sign_in_id, with_for_update=True, populate_existing=True)
     account = await uow.session.get(ExternalAccountRow, (person.provider, person.subject))
-    if (
-        sign_in is None
-        or sign_in.expires_at <= uow.now
-        or account is None
-        or account.identity_id != sign_in.identity_id
-    ):
+    if sign_in is None or sign_in.expires_at <= uow.now or not is_linked(account, person, sign_in.identity_id):
         raise SamlRefusedError("it is somebody else there, or the sign-in that was to be proven again is over")
     if sign_in.provider != person.provider:  # nobody makes one provider's proof of another's
         raise SamlRefusedError("the sign-in that was to be proven again is not by this provider")

@@ -24,6 +24,7 @@ def told(provider: str, entity: str, spec: IdentityProviderSpec, saml: Saml, ass
     return Told(
         provider=provider,
         subject=_subject(entity, saml, assertion),
+        issuer=entity,
         called=_called(saml, assertion, email),
         email=email,
         email_verified=bool(email) and saml.email_verified,

@@ -21,6 +21,6 @@ class LinkedSubjects:
             if provider is None or provider.issuer != issuer:
                 continue
             account = await uow.session.get(ExternalAccountRow, (row.name, subject))
-            if account is not None:
+            if account is not None and account.issuer in {"", issuer}:
                 return await self._identities.find(uow, account.identity_id)
         return None

@@ -54,10 +54,12 @@ def upgrade() -> None:
         sa.Column("provider", sa.String(80), nullable=False),
         sa.Column("subject", sa.String(255), nullable=False),
         sa.Column("identity_id", sa.String(64), nullable=False),
+        sa.Column("issuer", sa.String(1024), nullable=False),
         sa.Column("email", sa.String(255), nullable=False),
         _instant("created_at", nullable=False),
         _instant("last_used_at", nullable=False),
         sa.PrimaryKeyConstraint("provider", "subject", name="pk_external_accounts"),
+        sa.UniqueConstraint("provider", "identity_id", name="uq_external_accounts_provider_identity_id"),
         sa.ForeignKeyConstraint(
             ["identity_id"], ["identities.id"], name="fk_external_accounts_identity_id_identities", ondelete="CASCADE"
         ),
