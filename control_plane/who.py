@@ -112,7 +112,7 @@ class Who:
     def _local_accounts(self, units: Units, settings: Settings, hasher: PasswordHasher | None) -> LocalSignIn:
         passwords, local = Passwords(hasher), settings.local_sign_in == "on"
         sign_in = LocalSignIn(units, passwords, on=local)
-        self.sign_ins = SignInService(units, sign_in, passwords, settings.session_lifetime, local=local)
+        self.sign_ins = SignInService(units, sign_in, passwords, settings.session_lifetime, self.ending, local=local)
         self.sign_in_links = SignInLinkService(self.sign_ins)
         self.first_admin = FirstAdmin(units, self.identities, self.sign_ins)
         return sign_in
@@ -140,6 +140,7 @@ class Who:
         parents.know(ApiTokenParent())
         self.authenticator.accept(self.api_tokens)
         self.ending.follow(self.api_tokens)
+        self.ending.follow_sign_outs(self.api_tokens)
         self.loops.append(("api-token-uses", self.api_tokens.write_uses_at_intervals))
 
     def _access_reviews(self, units: Units, clock: Clock) -> None:

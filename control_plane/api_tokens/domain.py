@@ -10,6 +10,8 @@ from control_plane.kit.access import Permission
 
 PREFIX: Final = "assentry_p_"
 LONGEST: Final = timedelta(days=30)
+# With a sign-in that a provider stands behind: when that sign-in has ended by itself, nobody asks the provider again.
+LONGEST_BY_PROVIDER: Final = timedelta(hours=24)
 MOST: Final = 50  # of one person, that are good at the same time
 
 # What may be given, and what for. All else stays with people who are present: who approves, writes policy, makes

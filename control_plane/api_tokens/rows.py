@@ -45,9 +45,13 @@ async def page(uow: UnitOfWork, identity_id: str | None, after: str | None, limi
 
 
 async def revoke_all_of(uow: UnitOfWork, identity_ids: Sequence[str]) -> list[str]:
+    return await revoke(uow, col(ApiTokenRow.identity_id).in_(identity_ids))
+
+
+async def revoke(uow: UnitOfWork, which: ColumnElement[bool]) -> list[str]:
     """The ids of those that were still good."""
-    which = (col(ApiTokenRow.identity_id).in_(identity_ids), *_good(uow.now))
-    ids = list((await uow.session.exec(select(ApiTokenRow.id).where(*which).order_by(col(ApiTokenRow.id)))).all())
+    found = select(ApiTokenRow.id).where(which, *_good(uow.now)).order_by(col(ApiTokenRow.id))
+    ids = list((await uow.session.exec(found)).all())
     await uow.session.exec(update(ApiTokenRow).where(col(ApiTokenRow.id).in_(ids)).values(revoked_at=uow.now))
     return ids
 

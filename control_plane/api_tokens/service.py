@@ -1,8 +1,9 @@
 """API tokens of people: made by somebody who is signed in, for themselves, at most as good as they are.
 
 A token never approves, breaks glass, writes policy, or makes or changes anything of anybody (`domain.GIVABLE`). What it
-may is looked up at every use: it loses what its person loses, and ends with its person for good. What is made with it
-(a token for a target) ends with it too.
+may is looked up at every use: it loses what its person loses, and ends with its person for good. It outlives the
+sign-in that it was made with when that ends by itself, and is ended when that is ended. What is made with it (a token
+for a target) ends with it too.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+from sqlmodel import col
 
 from control_plane.api_tokens import rows
-from control_plane.api_tokens.domain import GIVABLE, LONGEST, MOST, PREFIX, effective
+from control_plane.api_tokens.domain import GIVABLE, LONGEST, LONGEST_BY_PROVIDER, MOST, PREFIX, effective
 from control_plane.api_tokens.tables import ApiTokenRow
 from control_plane.identities import credential_rows, repository
+from control_plane.identities.ports import SignedOut
 from control_plane.identities.sign_ins import principal_of
 from control_plane.identities.standing import still_stands
 from control_plane.kit.access import Permission, Principal
@@ -38,7 +41,7 @@ class MintedApiToken(msgspec.Struct, frozen=True):
 
 
 class ApiTokens:
-    """Also the BearerScheme of its tokens, and the Consequence of a person's end."""
+    """Also the BearerScheme of its tokens, the Consequence of a person's end, and the Dependents of sign-ins."""
 
     prefix = PREFIX
 
@@ -54,6 +57,7 @@ class ApiTokens:
         await still_stands(uow, person)
         _must_be_signed_in(person)
         _check(person, permissions)
+        _check_lifetime(person, lifetime)
         if await rows.count_of(uow, person.identity) >= MOST:
             raise ConflictError(f"you have {MOST} API tokens that are still good; revoke one first")
         token = Secret(PREFIX + random_text(_LENGTH))
@@ -117,6 +121,18 @@ class ApiTokens:
     ) -> Mapping[str, Json]:
         return {"api_tokens": await rows.revoke_all_of(uow, identity_ids)}
 
+    async def signed_out(
+        self,
+        uow: UnitOfWork,
+        by: Actor,  # noqa: ARG002
+        which: SignedOut,
+        reason: str,  # noqa: ARG002
+    ) -> Mapping[str, Json]:
+        theirs = credential_rows.made_with(which, col(ApiTokenRow.identity_id), col(ApiTokenRow.parent_id))
+        ended = await rows.revoke(uow, theirs)
+        made = await credential_rows.revoke_made_with(uow.session, ended, uow.now)
+        return {"api_tokens": ended, "credentials_of_api_tokens": made}
+
     # -------------------------------------------------------------- when they were used
 
     async def write_uses(self) -> None:
@@ -137,6 +153,15 @@ def _must_be_signed_in(person: Principal) -> None:
     """A token makes no tokens: it would outlive itself."""
     if person.credential_kind not in ("console", "cli"):
         raise ForbiddenError("sign in yourself: `assentry login`; an API token or a key makes no API tokens")
+
+
+def _check_lifetime(person: Principal, lifetime: timedelta) -> None:
+    if person.provider and lifetime > LONGEST_BY_PROVIDER:
+        hours = int(LONGEST_BY_PROVIDER.total_seconds() // 3600)
+        problem = f"at most {hours} hours, because {person.provider} signed you in; let a machine do what takes longer"
+        raise InvalidError(
+            "an API token cannot be good for so long", [FieldProblem(path="$.ttl_seconds", message=problem)]
+        )
 
 
 def _check(person: Principal, permissions: Sequence[str]) -> None:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Text, cast
-from sqlmodel import col, delete, or_, select, update
+from sqlalchemy.orm import Mapped
+from sqlmodel import and_, col, delete, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from control_plane.identities.ports import SignedOut
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow, SignInRow
 
 
@@ -40,11 +42,6 @@ async def makers_of_keys(session: AsyncSession, identity_id: str, now: datetime)
         col(ServiceAccountKeyRow.expires_at) > now,
     )
     return list((await session.exec(statement.distinct())).all())
-
-
-async def end_sign_ins(session: AsyncSession, identity_id: str, but: str = "") -> None:
-    theirs = col(SignInRow.identity_id) == identity_id
-    await session.exec(delete(SignInRow).where(theirs, col(SignInRow.id) != but))
 
 
 async def forget_expired_sign_ins(session: AsyncSession, now: datetime) -> None:
@@ -106,6 +103,20 @@ async def _revoke(
 async def sign_ins_of(session: AsyncSession, identity_ids: Sequence[str]) -> list[str]:
     statement = select(SignInRow.id).where(col(SignInRow.identity_id).in_(identity_ids))
     return list((await session.exec(statement.order_by(col(SignInRow.id)))).all())
+
+
+async def sign_ins_behind(session: AsyncSession, identity_id: str, now: datetime) -> list[str]:
+    """Of a person: those, there still or not, that credentials were made with which are good."""
+    made_with = col(CredentialRow.parent_id)
+    good = (col(CredentialRow.revoked_at).is_(None), col(CredentialRow.expires_at) > now)
+    theirs = (col(CredentialRow.identity_id) == identity_id, made_with.startswith("sin_", autoescape=True))
+    return list((await session.exec(select(made_with).where(*theirs, *good).distinct())).all())
+
+
+def made_with(which: SignedOut, identity_id: Mapped[str], sign_in: Mapped[str]) -> ColumnElement[bool]:
+    """Of rows that name whose they are and the sign-in that they were made with."""
+    theirs = identity_id == which.identity_id
+    return and_(theirs, sign_in != which.keep if which.sign_ins is None else sign_in.in_(which.sign_ins))
 
 
 async def resting_on(session: AsyncSession, ids: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ Its sign-ins are gone and its credentials and keys revoked for good, with those 
 behalf: who is enabled again begins anew. The agents hear of it at once and end live sessions; what other features
 must end they end as a Consequence. One audit event tells all of it. The end is never refused because somebody is
 needed: the first admin can be made anew. Signing somebody out ends as much as was made with those sign-ins, and nothing
-else.
+else; what other features keep of that they end as Dependents.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from control_plane.identities import credential_rows, repository
-from control_plane.identities.ports import Consequence
+from control_plane.identities.ports import Consequence, Dependents, SignedOut
 from control_plane.identities.tables import IdentityRow
 from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 
@@ -20,9 +20,13 @@ from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 class Ending:
     def __init__(self, consequences: Sequence[Consequence] = ()) -> None:
         self._consequences = list(consequences)
+        self._dependents: list[Dependents] = []
 
     def follow(self, consequence: Consequence) -> None:
         self._consequences.append(consequence)
+
+    def follow_sign_outs(self, dependents: Dependents) -> None:
+        self._dependents.append(dependents)
 
     async def end(self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str, *, source: str = "") -> None:
         """Disables the identity; one that is disabled already, or gone, stays as it is. `source`: whose word alone it
@@ -45,22 +49,42 @@ class Ending:
             await self._sweep(uow, by, row, "identity.enabled", "it was disabled")
 
     async def sign_out(
-        self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str, sign_ins: Collection[str] | None = None
+        self,
+        uow: UnitOfWork,
+        by: Actor,
+        identity_id: str,
+        reason: str,
+        sign_ins: Collection[str] | None = None,
+        keep: str = "",
     ) -> None:
-        """Ends these sign-ins of it, or all that there are, what rests on them, and every credential that was made
-        with any; live sessions of those end at once. It may sign in again. None of them are its: nothing happens."""
+        """Ends these sign-ins of it, what rests on them, and whatever was made with any; live sessions of that end at
+        once. None: all but `keep`, and what was made with those that are over already. It may sign in again. None of
+        them are its: nothing happens."""
         row = await uow.session.get(IdentityRow, identity_id, with_for_update=True)
-        mine = await credential_rows.sign_ins_of(uow.session, [identity_id])
-        named = [one for one in mine if sign_ins is None or one in sign_ins]
-        over = sorted({*named, *await credential_rows.resting_on(uow.session, named)})
-        if row is None or not over:
+        if row is None:
             return
+        over = await self._over(uow, identity_id, sign_ins, keep)
         await credential_rows.delete_sign_ins(uow.session, over)
-        revoked = await credential_rows.revoke_made_with(uow.session, over, uow.now)
-        told: dict[str, Json] = {"reason": reason, "sign_ins": over, "credentials": revoked}
-        uow.audit(AuditEvent("identity.signed-out", by, row.name, told))
-        await uow.session.flush()
-        await uow.snapshot_changed()
+        ended: dict[str, Json] = {"sign_ins": list(over)}
+        ended["credentials"] = await credential_rows.revoke_made_with(uow.session, over, uow.now)
+        which = SignedOut(identity_id, None if sign_ins is None else tuple(over), keep)
+        for dependents in self._dependents:
+            ended.update(await dependents.signed_out(uow, by, which, reason))
+        if any(ended.values()):
+            uow.audit(AuditEvent("identity.signed-out", by, row.name, {"reason": reason, **ended}))
+            await uow.session.flush()
+            await uow.snapshot_changed()
+
+    async def _over(
+        self, uow: UnitOfWork, identity_id: str, sign_ins: Collection[str] | None, keep: str
+    ) -> Sequence[str]:
+        found = set(await credential_rows.sign_ins_of(uow.session, [identity_id]))
+        if sign_ins is None:
+            found |= set(await credential_rows.sign_ins_behind(uow.session, identity_id, uow.now))
+            found -= {keep}
+        else:
+            found &= set(sign_ins)
+        return sorted({*found, *await credential_rows.resting_on(uow.session, sorted(found))})
 
     async def _keep_ended(self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str) -> None:
         """Whichever source ended it, it stays so whatever that source says from now on."""

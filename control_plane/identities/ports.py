@@ -72,6 +72,22 @@ class Consequence(Protocol):
         when the identity is enabled again, for whatever came about in between."""
 
 
+class SignedOut(msgspec.Struct, frozen=True):
+    """Of whom, and which sign-ins. None: all but `keep`, those that ended by themselves too."""
+
+    identity_id: str
+    sign_ins: tuple[str, ...] | None
+    keep: str = ""
+
+
+class Dependents(Protocol):
+    """What another feature lets people make with a sign-in, to be good when that has ended by itself."""
+
+    async def signed_out(self, uow: UnitOfWork, by: Actor, which: SignedOut, reason: str) -> Mapping[str, Json]:
+        """Ends what was made with these, and what was made with that in turn, in this transaction. What was ended, by
+        name, for the one audit event that tells it."""
+
+
 class TargetNames(Protocol):
     async def known(self, uow: UnitOfWork) -> frozenset[str]: ...
 

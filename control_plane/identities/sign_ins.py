@@ -18,6 +18,7 @@ from starlette.requests import HTTPConnection
 
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.domain import Identity
+from control_plane.identities.ending import Ending
 from control_plane.identities.errors import LocalSignInOffError
 from control_plane.identities.passwords import Passwords, password_problem
 from control_plane.identities.ports import BearerScheme, NotProven, Proven, Reason, SignIn
@@ -58,13 +59,21 @@ _HERE = Proof()
 
 class SignInService:
     def __init__(
-        self, units: Units, sign_in: SignIn, passwords: Passwords, lifetime: timedelta, *, local: bool = True
+        self,
+        units: Units,
+        sign_in: SignIn,
+        passwords: Passwords,
+        lifetime: timedelta,
+        ending: Ending,
+        *,
+        local: bool = True,
     ) -> None:
         """`local` False: nobody has a password here."""
         self._units = units
         self._sign_in = sign_in
         self._passwords = passwords
         self._lifetime = lifetime
+        self._ending = ending
         self.local = local
 
     async def sign_in(self, name: str, password: Secret, channel: Channel, address: str) -> OpenedSignIn:
@@ -119,13 +128,19 @@ class SignInService:
         )
 
     async def sign_out(self, uow: UnitOfWork, principal: Principal) -> None:
+        """With what rests on it. Where a provider stands behind it, all that was made with it ends too: nobody would
+        ask that provider again whether it still may be."""
         row = await uow.session.get(SignInRow, principal.credential_id)
-        if row is not None:
-            await uow.session.delete(row)
+        if row is not None and row.provider:
+            await self._ending.sign_out(uow, principal.actor, row.identity_id, "signed out here", {row.id})
+        elif row is not None:
+            over = [row.id, *await credential_rows.resting_on(uow.session, [row.id])]
+            await credential_rows.delete_sign_ins(uow.session, over)
         uow.audit(AuditEvent("sign-in.ended", principal.actor, principal.credential_id))
 
     async def change_password(self, principal: Principal, old: Secret, new: Secret) -> None:
-        """One's own. Ends every other sign-in of the same person. Raises LocalSignInOffError."""
+        """One's own. Ends every other sign-in of the same person, with all that was ever made with one. Raises
+        LocalSignInOffError."""
         self._check_local()
         if problem := password_problem(new, principal.name):
             raise InvalidError(problem)
@@ -156,8 +171,18 @@ class SignInService:
                 raise InvalidError(f"{name!r} is no person; a machine has keys")
             row.password_hash = password_hash
             row.updated_at = uow.now
-            await credential_rows.end_sign_ins(uow.session, row.id, but)
+            await _stand_alone(uow, but)
+            await self._ending.sign_out(uow, by, row.id, "the password was changed", keep=but)
             uow.audit(AuditEvent("identity.password-changed", by, name))
+
+
+async def _stand_alone(uow: UnitOfWork, sign_in_id: str) -> None:
+    """It outlives what it rests on, and is renewed in its place."""
+    row = await uow.session.get(SignInRow, sign_in_id, with_for_update=True)
+    below = await uow.session.get(SignInRow, row.parent_id, populate_existing=True) if row and row.parent_id else None
+    if row is not None and below is not None:
+        row.parent_id, row.refresh = "", below.refresh
+        await uow.session.flush()
 
 
 def _end(latest: datetime, rests_on: SignInRow | None) -> datetime:

@@ -49,7 +49,9 @@ class WorkloadsFeature:
         parents.know_makers(self.clients)
         ending.follow(MadeByTheDeparted())
         authenticator.accept(bearer)
-        ending.follow(EndedWorkloads())
+        ended = EndedWorkloads()
+        ending.follow(ended)
+        ending.follow_sign_outs(ended)
         self.tokens = TokenService(
             units,
             Trusts(units, self.kind, self.keys, own_url),
