@@ -77,5 +77,15 @@ class Deployment:
         )
         assert answer.is_success, answer.text
 
+    async def page(self, path: str) -> httpx.Response:
+        """As the reviewer sees it in a browser."""
+        async with self.control_plane.units() as uow:
+            reviewer = await self.control_plane.identities.named(uow, "reviewer")
+            opened = await self.control_plane.sign_ins.open(uow, reviewer, "console")
+        headers = {"cookie": f"{self.control_plane.cookies.name}={opened.token.reveal()}"}
+        transport = self.reviewer._transport
+        async with httpx.AsyncClient(transport=transport, base_url=self.reviewer.base_url, headers=headers) as browser:
+            return await browser.get(path)
+
     async def audited(self, kind: str) -> list[dict[str, Any]]:
         return (await self.admin.get("/v1/audit", params={"kind": kind})).json()["items"]

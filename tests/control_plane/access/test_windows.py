@@ -70,7 +70,7 @@ async def test_the_card_says_who_gets_what_for_how_long(deployment: Deployment) 
     assert card["access"]["seconds"] == 3600
     assert "nothing is given" in card["silence"]
     assert card["you"]["may_decide"]
-    page = await deployment.reviewer.get(f"/approvals/{window['id']}")
+    page = await deployment.page(f"/approvals/{window['id']}")
     assert (page.status_code, "membership of orders-window for 1h" in page.text) == (200, True)
 
 

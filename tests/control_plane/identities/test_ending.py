@@ -114,6 +114,10 @@ async def test_a_persons_end_ends_theirs_and_their_machines_and_one_event_tells_
         "workload_sign_ins": [],
         "acting_tokens": [],
         "client_credentials": [],
+        "keys_made": [],
+        "credentials_of_keys_made": [],
+        "client_credentials_made": [],
+        "scim_tokens_made": [],
     }
     assert await events(admin, "identity.updated") == []
 

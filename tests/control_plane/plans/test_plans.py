@@ -38,7 +38,7 @@ async def test_a_machine_submits_a_plan_and_reviewers_see_all_of_it(deployment: 
     assert card["plan"]["statements"][1]["text"] == SECOND
     assert card["operation"] is None
     assert card["you"]["may_decide"]
-    page = await deployment.reviewer.get(f"/approvals/{plan['id']}")
+    page = await deployment.page(f"/approvals/{plan['id']}")
     assert (page.status_code, SECOND in page.text) == (200, True)
     await deployment.decide(plan["id"])
     shown = (await deployment.machine.get(f"/v1/plans/{plan['short_code']}")).json()
