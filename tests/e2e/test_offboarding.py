@@ -33,7 +33,7 @@ def directory(stack: Stack, cli: Cli) -> Iterator[httpx.Client]:
     stack.control.apply([document("Group", "temporary", roles=["requester"])])
     made = cli.json("scim-clients", "create", SCIM, "--description", "the company's directory")
     assert "Contractors, it is temporary" in cli.said(
-        "scim-clients", "link", SCIM, "Contractors", "--group", "temporary"
+        "scim-clients", "link", SCIM, "Contractors", "--by-name", "--group", "temporary"
     )
     headers = {"authorization": f"Bearer {made['token']}"}
     with httpx.Client(base_url=made["url"], headers=headers, timeout=WAIT) as http:
