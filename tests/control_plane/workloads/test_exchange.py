@@ -166,7 +166,7 @@ async def test_who_is_disabled_or_lost_the_owner_gets_nothing(
     await applied(shop, machine(disabled=True))
     assert (await exchanged(anonymous, github(platform), "orders")).status_code == 400
     ada = {**GROUND[0], "spec": {"kind": "person", "disabled": True}}
-    await applied(shop, machine(owner="admin"), ada)
+    await applied(shop, machine(owner="admin", disabled=False), ada)
     assert (await exchanged(anonymous, github(platform), "orders")).status_code == 200
     patched = await shop.patch("/v1/identities/admin", json={"email": "x@example.org"}, headers={"if-match": "*"})
     assert patched.is_success
