@@ -148,7 +148,7 @@ def subject_values(subject: Subject) -> dict[str, Any]:
         "op.functions": names(subject, "function"),
         "op.understood": subject.understood,
     }
-    facts = {**FACTS, **subject.facts} if subject.action in _WITHOUT_FACTS else subject.facts
+    facts = {**FACTS, **subject.facts} if _WITHOUT_FACTS.issuperset(subject.actions) else subject.facts
     for name, value in facts.items():
         if name in FACTS:
             values[f"op.{name}"] = list(value) if isinstance(value, tuple) else value

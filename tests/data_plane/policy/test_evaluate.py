@@ -308,6 +308,13 @@ def test_one_more_action_never_widens(rules: list[dict], what, action: str, wors
     assert before.effect is not Effect.DENY or not before.rules or after.effect is Effect.DENY
 
 
+def test_facts_are_missing_and_not_false_as_soon_as_one_action_has_some() -> None:
+    """A part without facts beside one that should have them tells nothing of the other."""
+    rules = decider(allow(when="!op.has_where"))
+    assert rules.decide(subject("session", "BEGIN")).effect is Effect.ALLOW
+    assert rules.decide(subject("session", "SELECT", also=("read",))).effect is Effect.DENY
+
+
 @given(rules(), subjects)
 def test_what_is_allowed_is_covered_and_nothing_in_it_is_held_or_denied(rules: list[dict], what) -> None:
     """Each of its actions alone would not be refused by a rule either."""
