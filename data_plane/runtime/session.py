@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
 
 from data_plane.gate.interface import SessionFacts
 from data_plane.identifiers import SessionId
+from data_plane.runtime.tasks import spawn
 
 MOST_SESSIONS: Final = 10_000
 
@@ -33,6 +34,7 @@ class Sessions:
         self._most = most
         self._open: dict[SessionId, SessionHandle] = {}
         self._changed = asyncio.Event()
+        self._aftermath: set[asyncio.Task[None]] = set()
 
     @property
     def count(self) -> int:
@@ -53,6 +55,12 @@ class Sessions:
         self._open.pop(handle.facts.id, None)
         self._changed.set()
 
+    def afterwards(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """What an ended session leaves to be done at its target; an agent that stops waits for it."""
+        task = spawn(work, name)
+        self._aftermath.add(task)
+        task.add_done_callback(self._aftermath.discard)
+
     def terminate(self, session: SessionId, reason: str, message: str) -> bool:
         """False when it is not open here."""
         handle = self._open.get(session)
@@ -68,7 +76,7 @@ class Sessions:
         return len(ending)
 
     async def drain(self, seconds: float) -> None:
-        """Ends each session as soon as it is idle, the rest after `seconds`, and returns when all are gone.
+        """Ends each session as soon as it is idle, the rest after `seconds`; returns when their targets know too.
 
         Accepting new ones is stopped by the listener before."""
         deadline = asyncio.get_running_loop().time() + seconds
@@ -78,6 +86,8 @@ class Sessions:
         for handle in tuple(self._open.values()):
             handle.end("drained", _HELD if handle.held else _DRAINED)
         await self._gone_by(asyncio.get_running_loop().time() + _LINGER)
+        if self._aftermath:
+            await asyncio.wait(self._aftermath, timeout=_LINGER)
 
     def _end_idle(self) -> float:
         """When to look again."""

@@ -34,7 +34,7 @@ from data_plane.recording.interface import RecordingError
 from data_plane.runtime.connection import Connection
 from data_plane.runtime.driver import Core, Driver
 from data_plane.runtime.listener import Accepted
-from data_plane.runtime.tasks import spawn
+from data_plane.runtime.session import Sessions
 
 log = structlog.get_logger(__name__)
 
@@ -67,8 +67,11 @@ class RefusedError(Exception):
 class PostgresSession:
     """An open session as the registries know it: `SessionHandle` and `Cancellable`."""
 
-    def __init__(self, admitted: Admitted, driver: Driver, core: PostgresCore, target_key: CancelKey | None) -> None:
+    def __init__(
+        self, admitted: Admitted, driver: Driver, core: PostgresCore, target_key: CancelKey | None, sessions: Sessions
+    ) -> None:
         self._admitted = admitted
+        self._sessions = sessions
         self._driver = driver
         self._core = core
         self._target_key = target_key
@@ -90,7 +93,8 @@ class PostgresSession:
         running = not (self._driver.reason or self._core.idle or self._core.held)
         self._driver.terminate(reason, message)
         if running and self._target_key is not None:
-            spawn(send_cancel(self._admitted.target, self._target_key), name=f"cancel of {self.facts.id}")
+            delivery = send_cancel(self._admitted.target, self._target_key)
+            self._sessions.afterwards(delivery, f"cancel of {self.facts.id}")
 
     async def cancel(self) -> None:
         if self._driver.reason or not self._core.cancel_requested() or self._target_key is None:
@@ -261,7 +265,7 @@ class Opening:
         account = SessionAccount(self._endpoint.credentials, admitted.facts.id)
         driver = Driver(self._client, opened.connection, admitted.gate, farewell, account=account)
         core = make_core(driver, {**ready.parameters, **ready.state, **own, **self._personal, "database": database})
-        session = PostgresSession(admitted, driver, core, ready.key)
+        session = PostgresSession(admitted, driver, core, ready.key, self._endpoint.sessions)
         key = self._cancels.issue(asked.version, ready.key, session)
         self._endpoint.sessions.add(session)
         expiry = asyncio.get_running_loop().call_later(

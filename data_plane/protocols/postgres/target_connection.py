@@ -155,4 +155,4 @@ async def _send_cancel(spec: TargetSpec, address: Address, key: CancelKey) -> No
         while await connection.receive():
             pass
     finally:
-        connection.close()
+        connection.abort()  # nothing is left to be said: the target has closed, or does not answer in time

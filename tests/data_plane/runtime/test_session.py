@@ -51,6 +51,19 @@ async def test_a_full_registry_says_so() -> None:
     assert sessions.full
 
 
+async def test_a_drain_waits_until_ended_sessions_are_gone_from_their_targets() -> None:
+    """Invariant 7: an agent that stops must not leave running at the target what it has ended."""
+    sessions, told = Sessions(), asyncio.Event()
+    sessions.afterwards(_tell(told), "cancel of one")
+    await sessions.drain(0)
+    assert told.is_set()
+
+
+async def _tell(told: asyncio.Event) -> None:
+    await asyncio.sleep(0)
+    told.set()
+
+
 async def test_a_drain_waits_for_sessions_that_end_by_themselves() -> None:
     sessions = Sessions()
     one = Handle(sessions, "one")
