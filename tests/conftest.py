@@ -8,12 +8,21 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 
 from tests.support.interpreted import compiler, prefer_sources
 from tests.support.oidc import oidc_provider
 from tests.support.postgres import postgres
 
 __all__ = ["oidc_provider", "postgres"]
+
+
+# What fails must fail again, and not in another's change or on a busy machine. ASSENTRY_EXPLORE=1 looks at new ground.
+settings.register_profile(
+    "repeatable", derandomize=True, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+if not os.environ.get("ASSENTRY_EXPLORE"):
+    settings.load_profile("repeatable")
 
 
 def pytest_configure() -> None:
