@@ -154,6 +154,6 @@ def test_any_bytes_are_masked_without_an_error(data: bytes) -> None:
 )
 def test_hostile_fields_take_linear_time(evil: bytes) -> None:
     every = detectors(*DETECTORS)
-    begun = time.perf_counter()
+    begun = time.process_time()
     every.mask(evil)
-    assert time.perf_counter() - begun < 10
+    assert time.process_time() - begun < 10
