@@ -28,7 +28,7 @@ _REMEMBERED: Final = timedelta(hours=24)
 _REMEMBERED_OF_AN_ADDRESS: Final = timedelta(hours=1)
 _MOST: Final = 100_000  # names and addresses
 _AT_ONCE: Final = 1000
-_SUBNET: Final = 64  # of IPv6: what one client is given
+_SITE: Final = 48  # of IPv6: what one customer may be given (RFC 6177), so that nobody is many by their own addresses
 
 
 class _Counted(msgspec.Struct, frozen=True):
@@ -100,7 +100,7 @@ def _counted(name: str, address: str) -> Sequence[_Counted]:
 
 
 def network(address: str) -> str:
-    """What is one client: an IPv4 address, or an IPv6 subnet. Empty: not to be counted."""
+    """What is one client: an IPv4 address, or an IPv6 site. Empty: not to be counted."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -108,7 +108,7 @@ def network(address: str) -> str:
     plain = getattr(found, "ipv4_mapped", None) or found
     if plain.is_loopback:
         return ""
-    return str(plain if plain.version == 4 else ipaddress.ip_network((plain, _SUBNET), strict=False))
+    return str(plain if plain.version == 4 else ipaddress.ip_network((plain, _SITE), strict=False))
 
 
 def _locked_until(now: datetime, beyond: int) -> datetime:

@@ -19,7 +19,7 @@ from control_plane.kit.errors import ForbiddenError, TooManyRequestsError, Unava
 from control_plane.kit.ids import new_id
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import NOBODY, AuditEvent, UnitOfWork, Units
-from control_plane.sign_on import device_rows
+from control_plane.sign_on import admission, device_rows
 from control_plane.sign_on.device_codes import (
     LIFETIME,
     PAUSE_SECONDS,
@@ -55,7 +55,7 @@ class DeviceSignIns:
     # -------------------------------------------------------------- whoever asks
 
     async def begin(self, address: str) -> Begun:
-        """Raises TooManyRequestsError, UnavailableError: too many wait already."""
+        """Raises TooManyRequestsError: too many from there wait already."""
         async with self._units() as uow:
             await self._make_room(uow, address)
             user_code, device_code = await _free_user_code(uow), new_device_code()
@@ -101,13 +101,9 @@ class DeviceSignIns:
         return _too_soon(uow, row)
 
     async def _make_room(self, uow: UnitOfWork, address: str) -> None:
-        """Addresses of this machine are counted together with all others only: they may be a proxy's."""
         await device_rows.forget(uow)
-        network = throttle.network(address)
-        if network and await device_rows.waiting(uow, network) >= _MOST_OF_A_NETWORK:
-            raise TooManyRequestsError("too many sign-ins from your address wait to be confirmed; try again later")
-        if await device_rows.waiting(uow) >= _MOST:
-            raise UnavailableError("too many sign-ins wait to be confirmed at this moment; try again in a few minutes")
+        network, waiting = throttle.network(address), device_rows.waiting(uow)
+        await admission.make_room(uow, device_rows.CODES, network, _MOST_OF_A_NETWORK, _MOST, *waiting)
 
     async def _unknown(self, uow: UnitOfWork, row: DeviceCodeRow | None, address: str) -> NotYet:
         """Audited while it is not a flood."""

@@ -6,12 +6,14 @@ from datetime import timedelta
 from typing import Final
 
 from sqlalchemy import ColumnElement
-from sqlmodel import col, delete, func, select
+from sqlmodel import col, delete, select
 
 from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.sign_on.admission import Places
 from control_plane.sign_on.device_codes import LONGEST_PAUSE, PAUSE_SECONDS, State, hash_of
 from control_plane.sign_on.device_tables import DeviceCodeRow
 
+CODES: Final = Places(DeviceCodeRow, col(DeviceCodeRow.id), col(DeviceCodeRow.network), col(DeviceCodeRow.created_at))
 _REMEMBERED: Final = timedelta(hours=1)  # after its end, so that a late poll hears why it gets nothing
 
 
@@ -39,11 +41,9 @@ async def _locked(uow: UnitOfWork, which: ColumnElement[bool]) -> DeviceCodeRow 
     return (await uow.session.exec(statement)).first()
 
 
-async def waiting(uow: UnitOfWork, network: str | None = None) -> int:
-    """How many wait to be confirmed, of one network or of all."""
-    live = [col(DeviceCodeRow.state) == State.PENDING, col(DeviceCodeRow.expires_at) > uow.now]
-    live += [] if network is None else [col(DeviceCodeRow.network) == network]
-    return (await uow.session.exec(select(func.count()).select_from(DeviceCodeRow).where(*live))).one()
+def waiting(uow: UnitOfWork) -> tuple[ColumnElement[bool], ...]:
+    """To be confirmed."""
+    return col(DeviceCodeRow.state) == State.PENDING, col(DeviceCodeRow.expires_at) > uow.now
 
 
 async def forget(uow: UnitOfWork) -> None:

@@ -22,10 +22,9 @@ from control_plane.identities.credential_rows import hash_of
 from control_plane.identities.sign_ins import OpenedSignIn
 from control_plane.identities.tables import ExternalAccountRow, SignInRow
 from control_plane.kit.access import Principal
-from control_plane.kit.errors import TooManyRequestsError, UnavailableError
 from control_plane.kit.ids import random_text
 from control_plane.kit.unit_of_work import NOBODY, Actor, AuditEvent, Units
-from control_plane.sign_on import oidc_rows
+from control_plane.sign_on import admission, oidc_rows
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
 from control_plane.sign_on.linking import SignOn, is_linked
@@ -38,7 +37,7 @@ Purpose = Literal["sign-in", "again"]
 LIFETIME: Final = timedelta(minutes=10)
 _LENGTH: Final = 52
 _STATE: Final = re.compile(r"[a-z2-7]{52}\Z")
-_MOST_FROM_A_NETWORK: Final = 1_000
+_MOST_FROM_A_NETWORK: Final = 300
 _MOST: Final = 20_000
 _LONGEST_CODE: Final = 4096
 
@@ -98,10 +97,7 @@ class OidcFlow:
         network = throttle.network(address)
         async with self._units() as uow:
             await oidc_rows.forget_starts(uow)
-            if network and await oidc_rows.starts_from(uow, network) >= _MOST_FROM_A_NETWORK:
-                raise TooManyRequestsError("too many sign-ins from your address have begun; try again in ten minutes")
-            if await oidc_rows.starts(uow) >= _MOST:
-                raise UnavailableError("too many sign-ins have begun; try again in a few minutes")
+            await admission.make_room(uow, oidc_rows.STARTS, network, _MOST_FROM_A_NETWORK, _MOST)
             row = OidcStartRow(
                 state_hash=hash_of(state),
                 browser_hash=hash_of(cookie),

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from typing import Final
 
-from sqlalchemy import func, or_
+from sqlalchemy import or_
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete, select
 
 from control_plane.identities.credential_rows import hash_of
 from control_plane.identities.tables import ExternalAccountRow, SignInRow
 from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.sign_on.admission import Places
 from control_plane.sign_on.oidc_tables import LogoutTokenRow, OidcStartRow, SignInRenewalRow
 
 # ---------------------------------------------------------------- sign-ins that have begun
 
 
+STARTS: Final = Places(
+    OidcStartRow, col(OidcStartRow.state_hash), col(OidcStartRow.address), col(OidcStartRow.created_at)
+)
+
+
 async def forget_starts(uow: UnitOfWork) -> None:
     await uow.session.exec(delete(OidcStartRow).where(col(OidcStartRow.expires_at) <= uow.now))
-
-
-async def starts_from(uow: UnitOfWork, address: str) -> int:
-    statement = select(func.count()).select_from(OidcStartRow)
-    return (await uow.session.exec(statement.where(col(OidcStartRow.address) == address))).one()
-
-
-async def starts(uow: UnitOfWork) -> int:
-    return (await uow.session.exec(select(func.count()).select_from(OidcStartRow))).one()
 
 
 async def take_start(uow: UnitOfWork, state: str) -> OidcStartRow | None:

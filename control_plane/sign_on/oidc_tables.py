@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import ForeignKey, String
+from sqlalchemy import ForeignKey, Index, String
 from sqlmodel import Field
 
 from control_plane.db.table import Table, UtcDateTime
@@ -17,6 +17,7 @@ class OidcStartRow(Table, table=True):
     """
 
     __tablename__ = "oidc_starts"
+    __table_args__ = (Index(None, "address", "created_at"),)
 
     state_hash: str = Field(primary_key=True, max_length=64)
     browser_hash: str = Field(max_length=64)
@@ -24,7 +25,7 @@ class OidcStartRow(Table, table=True):
     purpose: str = Field(max_length=16)  # sign-in, again
     sign_in_id: str = Field(default="", max_length=64)  # that is to be proven again
     path: str = Field(max_length=2000)  # of the console, where to go then
-    address: str = Field(default="", max_length=64, index=True)
+    address: str = Field(default="", max_length=64)  # the network that it came from; empty: this machine
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)
 

@@ -21,10 +21,10 @@ from control_plane.identities import credential_rows, throttle
 from control_plane.identities.sign_ins import OpenedSignIn
 from control_plane.identities.tables import ExternalAccountRow, IdentityRow, SignInRow
 from control_plane.kit.clock import Clock
-from control_plane.kit.errors import NotFoundError, TooManyRequestsError, UnavailableError
+from control_plane.kit.errors import NotFoundError, UnavailableError
 from control_plane.kit.ids import random_text
 from control_plane.kit.unit_of_work import NOBODY, Actor, AuditEvent, UnitOfWork, Units
-from control_plane.sign_on import saml_rows
+from control_plane.sign_on import admission, saml_rows
 from control_plane.sign_on.documents import IdentityProviderSpec, ProviderKind, Saml, parse
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
@@ -42,7 +42,7 @@ from control_plane.sign_on.saml_xml import XmlRefusedError
 
 PATIENCE: Final = timedelta(minutes=10)
 _SPACE: Final = re.compile(rb"\s+")
-_MOST_FROM_A_NETWORK: Final = 1_000
+_MOST_FROM_A_NETWORK: Final = 300
 _MOST: Final = 20_000
 # What the throttle counts by: longer than any name of somebody.
 _COUNTED: Final = "sign-ins at identity providers that nobody has begun here, or that cannot begin, from {}"
@@ -105,10 +105,7 @@ class SamlFlow:
         network = throttle.network(address)
         async with self._units() as uow:
             await saml_rows.forget_expired(uow.session, uow.now)
-            if network and await saml_rows.begun(uow.session, network) >= _MOST_FROM_A_NETWORK:
-                raise TooManyRequestsError("too many sign-ins from your address have begun; try again in ten minutes")
-            if await saml_rows.begun(uow.session) >= _MOST:
-                raise UnavailableError("too many sign-ins have begun; try again in a few minutes")
+            await admission.make_room(uow, saml_rows.REQUESTS, network, _MOST_FROM_A_NETWORK, _MOST)
             row = SamlRequestRow(
                 browser_hash=credential_rows.hash_of(browser),
                 request_id=request_id,

@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import func
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.identities.credential_rows import hash_of
+from control_plane.sign_on.admission import Places
 from control_plane.sign_on.saml_tables import SamlAssertionRow, SamlRequestRow
+
+REQUESTS: Final = Places(
+    SamlRequestRow, col(SamlRequestRow.browser_hash), col(SamlRequestRow.address), col(SamlRequestRow.created_at)
+)
 
 
 async def forget_expired(session: AsyncSession, now: datetime) -> None:
     await session.exec(delete(SamlRequestRow).where(col(SamlRequestRow.expires_at) <= now))
     await session.exec(delete(SamlAssertionRow).where(col(SamlAssertionRow.expires_at) <= now))
-
-
-async def begun(session: AsyncSession, address: str | None = None) -> int:
-    """How many wait for their answer, from this network or at all."""
-    statement = select(func.count()).select_from(SamlRequestRow)
-    if address is not None:
-        statement = statement.where(col(SamlRequestRow.address) == address)
-    return (await session.exec(statement)).one()
 
 
 async def take(session: AsyncSession, browser: str) -> SamlRequestRow | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Text
+from sqlalchemy import Index, Text
 from sqlmodel import Field
 
 from control_plane.db.table import Table, UtcDateTime
@@ -14,12 +14,13 @@ class SamlRequestRow(Table, table=True):
     """One AuthnRequest, bound to the browser that began it. It goes with the first answer, good or bad."""
 
     __tablename__ = "saml_requests"
+    __table_args__ = (Index(None, "address", "created_at"),)
 
     browser_hash: str = Field(primary_key=True, max_length=64)  # of what the browser's cookie holds
     request_id: str = Field(max_length=64)
     provider: str = Field(max_length=80)
     path: str = Field(sa_type=Text)  # of the console, where the browser goes then
-    address: str = Field(default="", max_length=64, index=True)  # the network that it came from; empty: this machine
+    address: str = Field(default="", max_length=64)  # the network that it came from; empty: this machine
     sign_in_id: str = Field(default="", max_length=64)  # which is to be proven again; empty: a new one is opened
     created_at: datetime = Field(sa_type=UtcDateTime)
     expires_at: datetime = Field(sa_type=UtcDateTime, index=True)

@@ -65,10 +65,11 @@ async def test_this_machine_and_what_is_no_address_are_not_counted(control_plane
     assert await wait(control_plane, "ada", address) == 0
 
 
-async def test_a_client_cannot_hide_in_its_subnet_nor_behind_another_notation(control_plane: ControlPlane) -> None:
+async def test_a_client_cannot_hide_in_its_site_nor_behind_another_notation(control_plane: ControlPlane) -> None:
     await spray(control_plane, "2001:db8::1")
     assert await wait(control_plane, "ada", "2001:db8::ffff%eth0") == 31
-    assert await wait(control_plane, "ada", "2001:db8:0:1::1") == 0
+    assert await wait(control_plane, "ada", "2001:db8:0:ffff::1") == 31
+    assert await wait(control_plane, "ada", "2001:db8:1::1") == 0
     await spray(control_plane, f"::ffff:{HOST}")
     assert await wait(control_plane, "ada", HOST) == 31
 

@@ -35,7 +35,7 @@ def upgrade() -> None:
         _instant("expires_at"),
         sa.PrimaryKeyConstraint("state_hash", name="pk_oidc_starts"),
     )
-    op.create_index("ix_oidc_starts_address", "oidc_starts", ["address"])
+    op.create_index("ix_oidc_starts_address_created_at", "oidc_starts", ["address", "created_at"])
     op.create_index("ix_oidc_starts_expires_at", "oidc_starts", ["expires_at"])
     op.create_table(
         "sign_in_renewals",

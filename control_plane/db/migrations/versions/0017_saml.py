@@ -26,7 +26,7 @@ def upgrade() -> None:
         sa.Column("expires_at", UtcDateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("browser_hash", name="pk_saml_requests"),
     )
-    op.create_index("ix_saml_requests_address", "saml_requests", ["address"])
+    op.create_index("ix_saml_requests_address_created_at", "saml_requests", ["address", "created_at"])
     op.create_index("ix_saml_requests_expires_at", "saml_requests", ["expires_at"])
     op.create_table(
         "saml_assertions",

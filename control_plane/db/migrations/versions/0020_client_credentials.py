@@ -52,7 +52,7 @@ def _device_codes() -> None:
             ["identity_id"], ["identities.id"], name="fk_device_codes_identity_id_identities", ondelete="CASCADE"
         ),
     )
-    op.create_index("ix_device_codes_network", "device_codes", ["network"])
+    op.create_index("ix_device_codes_network_created_at", "device_codes", ["network", "created_at"])
     op.create_index("ix_device_codes_expires_at", "device_codes", ["expires_at"])
     op.create_index("ix_device_codes_identity_id", "device_codes", ["identity_id"])
 
