@@ -17,6 +17,7 @@ from control_plane.api_tokens.service import ApiTokens
 from control_plane.approvals import signing_endpoints
 from control_plane.approvals.signing import Signing
 from control_plane.config import Settings
+from control_plane.documents.naming import DocumentNames
 from control_plane.documents.ports import DocumentKind
 from control_plane.identities import (
     authority_endpoints,
@@ -86,7 +87,8 @@ class Who:
     ) -> None:
         self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self.ending = Ending()
-        self.identities = IdentityService(self.ending)
+        named = DocumentNames()
+        self.identities = IdentityService(self.ending, named)
         self.cookies = Cookies(settings.url)
         self.authenticator = RequestAuthenticator(units, self.cookies.name)
         sign_in = self._local_accounts(units, settings, hasher)
@@ -95,7 +97,7 @@ class Who:
         self.credentials = CredentialService(keys, settings.deployment, targets, issuer, parents)
         self.ssh_certificates = SshCertificateService(self.credentials, ssh, settings.deployment)
         self.ending.follow(self.ssh_certificates)
-        self.sourced = SourcedIdentities(self.identities)
+        self.sourced = SourcedIdentities(self.identities, named)
         self.providers = ProviderKind()
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins, ClientSources())
         self._scim(units, settings)

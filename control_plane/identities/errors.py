@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from control_plane.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 
@@ -42,6 +44,13 @@ class ExternalIdTakenError(ConflictError):
 class StillOwnsError(ConflictError):
     def __init__(self, name: str, machines: list[str]) -> None:
         super().__init__(f"{name!r} owns {', '.join(sorted(machines))}; give those another owner first")
+
+
+class StillNamedError(ConflictError):
+    """Whoever is called so next would get what the documents say of this one."""
+
+    def __init__(self, name: str, documents: Sequence[str], instead: str = "") -> None:
+        super().__init__(f"{name!r} is named by {', '.join(documents)}: change that first{instead}")
 
 
 class LocalSignInOffError(ForbiddenError):

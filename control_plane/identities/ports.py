@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -86,6 +86,16 @@ class Dependents(Protocol):
     async def signed_out(self, uow: UnitOfWork, by: Actor, which: SignedOut, reason: str) -> Mapping[str, Json]:
         """Ends what was made with these, and what was made with that in turn, in this transaction. What was ended, by
         name, for the one audit event that tells it."""
+
+
+class NamedInDocuments(Protocol):
+    """Which documents give something to whoever has a name."""
+
+    async def naming(self, uow: UnitOfWork, what: Literal["identity", "group"], name: str) -> Sequence[str]:
+        """The documents, as people say them."""
+
+    async def named(self, uow: UnitOfWork, what: Literal["identity", "group"]) -> Collection[str]:
+        """Every name that is in some document, whether or not anybody is called so."""
 
 
 class TargetNames(Protocol):

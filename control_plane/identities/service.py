@@ -34,8 +34,10 @@ from control_plane.identities.errors import (
     NameTakenError,
     OwnerError,
     SlackUserTakenError,
+    StillNamedError,
     StillOwnsError,
 )
+from control_plane.identities.ports import NamedInDocuments
 from control_plane.identities.tables import GroupRow, IdentityRow
 from control_plane.kit.errors import InvalidError
 from control_plane.kit.ids import new_id
@@ -51,8 +53,9 @@ def _told(identity: Identity) -> dict[str, Json]:
 
 
 class IdentityService:
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: Ending, documents: NamedInDocuments) -> None:
         self._ending = ending
+        self._documents = documents
 
     # -------------------------------------------------------------- asked by other features
 
@@ -202,8 +205,11 @@ class IdentityService:
         await self._ending.end(uow, by, before.id, f"disabled by {by.name}")
 
     async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
-        """Its credentials go with it; agents no longer know it."""
+        """Its credentials go with it; agents no longer know it. Only whom no document names: disabling is always
+        possible, and ends as much. Raises StillNamedError, StillOwnsError."""
         before = await self.named(uow, name)
+        if naming := await self._documents.naming(uow, "identity", name):
+            raise StillNamedError(name, naming, ", or disable it, which ends all that it has and keeps its name")
         row = await self._row(uow, name)
         machines = await repository.machines_of(uow.session, row.id)
         if machines:
@@ -249,6 +255,8 @@ class IdentityService:
         row = await uow.session.get(GroupRow, name)
         if row is None:
             raise GroupNotFoundError(name)
+        if naming := await self._documents.naming(uow, "group", name):
+            raise StillNamedError(name, naming)
         _keep_an_admin(uow, row.roles)
         await uow.session.delete(row)
         await uow.session.flush()

@@ -2,19 +2,20 @@
 
 A source is told by a short word: `provider:NAME` for what a sign-in told, `scim:NAME` for what is pushed. What one
 source says it alone takes back. Roles are given here only: a group that a provider makes gives none until an admin
-gives it some.
+gives it some. Nobody is called what a document names while nobody is called so: it was meant for somebody else.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Final
 
 from sqlmodel import col, select
 
 from control_plane.identities import repository
 from control_plane.identities.domain import Identity
+from control_plane.identities.ports import NamedInDocuments
 from control_plane.identities.service import IdentityService
 from control_plane.identities.tables import GroupRow
 from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork
@@ -25,12 +26,13 @@ _TRIES: Final = 10_000
 
 
 class SourcedIdentities:
-    def __init__(self, identities: IdentityService) -> None:
+    def __init__(self, identities: IdentityService, documents: NamedInDocuments) -> None:
         self._identities = identities
+        self._documents = documents
 
     async def make_person(self, uow: UnitOfWork, by: Actor, source: str, called: str, email: str) -> Identity:
         """A new person, named after what the source calls them; a number behind it when that name is taken."""
-        name = await _free_name(uow, called)
+        name = await self._free_name(uow, called)
         return await self._identities.create(uow, by, name=name, kind="person", email=email, source=source)
 
     async def set_groups(
@@ -45,6 +47,10 @@ class SourcedIdentities:
                 AuditEvent("identity.groups-told", by, identity.name, {"source": source, "groups": sorted(known)})
             )
             await uow.snapshot_changed()
+
+    async def named_groups(self, uow: UnitOfWork) -> Collection[str]:
+        """By documents: one that is not there must not come about under any of these names."""
+        return await self._documents.named(uow, "group")
 
     async def make_group(self, uow: UnitOfWork, by: Actor, source: str, name: str, external_id: str) -> None:
         """A new group of this name, which must be free. It gives nothing until an admin says what."""
@@ -84,12 +90,12 @@ class SourcedIdentities:
             await uow.snapshot_changed()
         return bool(joined or left)
 
-
-async def _free_name(uow: UnitOfWork, called: str) -> str:
-    for name in names_like(called, "person"):
-        if await repository.row_by_name(uow.session, name) is None:
-            return name
-    raise RuntimeError(f"too many people are called {called!r}")
+    async def _free_name(self, uow: UnitOfWork, called: str) -> str:
+        named = await self._documents.named(uow, "identity")
+        for name in names_like(called, "person"):
+            if name not in named and await repository.row_by_name(uow.session, name) is None:
+                return name
+        raise RuntimeError(f"too many people are called {called!r}")
 
 
 def names_like(called: str, otherwise: str) -> Iterator[str]:

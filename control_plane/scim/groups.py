@@ -161,8 +161,11 @@ class GroupsService:
             if await repository.holder_of_group(uow.session, link.group_name) is not None:
                 raise KnownOtherwiseError(f"the group {link.group_name!r} has been pushed already")
             return link.group_name
+        named = await self._sourced.named_groups(uow)
         for name in names_like(f"{client.name}.{group.display_name}", client.name):
             present = await repository.group_row(uow.session, name)
+            if present is None and name in named:
+                continue
             if present is None:
                 await self._sourced.make_group(uow, client.actor, client.source, name, subject or "")
                 return name

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import httpx
 import pytest
+from sqlmodel import col, delete
 
 from control_plane.assembly import ControlPlane
+from control_plane.identities.tables import GroupRow
 from tests.control_plane.scim.conftest import GROUP, Pusher, audited, identity_of
 
 
@@ -166,3 +168,18 @@ async def test_a_group_of_thousands_is_changed_without_being_read(pusher: Pusher
     left = await members(pusher, group)
     assert len(left) == 2999
     assert "scu_0" not in left
+
+
+async def test_a_group_does_not_come_about_under_a_name_that_documents_still_have(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    group = {"apiVersion": "assentry.dev/v1", "kind": "Group", "metadata": {"name": "corp.dba"}, "spec": {}}
+    chain = {"kind": "ApprovalChain", "metadata": {"name": "dba"}, "spec": {"stages": [{"groups": ["corp.dba"]}]}}
+    documents = [group, {**chain, "apiVersion": "assentry.dev/v1"}]
+    assert (await admin.post("/v1/documents/apply", json={"documents": documents})).is_success
+    async with control_plane.units() as uow:  # taken away before that was refused
+        await uow.session.exec(delete(GroupRow).where(col(GroupRow.name) == "corp.dba"))
+    await pusher.group("dba")
+    assert [one["name"] for one in (await admin.get("/v1/groups")).json() if one["name"].startswith("corp.")] == [
+        "corp.dba-2"
+    ]

@@ -181,6 +181,20 @@ async def test_another_person_of_the_same_user_name_is_another_one(pusher: Pushe
     assert (await identity_of(control_plane, "ada-2")).able is True
 
 
+async def test_who_is_named_by_documents_leaves_like_everybody_and_keeps_the_name(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    ada = await pusher.user("ada", externalId="1")
+    chain = {"kind": "ApprovalChain", "metadata": {"name": "by-ada"}, "spec": {"stages": [{"people": ["ada"]}]}}
+    named = [{**chain, "apiVersion": "assentry.dev/v1"}]
+    assert (await admin.post("/v1/documents/apply", json={"documents": named})).is_success
+    assert (await pusher.http.delete(f"/Users/{ada['id']}")).status_code == 204
+    assert not (await identity_of(control_plane, "ada")).able
+    await pusher.user("ada", externalId="2")
+    assert (await identity_of(control_plane, "ada-2")).able
+    assert not (await identity_of(control_plane, "ada")).able
+
+
 async def test_nobody_is_taken_over_by_a_name_or_a_mail_address(
     pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
 ):
