@@ -22,6 +22,7 @@ class Kind(enum.StrEnum):
     IDENTITY = "machine"
     KEY = "service-account-key"
     CLIENT_CREDENTIAL = "client-credential"  # a key pair or a secret of a machine
+    WORKLOAD_TRUST = "workload-trust"  # by which a workload is let in as a machine
     API_TOKEN = "api-token"  # noqa: S105 - its name
     CREDENTIAL = "credential"  # a token or certificate for targets: hours
     SIGN_IN = "sign-in"
@@ -30,6 +31,7 @@ class Kind(enum.StrEnum):
 
 class Finding(enum.StrEnum):
     OWNER_GONE = "owner-gone"
+    WRITER_GONE = "writer-gone"  # it lets nobody in until somebody living writes it again
     DORMANT = "dormant"
     NEVER_USED = "never-used"
     NEVER_ROTATED = "never-rotated"
@@ -51,6 +53,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     last_used_at: datetime | None = None
     lasts: bool = True
     rotates: bool = False  # a secret that should be made anew now and then
+    writer_gone: bool = False
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -109,6 +112,7 @@ def _of_identity(access: Access, now: datetime) -> list[Finding]:
 def _of_thing(identity: Identity, thing: Thing, now: datetime) -> list[Finding]:
     found = {
         Finding.OWNER_GONE: owner_gone(identity),
+        Finding.WRITER_GONE: thing.writer_gone,
         Finding.DORMANT: _silent(thing.last_used_at, now),
         Finding.NEVER_USED: thing.last_used_at is None and now - thing.created_at > DORMANT_AFTER / 3,
         Finding.NEVER_ROTATED: thing.rotates and now - thing.created_at > ROTATED_WITHIN,

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Final, Generic, TypeVar
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from control_plane.access_reviews.domain import Kind, Thing
 from control_plane.access_reviews.ports import Source
 from control_plane.api_tokens.tables import ApiTokenRow
+from control_plane.documents.tables import DocumentRow
 from control_plane.identities import credential_rows
 from control_plane.identities.ending import Ending
 from control_plane.identities.tables import (
@@ -20,8 +22,9 @@ from control_plane.identities.tables import (
     SignInRow,
 )
 from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork
-from control_plane.workloads import sign_in_rows
-from control_plane.workloads.tables import ClientCredentialRow
+from control_plane.workloads import sign_in_rows, trust_writers
+from control_plane.workloads.documents import KIND, parse
+from control_plane.workloads.tables import ClientCredentialRow, WorkloadSignInRow
 
 R = TypeVar("R", ServiceAccountKeyRow, ClientCredentialRow, ApiTokenRow)
 _After = Callable[[UnitOfWork, Actor, str, str], Awaitable[object]]
@@ -139,6 +142,7 @@ async def passing(uow: UnitOfWork, identity_ids: Sequence[str]) -> list[Thing]:
         *await _credentials(uow, identity_ids),
         *await _sign_ins(uow, identity_ids),
         *await _accounts(uow, identity_ids),
+        *await _trusts(uow, identity_ids),
     ]
 
 
@@ -199,3 +203,33 @@ async def _accounts(uow: UnitOfWork, identity_ids: Sequence[str]) -> list[Thing]
         )
         for one in found
     ]
+
+
+async def _trusts(uow: UnitOfWork, identity_ids: Sequence[str]) -> list[Thing]:
+    """By which workloads are let in as one of these machines."""
+    named = select(IdentityRow.name, IdentityRow.id).where(col(IdentityRow.id).in_(identity_ids))
+    machines = dict((await uow.session.exec(named)).all())
+    rows = (await uow.session.exec(select(DocumentRow).where(col(DocumentRow.kind) == KIND))).all()
+    found = {row.name: (row, parse(row.json_text).spec) for row in rows}
+    used = await _last_let_in(uow)
+    writers = await trust_writers.of_trusts(uow)
+    lost = set(await trust_writers.gone(uow, {one for some in writers.values() for one in some}))
+    return [
+        Thing(
+            kind=Kind.WORKLOAD_TRUST,
+            id=name,
+            identity_id=machines[spec.identity],
+            description=f"{spec.platform}, written by {', '.join(writers[name])}",
+            created_at=row.updated_at,
+            last_used_at=used.get(name),
+            lasts=False,
+            writer_gone=not lost.isdisjoint(writers[name]),
+        )
+        for name, (row, spec) in sorted(found.items())
+        if spec.identity in machines
+    ]
+
+
+async def _last_let_in(uow: UnitOfWork) -> dict[str, datetime]:
+    row = WorkloadSignInRow
+    return dict((await uow.session.exec(select(row.trust, func.max(row.created_at)).group_by(row.trust))).all())

@@ -28,10 +28,12 @@ class PlannedChange(msgspec.Struct, frozen=True):
 
 
 class Stored(msgspec.Struct, frozen=True):
-    """A document as it is now. `managed`: it was applied, so pruning may delete it."""
+    """A document as it is now. `managed`: it was applied, so pruning may delete it. `left_by`: names of those on whom
+    it rested and who are gone; applying it, also as it stands, writes it again."""
 
     document: model.Document
     managed: bool
+    left_by: tuple[str, ...] = ()
 
 
 @runtime_checkable
@@ -57,9 +59,11 @@ class World(msgspec.Struct, frozen=True):
         return list(self.documents.get(kind, {}).values())
 
 
-def planned(kind: str, name: str, before: model.Document | None, after: model.Document | None) -> PlannedChange:
-    old, new = plain(before), plain(after)
+def planned(kind: str, name: str, before: Stored | None, after: model.Document | None) -> PlannedChange:
+    old, new = plain(before.document if before else None), plain(after)
     differences = tuple(compare("$", old, new)) if old is not None and new is not None else ()
+    if before is not None and before.left_by and new is not None:
+        differences = (Difference("(who answers for it)", f"{', '.join(before.left_by)}, gone", "you"), *differences)
     change: Change = "unchanged"
     if before is None:
         change = "create"

@@ -50,8 +50,8 @@ class DocumentService:
         gone = _pruned(stored, wanted) if prune else set[Key]()
         self._check(await self._world(uow, stored, wanted, gone), places)
         changes = [
-            *(planned(*key, _before(stored, key), _after(stored, key, one)) for key, one in wanted.items()),
-            *(planned(*key, _before(stored, key), None) for key in sorted(gone)),
+            *(planned(*key, stored[key[0]].get(key[1]), _after(stored, key, one)) for key, one in wanted.items()),
+            *(planned(*key, stored[key[0]][key[1]], None) for key in sorted(gone)),
         ]
         same = {(change.kind, change.name) for change in changes if change.change == "unchanged"}
         adopted = tuple(key for key in sorted(same) if not stored[key[0]][key[1]].managed)
@@ -181,13 +181,9 @@ def _pruned(stored: Mapping[str, Mapping[str, Stored]], wanted: Mapping[Key, obj
     return managed - set(wanted)
 
 
-def _before(stored: Mapping[str, Mapping[str, Stored]], key: Key) -> model.Document | None:
-    found = stored[key[0]].get(key[1])
-    return None if found is None else found.document
-
-
 def _after(stored: Mapping[str, Mapping[str, Stored]], key: Key, document: model.Document) -> model.Document:
-    return document.beside(_before(stored, key)) if isinstance(document, Partial) else document
+    before = stored[key[0]].get(key[1])
+    return document.beside(before.document if before else None) if isinstance(document, Partial) else document
 
 
 def _placed(problem: Problem, index: int | None) -> FieldProblem:

@@ -1,4 +1,5 @@
-"""Who has left could have kept what they made for others' machines: keys, and what these sign in with themselves."""
+"""Who has left could have kept what they made for others' machines: keys, what these sign in with themselves, and the
+keys of issuers that they trust."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from sqlmodel import col
 
 from control_plane.identities import credential_rows
 from control_plane.kit.unit_of_work import Actor, Json, UnitOfWork
-from control_plane.workloads import sign_in_rows
+from control_plane.workloads import sign_in_rows, trust_writers
 from control_plane.workloads.tables import ActingTokenRow, ClientCredentialRow, WorkloadSignInRow
 
 
@@ -21,5 +22,7 @@ class MadeByTheDeparted:
         await sign_in_rows.end_acting_tokens(uow, by, col(ActingTokenRow.made_with).in_(keys), reason)
         made = await sign_in_rows.end_those(uow, col(ClientCredentialRow.created_by).in_(identity_ids))
         await sign_in_rows.end(uow, by, col(WorkloadSignInRow.client_credential_id).in_(made), reason)
+        trusts = await trust_writers.left_by(uow, identity_ids)
+        await sign_in_rows.end(uow, by, col(WorkloadSignInRow.trust).in_(trusts), reason)
         told: dict[str, Json] = {"keys_made": keys, "credentials_of_keys_made": credentials}
-        return {**told, "client_credentials_made": made}
+        return {**told, "client_credentials_made": made, "workload_trusts_stopped": trusts}

@@ -17,13 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from control_plane.documents.stored_kind import StoredKind
-from control_plane.documents.tables import DocumentRow
-from control_plane.kit.access import Permission
-from control_plane.kit.unit_of_work import Actor, UnitOfWork
-from control_plane.workloads import sign_in_rows
-from data_plane.policy import documents, durations, model
-from data_plane.policy.documents import Problem
+from data_plane.policy import durations, model
 
 KIND: Final = "WorkloadTrust"
 Platform = Literal["github", "gitlab", "kubernetes", "spiffe", "oidc"]
@@ -59,30 +53,6 @@ class WorkloadTrust(model.Document, frozen=True, tag_field="kind", tag="Workload
     spec: WorkloadTrustSpec
 
 
-class TrustKind(StoredKind):
-    """The DocumentKind. A trust that is changed or gone ends what was let in by it as it was."""
-
-    def __init__(self) -> None:
-        super().__init__(WorkloadTrust, "workload-trust", Permission.ADMIN)
-
-    def decode(self, value: object) -> model.Document | Problem:
-        return documents.into(WorkloadTrust, value, KIND, _name_of(value))
-
-    async def held(self, uow: UnitOfWork, name: str) -> DocumentRow | None:
-        """As it is now, and until this transaction is over."""
-        key = (self.kind, name)
-        return await uow.session.get(DocumentRow, key, with_for_update=True, populate_existing=True)
-
-    async def put(self, uow: UnitOfWork, by: Actor, document: model.Document, *, managed: bool) -> None:
-        await super().put(uow, by, document, managed=managed)
-        name = document.metadata.name  # type: ignore[attr-defined]
-        await sign_in_rows.end_of_trust(uow, by, name, "its trust was changed")
-
-    async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
-        await super().delete(uow, by, name)
-        await sign_in_rows.end_of_trust(uow, by, name, "its trust was deleted")
-
-
 def parse(text: str) -> WorkloadTrust:
     return msgspec.json.decode(text, type=WorkloadTrust)
 
@@ -90,9 +60,3 @@ def parse(text: str) -> WorkloadTrust:
 def lifetime_of(spec: WorkloadTrustSpec) -> float:
     """Seconds. It was validated."""
     return durations.seconds(spec.lifetime)
-
-
-def _name_of(value: object) -> str:
-    metadata = value.get("metadata") if isinstance(value, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) else ""

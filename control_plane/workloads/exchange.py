@@ -20,7 +20,7 @@ from control_plane.identities.standing import hold
 from control_plane.kit.errors import InvalidError
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import NOBODY, AuditEvent, UnitOfWork, Units
-from control_plane.workloads import chains, sign_in_rows
+from control_plane.workloads import chains, sign_in_rows, trust_writers
 from control_plane.workloads.acting import PREFIX as ACTING_PREFIX
 from control_plane.workloads.acting import ActingTokens
 from control_plane.workloads.asking import Asked, Client
@@ -133,7 +133,8 @@ class TokenService:
             if isinstance(one, ProvenClient):
                 ids.add(one.identity_id)
                 continue
-            ids.update(found.id for found in await self._identities.find_named(uow, [one.spec.identity]))
+            named = await self._identities.find_named(uow, [one.spec.identity, *one.writers])
+            ids.update(found.id for found in named)
             behind = [await self._subjects.of_issuer(uow, one.issuer, subject) for subject in one.behind]
             ids.update(known.id for known in behind if known is not None)
         await hold(uow, ids)
@@ -144,6 +145,11 @@ class TokenService:
             return await self._client(uow, claimed)
         if not await self._trusts.stands(uow, claimed):
             raise not_accepted(f"{claimed.trust}: it was changed at this moment")
+        if gone := await trust_writers.gone(uow, claimed.writers):
+            raise not_accepted(
+                f"{claimed.trust}: {', '.join(gone)}, who wrote it, is disabled or gone; it lets nobody in until an"
+                " admin applies it again"
+            )
         if single_use(claimed.spec) and not await _first(uow, claimed.issuer, claimed.token_id, claimed.ends_at):
             raise not_accepted(f"{claimed.trust}: this token has been used already")
         found = await self._identities.find_named(uow, [claimed.spec.identity, claimed.written_by])

@@ -19,11 +19,11 @@ from control_plane.workloads.bearer import WorkloadBearer
 from control_plane.workloads.clients import ClientCredentials
 from control_plane.workloads.departed import MadeByTheDeparted
 from control_plane.workloads.directory import LinkedSubjects
-from control_plane.workloads.documents import TrustKind
 from control_plane.workloads.ending import EndedWorkloads
 from control_plane.workloads.exchange import TokenService
 from control_plane.workloads.issuers import IssuerKeys
 from control_plane.workloads.service import WorkloadService
+from control_plane.workloads.trust_kind import TrustKind
 from control_plane.workloads.trusts import Trusts
 
 
@@ -47,6 +47,7 @@ class WorkloadsFeature:
         bearer = WorkloadBearer()
         parents.know(bearer)
         parents.know_makers(self.clients)
+        parents.know_makers(self.kind)
         ending.follow(MadeByTheDeparted())
         authenticator.accept(bearer)
         ended = EndedWorkloads()

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from control_plane.kit.unit_of_work import UnitOfWork, Units
-from control_plane.workloads import chains, claims, tokens
-from control_plane.workloads.documents import TrustKind, WorkloadTrust, WorkloadTrustSpec, parse
+from control_plane.workloads import chains, claims, tokens, trust_writers
+from control_plane.workloads.documents import WorkloadTrust, WorkloadTrustSpec, parse
 from control_plane.workloads.errors import RefusedError, not_accepted
 from control_plane.workloads.issuers import IssuerKeys
 from control_plane.workloads.platforms import issuer_of, single_use, traits_of
 from control_plane.workloads.tokens import ReadToken, TokenError
+from control_plane.workloads.trust_kind import TrustKind
 
 _SPIFFE = "spiffe://"
 
@@ -26,9 +27,10 @@ class Admitted(msgspec.Struct, frozen=True):
     """A token that one trust takes."""
 
     trust: str
-    text: str  # of the trust, as it was when the token was judged
+    version: int  # of the trust, as it was when the token was judged
     spec: WorkloadTrustSpec
     written_by: str  # the name of who wrote the trust last
+    writers: Sequence[str]  # and of all who did
     issuer: str
     subject: str
     token_id: str  # jti
@@ -39,9 +41,10 @@ class Admitted(msgspec.Struct, frozen=True):
 
 class _Candidate(msgspec.Struct, frozen=True):
     name: str
-    text: str
+    version: int
     spec: WorkloadTrustSpec
     written_by: str
+    writers: Sequence[str]
 
 
 class Trusts:
@@ -73,8 +76,11 @@ class Trusts:
 
     async def _candidates(self, token: ReadToken, wanted: str) -> Sequence[_Candidate]:
         async with self._units.reading() as uow:
-            rows = await self._kind.rows(uow)
-        found = [_Candidate(row.name, row.json_text, parse(row.json_text).spec, row.updated_by) for row in rows]
+            rows, writers = await self._kind.rows(uow), await trust_writers.of_trusts(uow)
+        found = [
+            _Candidate(row.name, row.version, parse(row.json_text).spec, row.updated_by, writers[row.name])
+            for row in rows
+        ]
         return [one for one in found if _concerns(one.spec, token.claims) and (not wanted or one.name == wanted)]
 
     async def _judged(self, one: _Candidate, token: ReadToken) -> Admitted:
@@ -95,9 +101,10 @@ class Trusts:
             raise TokenError(problem)
         return Admitted(
             trust=one.name,
-            text=one.text,
+            version=one.version,
             spec=spec,
             written_by=one.written_by,
+            writers=one.writers,
             issuer=issuer_of(spec) or f"{_SPIFFE}{spec.trust_domain}",
             subject=str(chains.acting_subject(told)),
             token_id=_token_id(spec, told),
@@ -109,7 +116,7 @@ class Trusts:
     async def stands(self, uow: UnitOfWork, admitted: Admitted) -> bool:
         """Whether the trust is still as it was when the token was judged. Nobody changes it until this is over."""
         row = await self._kind.held(uow, admitted.trust)
-        return row is not None and row.json_text == admitted.text
+        return row is not None and row.version == admitted.version
 
     async def documents(self, uow: UnitOfWork) -> list[WorkloadTrust]:
         return [parse(row.json_text) for row in await self._kind.rows(uow)]

@@ -117,6 +117,7 @@ async def test_a_persons_end_ends_theirs_and_their_machines_and_one_event_tells_
         "keys_made": [],
         "credentials_of_keys_made": [],
         "client_credentials_made": [],
+        "workload_trusts_stopped": [],
         "scim_tokens_made": [],
     }
     assert await events(admin, "identity.updated") == []
