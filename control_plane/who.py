@@ -67,6 +67,7 @@ from control_plane.sign_on.proving import Proving
 from control_plane.sign_on.saml_feature import SamlFeature
 from control_plane.workloads import validation as workload_validation
 from control_plane.workloads.feature import WorkloadsFeature
+from control_plane.workloads.handover import MadeByFormerOwners
 
 VALIDATIONS: Final[Sequence[ModuleType]] = (validation, oidc_validation, saml_validation, workload_validation)
 
@@ -162,6 +163,7 @@ class Who:
             authenticator=self.authenticator,
             ending=self.ending,
         )
+        self.ending.follow_handovers(MadeByFormerOwners())
         self.end_dates = EndDates(units, self.ending)
         self.loops.append(("identities-ends", self.end_dates.run))
 

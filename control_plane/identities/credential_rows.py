@@ -72,8 +72,13 @@ async def revoke_keys_of(session: AsyncSession, identity_ids: Sequence[str], now
     return await _revoke(session, ServiceAccountKeyRow, col(ServiceAccountKeyRow.identity_id).in_(identity_ids), now)
 
 
-async def revoke_keys_made_by(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> list[str]:
-    return await _revoke(session, ServiceAccountKeyRow, col(ServiceAccountKeyRow.created_by).in_(identity_ids), now)
+async def revoke_keys_made_by(
+    session: AsyncSession, identity_ids: Sequence[str], now: datetime, *, of: str | None = None
+) -> list[str]:
+    """`of`: only those of this machine."""
+    made = col(ServiceAccountKeyRow.created_by).in_(identity_ids)
+    which = made if of is None else and_(made, col(ServiceAccountKeyRow.identity_id) == of)
+    return await _revoke(session, ServiceAccountKeyRow, which, now)
 
 
 async def revoke_credentials_of(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> list[str]:

@@ -4,7 +4,8 @@ Its sign-ins are gone and its credentials and keys revoked for good, with those 
 behalf: who is enabled again begins anew. The agents hear of it at once and end live sessions; what other features
 must end they end as a Consequence. One audit event tells all of it. The end is never refused because somebody is
 needed: the first admin can be made anew. Signing somebody out ends as much as was made with those sign-ins, and nothing
-else; what other features keep of that they end as Dependents.
+else; what other features keep of that they end as Dependents. Of a machine that is given another owner ends what the
+former one made for it: others' keys work on, so that a machine can be handed over while it works.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from control_plane.identities import credential_rows, repository
-from control_plane.identities.ports import Consequence, Dependents, SignedOut
+from control_plane.identities.ports import Consequence, Dependents, Handover, SignedOut
 from control_plane.identities.tables import IdentityRow
 from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 
@@ -21,12 +22,16 @@ class Ending:
     def __init__(self, consequences: Sequence[Consequence] = ()) -> None:
         self._consequences = list(consequences)
         self._dependents: list[Dependents] = []
+        self._handovers: list[Handover] = []
 
     def follow(self, consequence: Consequence) -> None:
         self._consequences.append(consequence)
 
     def follow_sign_outs(self, dependents: Dependents) -> None:
         self._dependents.append(dependents)
+
+    def follow_handovers(self, handover: Handover) -> None:
+        self._handovers.append(handover)
 
     async def end(self, uow: UnitOfWork, by: Actor, identity_id: str, reason: str, *, source: str = "") -> None:
         """Disables the identity; one that is disabled already, or gone, stays as it is. `source`: whose word alone it
@@ -47,6 +52,20 @@ class Ending:
         if row is not None:
             row.ended_by = ""
             await self._sweep(uow, by, row, "identity.enabled", "it was disabled")
+
+    async def hand_over(self, uow: UnitOfWork, by: Actor, machine_id: str, former_owner_id: str) -> None:
+        """The machine has another owner from now on."""
+        row = await uow.session.get(IdentityRow, machine_id, with_for_update=True)
+        former = await uow.session.get(IdentityRow, former_owner_id)
+        if row is None or former is None:
+            return
+        reason = f"{former.name}, who made it, is the owner of {row.name} no more"
+        ended: dict[str, Json] = {"former_owner": former.name}
+        for handover in self._handovers:
+            ended.update(await handover.handed_over(uow, by, row.id, former.id, reason))
+        uow.audit(AuditEvent("identity.handed-over", by, row.name, ended))
+        await uow.session.flush()
+        await uow.snapshot_changed()
 
     async def sign_out(
         self,

@@ -88,6 +88,16 @@ class Dependents(Protocol):
         name, for the one audit event that tells it."""
 
 
+class Handover(Protocol):
+    """What it means for another feature that a machine has another owner."""
+
+    async def handed_over(
+        self, uow: UnitOfWork, by: Actor, machine_id: str, former_owner_id: str, reason: str
+    ) -> Mapping[str, Json]:
+        """Ends what the former owner made for it and could have kept, in this transaction. What was ended, by name, for
+        the one audit event that tells it."""
+
+
 class NamedInDocuments(Protocol):
     """Which documents give something to whoever has a name."""
 

@@ -192,6 +192,8 @@ class IdentityService:
         told = _told(await self.named(uow, name))
         if disabled is None or told != _told(before):
             await self._changed(uow, by, "identity.updated", name, told)
+        if before.owner_id is not None and row.owner_id != before.owner_id:
+            await self._ending.hand_over(uow, by, row.id, before.owner_id)
         if disabled is not None:
             await self._switch(uow, by, before, disabled=disabled)
         return await self.named(uow, name)
