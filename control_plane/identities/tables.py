@@ -92,6 +92,7 @@ class ExternalAccountRow(Table, table=True):
     identity_id: str = _identity_key()
     issuer: str = Field(default="", max_length=1024)  # who the provider was then; empty: pushed, nobody signed in yet
     email: str = Field(default="", max_length=255)  # as the provider told it last
+    email_verified: bool = False  # as it said then
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime = Field(sa_type=UtcDateTime)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Protocol
 
-from sqlmodel import col, select
+from sqlmodel import col, func, select
 
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
@@ -67,7 +67,9 @@ class SignOn:
                 told.provider, f"its account was made by {account.issuer!r}, and {told.issuer!r} says so now"
             )
         account.issuer = told.issuer
-        account.last_used_at, account.email = uow.now, told.email[:255] or account.email
+        account.last_used_at = uow.now
+        if told.email:
+            account.email, account.email_verified = told.email[:255], told.email_verified
         return await self._identities.find(uow, account.identity_id)
 
     async def _link(self, uow: UnitOfWork, rules: Linking, told: Told) -> Identity | None:
@@ -75,10 +77,7 @@ class SignOn:
         known = await self._with_address(uow, told)
         identity = await self._by_email(uow, rules, told, known)
         if identity is None and rules.create:
-            if known:
-                raise NotKnownHereError(
-                    told.provider, f"{known[0].name!r} has its address already: an admin links them"
-                )
+            await self._check_new(uow, rules, told, known)
             identity = await self._made(uow, rules, told)
         if identity is None:
             return None
@@ -89,6 +88,7 @@ class SignOn:
                 identity_id=identity.id,
                 issuer=told.issuer,
                 email=told.email[:255],
+                email_verified=told.email_verified,
                 created_at=uow.now,
                 last_used_at=uow.now,
             )
@@ -98,6 +98,21 @@ class SignOn:
         uow.audit(AuditEvent("identity.linked", SYSTEM, identity.name, linked))
         return identity
 
+    async def _check_new(self, uow: UnitOfWork, rules: Linking, told: Told, known: Collection[Identity]) -> None:
+        """Two identities of one person could approve each other's requests, so nobody new is made with an address that
+        somebody here has, or whose account at any provider has it. The newcomer's may be unverified: it keeps out
+        nobody but whoever says it. The account's must be verified, or whoever chooses theirs could keep out whose it
+        is; and not even so does it count against a provider that may speak for the domain. Raises NotKnownHereError."""
+        if one := next(iter(known), None):
+            raise NotKnownHereError(told.provider, f"{one.name!r} has its address already: an admin links them")
+        account = await self._account_with_address(uow, told)
+        if account is not None and not _is_listed(rules, told):
+            one = await self._identities.find(uow, account.identity_id)
+            name = one.name if one else account.identity_id
+            raise NotKnownHereError(
+                told.provider, f"{name!r} has its address already, at {account.provider!r}: an admin links them"
+            )
+
     async def _made(self, uow: UnitOfWork, rules: Linking, told: Told) -> Identity:
         """Whoever has an address is linked to by it, so only one that this provider may speak for is kept."""
         source, called = _source(told), told.called or told.email.partition("@")[0]
@@ -105,8 +120,14 @@ class SignOn:
         return await self._sourced.make_person(uow, SYSTEM, source, called, email)
 
     async def _with_address(self, uow: UnitOfWork, told: Told) -> list[Identity]:
-        found = await self._identities.with_email(uow, told.email) if told.email_verified else []
+        found = await self._identities.with_email(uow, told.email)
         return [one for one in found if one.kind == "person"]
+
+    async def _account_with_address(self, uow: UnitOfWork, told: Told) -> ExternalAccountRow | None:
+        """Of whichever provider that has verified it."""
+        email, verified = func.lower(col(ExternalAccountRow.email)), col(ExternalAccountRow.email_verified)
+        same = select(ExternalAccountRow).where(email == told.email[:255].lower(), verified)
+        return (await uow.session.exec(same.limit(1))).first() if told.email else None
 
     async def _by_email(
         self, uow: UnitOfWork, rules: Linking, told: Told, known: Collection[Identity]

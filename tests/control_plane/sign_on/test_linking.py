@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import httpx
+import msgspec
 import pytest
 
 from control_plane.assembly import ControlPlane
@@ -97,7 +98,35 @@ async def test_nobody_becomes_a_second_person_beside_the_one_who_has_the_address
     await made_here(admin, "ada")
     cause = await refused(control_plane, ANYBODY, told("partner", "s-1", "ada"))
     assert cause == "'ada' has its address already: an admin links them"
-    await opened(control_plane, ANYBODY, told("partner", "s-2", "ada", verified=False))
+    said = told("partner", "s-2", "ada", verified=False)
+    assert await refused(control_plane, ANYBODY, said) == cause, "it keeps out whoever says it, and nobody else"
+
+
+async def test_two_providers_that_may_speak_for_no_address_make_one_identity_of_one_person(
+    control_plane: ControlPlane,
+):
+    """Whoever had two could approve what they asked for themselves."""
+    ada = await opened(control_plane, ANYBODY, told("partner", "s-1", "ada"))
+    upper = msgspec.structs.replace(told("other", "o-1", "ada"), email="Ada@Example.COM")
+    for said in (upper, msgspec.structs.replace(upper, email_verified=False), told("partner", "s-2", "ada")):
+        cause = await refused(control_plane, ANYBODY, said)
+        assert cause == f"{ada.name!r} has its address already, at 'partner': an admin links them"
+    await opened(control_plane, ANYBODY, told("other", "o-2", "bob"))
+    assert (await opened(control_plane, ANYBODY, told("partner", "s-1", "ada"))).id == ada.id
+
+
+async def test_whoever_chooses_an_address_keeps_nobody_out_whose_it_is(control_plane: ControlPlane):
+    mallory = await opened(control_plane, ANYBODY, told("partner", "m-1", "boss", verified=False))
+    boss = await opened(control_plane, ANYBODY, told("other", "b-1", "boss"))
+    assert boss.id != mallory.id
+
+
+async def test_an_account_has_the_address_that_its_provider_told_last(control_plane: ControlPlane):
+    ada = await opened(control_plane, ANYBODY, told("partner", "s-1", "ada", verified=False))
+    await opened(control_plane, ANYBODY, msgspec.structs.replace(told("partner", "s-1", "ada"), email=""))
+    await opened(control_plane, ANYBODY, told("partner", "s-1", "lovelace"))
+    assert f"{ada.name!r} has" in await refused(control_plane, ANYBODY, told("other", "o-1", "lovelace"))
+    await opened(control_plane, ANYBODY, told("other", "o-1", "ada"))
 
 
 async def test_a_provider_that_is_another_now_knows_nobody_of_the_one_before(control_plane: ControlPlane):

@@ -56,6 +56,7 @@ def upgrade() -> None:
         sa.Column("identity_id", sa.String(64), nullable=False),
         sa.Column("issuer", sa.String(1024), nullable=False),
         sa.Column("email", sa.String(255), nullable=False),
+        sa.Column("email_verified", sa.Boolean(), nullable=False),
         _instant("created_at", nullable=False),
         _instant("last_used_at", nullable=False),
         sa.PrimaryKeyConstraint("provider", "subject", name="pk_external_accounts"),
