@@ -7,7 +7,7 @@ names of all who stand behind it, none of whom may approve it. It ends with any 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -16,9 +16,10 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from control_plane.identities import credential_rows
 from control_plane.identities.domain import Identity
-from control_plane.identities.parents import Parents
+from control_plane.identities.parents import EVERY_TARGET, Bounds, Parents
 from control_plane.identities.service import IdentityService
 from control_plane.identities.standing import still_stands
+from control_plane.identities.tables import ServiceAccountKeyRow, SignInRow
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import InvalidError, NotFoundError
 from control_plane.kit.ids import new_id, random_text
@@ -44,7 +45,8 @@ class ActingTokens:
         self._parents = parents
 
     async def make(self, uow: UnitOfWork, by: Principal, actor: str, lifetime: timedelta) -> MadeActingToken:
-        """For a machine that acts on behalf of the caller. Never outlives what the caller came with."""
+        """For a machine that acts on behalf of the caller. Never outlives what the caller came with, and reaches no
+        further."""
         await still_stands(uow, by, self._parents)
         machine = await self._identities.named(uow, actor)
         if machine.kind != "machine" or machine.id == by.identity:
@@ -54,17 +56,17 @@ class ActingTokens:
         chain = [*before, {"id": str(by.identity), "name": by.name, "kind": by.kind}]
         if len(chain) >= chains.MOST or machine.id in chains.ids(chain):
             raise InvalidError(f"a chain has at most {chains.MOST} identities, each of them once")
-        ends_at = uow.now + min(lifetime, LONGEST)
         token = PREFIX + random_text(_LENGTH)
         row = ActingTokenRow(
             id=new_id("act"),
             identity_id=by.identity,
             actor_id=machine.id,
             chain=chain,
+            targets=list(bounds.targets) if bounds else [EVERY_TARGET],
             made_with=by.credential_id,
             token_hash=credential_rows.hash_of(token),
             created_at=uow.now,
-            expires_at=min(ends_at, bounds.expires_at) if bounds else ends_at,
+            expires_at=min([uow.now + min(lifetime, LONGEST), *await _ends(uow, by, bounds)]),
         )
         uow.session.add(row)
         told = {"actor": actor, "chain": [one["name"] for one in chain], "expires_at": row.expires_at.isoformat()}
@@ -102,6 +104,14 @@ class ActingTokens:
             raise NotFoundError(f"there is no acting token {token_id!r} of yours")
         if await sign_in_rows.end_acting_tokens(uow, by.actor, col(ActingTokenRow.id) == row.id, "it was taken back"):
             uow.audit(AuditEvent("acting-token.revoked", by.actor, row.id))
+
+
+async def _ends(uow: UnitOfWork, by: Principal, bounds: Bounds | None) -> list[datetime]:
+    """Of what the caller came with."""
+    if bounds is not None:
+        return [bounds.expires_at]
+    rows = [await uow.session.get(kind, by.credential_id) for kind in (SignInRow, ServiceAccountKeyRow)]
+    return [row.expires_at for row in rows if row is not None]
 
 
 def _shown(token: str) -> SelectOfScalar[ActingTokenRow]:

@@ -16,7 +16,8 @@ import msgspec
 from sqlmodel import col, select
 
 from control_plane.identities import credential_rows
-from control_plane.identities.domain import Identity
+from control_plane.identities.domain import Identity, bareness
+from control_plane.identities.errors import BareMachineError
 from control_plane.identities.service import IdentityService
 from control_plane.identities.standing import still_stands
 from control_plane.kit.access import Principal
@@ -26,7 +27,7 @@ from control_plane.kit.pagination import Paging, single_key
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import AuditEvent, UnitOfWork
 from control_plane.workloads import claims, sign_in_rows, tokens
-from control_plane.workloads.errors import BareMachineError, not_the_client
+from control_plane.workloads.errors import not_the_client
 from control_plane.workloads.tables import ClientCredentialRow
 from control_plane.workloads.tokens import TokenError
 
@@ -225,12 +226,3 @@ class Wanted(msgspec.Struct, frozen=True):
     lifetime: timedelta
     description: str = ""
     targets: tuple[str, ...] = ("*",)
-
-
-def bareness(identity: Identity) -> str:
-    """What a machine lacks to sign in by what it proves. Empty: nothing."""
-    if identity.kind != "machine":
-        return "is a person; people sign in otherwise"
-    if not identity.purpose:
-        return "has no purpose: say what it is there for"
-    return "" if identity.ends_at else "has no end date (ends_at): say until when it is needed"

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from control_plane.kit.errors import InvalidError
-
 Code = Literal[
     "invalid_request",
     "invalid_client",
@@ -39,10 +37,3 @@ def not_accepted(cause: str) -> RefusedError:
 
 def not_the_client(cause: str) -> RefusedError:
     return RefusedError("invalid_client", NOT_YOURS, cause)
-
-
-class BareMachineError(InvalidError):
-    """It lacks what every machine that signs in without a static key must have."""
-
-    def __init__(self, name: str, problem: str) -> None:
-        super().__init__(f"{name!r} {problem}")

@@ -183,7 +183,8 @@ class TokenService:
         row = await self._acting.good_for(uow, token, actor.identity)
         if isinstance(row, str):
             raise not_accepted(row)
-        return _Behalf(chain=row.chain, longest=[row.expires_at - uow.now], acting_token_id=row.id)
+        left = row.expires_at - uow.now
+        return _Behalf(chain=row.chain, targets=[row.targets], longest=[left], acting_token_id=row.id)
 
     # -------------------------------------------------------------- what
 

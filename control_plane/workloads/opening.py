@@ -10,7 +10,7 @@ import msgspec
 
 from control_plane.identities import credential_rows
 from control_plane.identities.credentials import CredentialService, MintedToken
-from control_plane.identities.domain import Identity
+from control_plane.identities.domain import Identity, bareness
 from control_plane.identities.parents import EVERY_TARGET
 from control_plane.identities.tables import IdentityRow
 from control_plane.kit.access import Permission, permissions_of
@@ -18,7 +18,6 @@ from control_plane.kit.ids import new_id, random_text
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import AuditEvent, Json, UnitOfWork
 from control_plane.workloads import bearer, chains, sign_in_rows
-from control_plane.workloads.clients import bareness
 from control_plane.workloads.errors import RefusedError, not_accepted
 from control_plane.workloads.parties import Party
 from control_plane.workloads.tables import WorkloadSignInRow

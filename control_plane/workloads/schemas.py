@@ -109,13 +109,14 @@ class ActingTokenOut(BaseModel):
     id: str = Field(examples=["act_3xk2cqz7q5n4h6mjv2ab"])
     actor: str = Field(examples=["assistant"])
     on_behalf_of: list[LinkOut] = Field(description="who stands behind it, yourself the last")
+    targets: list[str] = Field(description="what may be had by it at the most", examples=[["*"]])
     created_at: datetime
     expires_at: datetime
 
     @classmethod
     def of(cls, row: ActingTokenRow, actor: str) -> ActingTokenOut:
-        links = [LinkOut(**one) for one in row.chain]
-        return cls(id=row.id, actor=actor, on_behalf_of=links, created_at=row.created_at, expires_at=row.expires_at)
+        fields = {name: getattr(row, name) for name in ("id", "targets", "created_at", "expires_at")}
+        return cls(actor=actor, on_behalf_of=[LinkOut(**one) for one in row.chain], **fields)
 
 
 class NewActingTokenOut(ActingTokenOut):

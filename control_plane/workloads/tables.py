@@ -72,6 +72,7 @@ class ActingTokenRow(Table, table=True):
     identity_id: str = _identity_key()  # on whose behalf
     actor_id: str = _identity_key()
     chain: list[dict[str, str]] = Field(default=[], sa_type=JsonColumn)  # who stands behind them, themselves the last
+    targets: list[str] = Field(sa_type=JsonColumn)  # what may be had by it: no more than with what it was made with
     made_with: str = Field(max_length=64, index=True)  # their sign-in
     token_hash: str = Field(max_length=64, unique=True)
     created_at: datetime = Field(sa_type=UtcDateTime)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ import pytest
 
 from control_plane.approvals.directory import KnownPeople
 from control_plane.assembly import ControlPlane
+from control_plane.config import Settings
 from control_plane.identities.tables import CredentialRow, ExternalAccountRow
 from tests.control_plane.conftest import ManualClock
 from tests.control_plane.workloads.platforms import (
@@ -102,6 +104,36 @@ async def test_a_chain_of_person_agent_and_sub_agent_bars_everybody_in_it_and_th
     row = await credential(control_plane, told["credential_id"])
     assert [one["name"] for one in row.chain] == ["requester", "assistant"]
     assert await barred(control_plane, told["credential_id"]) == ["ada", "admin", "assistant", "requester"]
+
+
+async def test_an_acting_token_reaches_no_further_than_what_its_maker_came_with(
+    agents: httpx.AsyncClient, anonymous: httpx.AsyncClient, platform: Platform
+):
+    await applied(agents, trust("assistants", platform, **AGENT, targets=["orders"]))
+    assistant = bearer(await exchanged(anonymous, platform.token("agent-1")))
+    made = (await anonymous.post("/v1/acting-tokens", json={"actor": "helper"}, headers=assistant)).json()
+    assert made["targets"] == ["orders"]
+    beyond = await acted(anonymous, made["token"], platform.token("agent-2"), "billing")
+    assert beyond.json()["error"] == "invalid_target"
+    helper = bearer(await acted(anonymous, made["token"], platform.token("agent-2")))
+    assert (await anonymous.post("/v1/tokens", json={"targets": ["billing"]}, headers=helper)).status_code == 422
+    assert (await anonymous.post("/v1/tokens", json={"targets": ["orders"]}, headers=helper)).status_code == 201
+
+
+async def test_an_acting_token_never_outlives_the_key_or_the_sign_in_that_it_was_made_with(
+    agents: httpx.AsyncClient, requester: httpx.AsyncClient, anonymous: httpx.AsyncClient, clock: ManualClock,
+    settings: Settings,
+):  # fmt: skip
+    longest = {"ttl_seconds": 8 * 3600}
+    signed_in_at, hour = clock.now(), timedelta(hours=1)
+    clock.advance(hours=settings.session_lifetime / hour - 1)
+    by_sign_in = await delegated(requester, "assistant", **longest)
+    assert datetime.fromisoformat(by_sign_in["expires_at"]) == signed_in_at + settings.session_lifetime
+    made = (await agents.post("/v1/service-account-keys", json={"identity": "deploy-bot", "ttl_days": 1})).json()
+    clock.advance(hours=23)
+    key = {"authorization": f"Bearer {made['key']}"}
+    by_key = await anonymous.post("/v1/acting-tokens", json={"actor": "assistant", **longest}, headers=key)
+    assert by_key.json()["expires_at"] == made["expires_at"]
 
 
 async def test_an_acting_token_is_no_credential_and_nobody_elses(

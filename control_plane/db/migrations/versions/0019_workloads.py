@@ -79,6 +79,7 @@ def upgrade() -> None:
         _text("identity_id", 64),
         _text("actor_id", 64),
         _json("chain"),
+        _json("targets"),
         _text("made_with", 64),
         _text("token_hash", 64),
         _instant("created_at"),
