@@ -122,6 +122,15 @@ class Ownership(msgspec.Struct, frozen=True):
         return "" if people[self.owner] else f"the owner {self.owner!r} is disabled; name another person"
 
 
+def bareness(identity: Identity) -> str:
+    """What a machine lacks to be given anything to sign in with. Empty: nothing."""
+    if identity.kind != "machine":
+        return "is a person; people sign in otherwise"
+    if not identity.purpose:
+        return "has no purpose: say what it is there for"
+    return "" if identity.ends_at else "has no end date (ends_at): say until when it is needed"
+
+
 def unknown_roles(roles: tuple[str, ...]) -> list[str]:
     return sorted(set(roles) - set(ROLES))
 

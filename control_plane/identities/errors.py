@@ -53,6 +53,13 @@ class StillNamedError(ConflictError):
         super().__init__(f"{name!r} is named by {', '.join(documents)}: change that first{instead}")
 
 
+class BareMachineError(InvalidError):
+    """It lacks what every machine must have that is given something to sign in with."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name!r} {problem}")
+
+
 class LocalSignInOffError(ForbiddenError):
     """Whoever it is, the first admin too: whether there is such a name is not told."""
 

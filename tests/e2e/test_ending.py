@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.postgres import PostgresServer
-from tests.support.stack import ALLOW_ALL, Stack, another_agent, document, eventually, policy, target
+from tests.support.stack import ALLOW_ALL, MACHINES_END, Stack, another_agent, document, eventually, policy, target
 
 LEAVER, THEIR_BOT = "leaver", "leavers-bot"
 AT_MOST_SECONDS = 1.0
@@ -34,7 +34,7 @@ def password(stack: Stack) -> Iterator[str]:
     """Of the machine, which its owner gives up with everything else."""
     people = [
         document("Identity", LEAVER, kind="person"),
-        document("Identity", THEIR_BOT, kind="machine", owner=LEAVER, purpose="works"),
+        document("Identity", THEIR_BOT, kind="machine", owner=LEAVER, purpose="works", ends_at=MACHINES_END),
         document("Group", "leavers-bots", members=[THEIR_BOT], roles=["requester"]),
     ]
     stack.control.apply(people)

@@ -16,7 +16,7 @@ import pytest
 
 from control_plane.cli.client import Api
 from tests.e2e.test_cli import Cli
-from tests.support.stack import Stack, document, eventually
+from tests.support.stack import MACHINES_END, Stack, document, eventually
 
 SCIM, AT_MOST_SECONDS, WAIT = "directory", 1.0, 30
 PATCH = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
@@ -50,7 +50,8 @@ class Leaver:
     def __init__(self, stack: Stack, directory: httpx.Client, name: str, row: int) -> None:
         self.stack, self.name, self.bot, self.row = stack, name, f"{name}-bot", row
         self.id = push(directory, "POST", "/Users", userName=f"{name}@example.com", externalId=name)["id"]
-        stack.control.apply([document("Identity", self.bot, kind="machine", owner=name, purpose="works for them")])
+        machine = {"kind": "machine", "owner": name, "purpose": "works for them", "ends_at": MACHINES_END}
+        stack.control.apply([document("Identity", self.bot, **machine)])
         self.held = {name: f"DELETE FROM orders WHERE id = {row}", self.bot: f"DELETE FROM orders WHERE id = {row + 1}"}
         self.ended: dict[str, float] = {}
 

@@ -45,9 +45,10 @@ ALLOW_ALL = {
     "match": {"action": ["read", "write", "ddl", "admin", "exec", "session", "unknown"]},
     "effect": "allow",
 }
+MACHINES_END = "2126-01-01T00:00:00Z"
 PEOPLE = [
     document("Identity", REVIEWER, kind="person", email="rosa@example.com"),
-    document("Identity", REQUESTER, kind="machine", owner="admin"),
+    document("Identity", REQUESTER, kind="machine", owner="admin", purpose="is tested with", ends_at=MACHINES_END),
     document("Group", "dba", members=[REVIEWER], roles=["reviewer", "auditor"]),
     document("Group", "bots", members=[REQUESTER], roles=["requester"]),
     document("ApprovalChain", "dba", stages=[{"groups": ["dba"], "require": 1, "timeout": "15m"}]),

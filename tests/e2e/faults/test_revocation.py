@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.faults.client import Client, connected, failure, refusal
 from tests.e2e.faults.conftest import DDL, READS, RULES, held, policy
-from tests.support.stack import REQUESTER, Stack, document, eventually
+from tests.support.stack import MACHINES_END, REQUESTER, Stack, document, eventually
 
 SECOND = 1.0
 STATEMENT = "UPDATE ledger SET amount = 1 WHERE id = 1"
@@ -24,7 +24,8 @@ STATEMENT = "UPDATE ledger SET amount = 1 WHERE id = 1"
 def guest(calm: Stack) -> Iterator[Guest]:
     """A machine of its own, beside the one that other tests use."""
     name = f"guest-{uuid.uuid4().hex[:8]}"
-    calm.control.apply([document("Identity", name, kind="machine", owner="admin"), bots(name)])
+    lasting = {"purpose": "is tested with", "ends_at": MACHINES_END}
+    calm.control.apply([document("Identity", name, kind="machine", owner="admin", **lasting), bots(name)])
     yield Guest(name, calm.control.machine_token(name))
     calm.control.apply([bots()])
 
