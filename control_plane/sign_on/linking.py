@@ -9,8 +9,9 @@ Addresses count as far as they can be trusted: written here, pushed for this pro
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Final, Protocol
 
+from sqlalchemy import text
 from sqlmodel import col, func, select
 
 from control_plane.identities.domain import Identity
@@ -22,6 +23,8 @@ from control_plane.kit.unit_of_work import SYSTEM, AuditEvent, UnitOfWork
 from control_plane.sign_on.documents import IdentityProviderSpec, Linking
 from control_plane.sign_on.domain import Told, domain_of, our_groups
 from control_plane.sign_on.errors import NotKnownHereError
+
+_FIRST_SIGN_IN_LOCK: Final = 4_741_190_003
 
 
 class Pushers(Protocol):
@@ -48,7 +51,10 @@ class SignOn:
 
     async def identity(self, uow: UnitOfWork, spec: IdentityProviderSpec, told: Told) -> Identity:
         """Whom it means, with the groups that the provider tells. Raises NotKnownHereError."""
-        identity = await self._linked(uow, told) or await self._link(uow, spec.linking, told)
+        identity = await self._linked(uow, told)
+        if identity is None:
+            await _one_after_the_other(uow)
+            identity = await self._linked(uow, told) or await self._link(uow, spec.linking, told)
         if identity is None or not identity.able or identity.kind != "person":
             raise NotKnownHereError(told.provider)
         if told.groups is not None:
@@ -149,6 +155,14 @@ class SignOn:
                 told.provider, f"{people[0].name!r}, who has its address, is {account.subject!r} there, somebody else"
             )
         return people[0]
+
+
+async def _one_after_the_other(uow: UnitOfWork) -> None:
+    """First sign-ins, until the transaction ends: a second one of the same person at this moment finds what the first
+    has made. On SQLite the writer is alone already."""
+    if uow.session.get_bind().dialect.name == "postgresql":
+        connection = await uow.session.connection()
+        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FIRST_SIGN_IN_LOCK})
 
 
 def is_linked(account: ExternalAccountRow | None, told: Told, identity_id: str) -> bool:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import httpx
 import msgspec
 import pytest
+from sqlmodel import select
 
 from control_plane.assembly import ControlPlane
 from control_plane.identities.domain import Identity
-from control_plane.identities.tables import ExternalAccountRow
-from control_plane.kit.unit_of_work import SYSTEM
+from control_plane.identities.tables import ExternalAccountRow, SignInRow
+from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork
 from control_plane.sign_on.documents import IdentityProviderSpec, Linking, Oidc
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import NotKnownHereError
+from control_plane.sign_on.linking import SignOn
 from control_plane.sign_on.oidc_claims import told as claims_told
 from control_plane.sign_on.oidc_client import OidcClient, Tokens
 from control_plane.sign_on.oidc_metadata import Announced
@@ -127,6 +130,40 @@ async def test_an_account_has_the_address_that_its_provider_told_last(control_pl
     await opened(control_plane, ANYBODY, told("partner", "s-1", "lovelace"))
     assert f"{ada.name!r} has" in await refused(control_plane, ANYBODY, told("other", "o-1", "lovelace"))
     await opened(control_plane, ANYBODY, told("other", "o-1", "ada"))
+
+
+@pytest.fixture
+def at_once(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two who sign in have both been looked for, in vain, before either goes on; where there is more than one writer."""
+    together = asyncio.Barrier(1 if control_plane.units._turn else 2)
+    looked, met = SignOn._linked, set()
+
+    async def linked(self: SignOn, uow: UnitOfWork, said: Told) -> Identity | None:
+        found = await looked(self, uow, said)
+        if uow not in met:
+            met.add(uow)
+            await together.wait()
+        return found
+
+    monkeypatch.setattr(SignOn, "_linked", linked)
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_two_first_sign_ins_at_once_are_of_one_identity(control_plane: ControlPlane):
+    said = told("corp", "s-1", "ada")
+    async with asyncio.timeout(30):
+        one, other = await asyncio.gather(*(opened(control_plane, ANYBODY, said) for _ in range(2)))
+    assert (one.id, one.name) == (other.id, "ada")
+    async with control_plane.units.reading() as uow:
+        assert len((await uow.session.exec(select(SignInRow))).all()) == 2
+
+
+@pytest.mark.usefixtures("at_once")
+async def test_two_providers_at_once_make_one_identity_of_one_person(control_plane: ControlPlane):
+    both = [opened(control_plane, ANYBODY, told(provider, "s-1", "ada")) for provider in ("partner", "other")]
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(*both, return_exceptions=True)
+    assert sorted((type(answer) for answer in answers), key=str) == [Identity, NotKnownHereError]
 
 
 async def test_a_provider_that_is_another_now_knows_nobody_of_the_one_before(control_plane: ControlPlane):
