@@ -58,10 +58,8 @@ def create_app(control_plane: ControlPlane) -> FastAPI:
     )
     provide(app, control_plane.parts())
     app.state.control_plane = control_plane
-    app.include_router(health)
-    for router in control_plane.routers():
-        app.include_router(router)
-    app.include_router(pages.router)  # the console
+    for router in (health, *control_plane.routers(), pages.router):
+        app.router.routes.extend(router.routes)  # as they are: `include_router` would work out every route once more
     app.mount("/static", pages.static_files())
     install_error_handlers(app)
     app.add_middleware(Limits)
