@@ -125,9 +125,13 @@ def made_with(which: SignedOut, identity_id: Mapped[str], sign_in: Mapped[str]) 
 
 
 async def resting_on(session: AsyncSession, ids: Sequence[str]) -> list[str]:
-    """Sign-ins that were made of these."""
-    statement = select(SignInRow.id).where(col(SignInRow.parent_id).in_(ids))
-    return list((await session.exec(statement.order_by(col(SignInRow.id)))).all())
+    """Sign-ins that were made of these, and of those in turn."""
+    found, newest = set(ids), set(ids)
+    while newest:
+        statement = select(SignInRow.id).where(col(SignInRow.parent_id).in_(newest))
+        newest = set((await session.exec(statement)).all()) - found
+        found |= newest
+    return sorted(found.difference(ids))
 
 
 async def delete_sign_ins(session: AsyncSession, ids: Sequence[str]) -> None:

@@ -64,14 +64,11 @@ class OidcLogout:
             theirs = await oidc_rows.of_subject(uow, provider, claims.sub)
             ids = {row.id for row in theirs}
             rows = [row for row in rows if row.id in ids] if claims.sid else list(theirs)
-        for identity, over in (await self._by_identity(uow, rows)).items():
-            await self._ending.sign_out(uow, SYSTEM, identity, f"signed out at {provider}", over)
-
-    async def _by_identity(self, uow: UnitOfWork, rows: list[SignInRow]) -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
+        by_identity: dict[str, set[str]] = {}
         for row in rows:
-            found.setdefault(row.identity_id, set()).update(await oidc_rows.with_dependents(uow, [row.id]))
-        return found
+            by_identity.setdefault(row.identity_id, set()).add(row.id)
+        for identity, over in by_identity.items():
+            await self._ending.sign_out(uow, SYSTEM, identity, f"signed out at {provider}", over)
 
     async def _refused(self, provider: str, cause: str, address: str) -> None:
         """Anybody may send one: written down while it is not a flood."""

@@ -139,8 +139,7 @@ class OidcRenewal:
     async def _end(self, row: SignInRow, reason: str) -> None:
         """With what rests on it."""
         async with self._units() as uow:
-            over = await oidc_rows.with_dependents(uow, [row.id])
-            await self._ending.sign_out(uow, SYSTEM, row.identity_id, reason[:500], over)
+            await self._ending.sign_out(uow, SYSTEM, row.identity_id, reason[:500], {row.id})
 
     async def _end_orphans(self) -> None:
         """Sign-ins by providers that are not there any more, or disabled."""
@@ -151,7 +150,5 @@ class OidcRenewal:
             if spec is None or spec.disabled:
                 async with self._units() as uow:
                     for row in await oidc_rows.of_provider(uow, name):
-                        over = await oidc_rows.with_dependents(uow, [row.id])
-                        await self._ending.sign_out(
-                            uow, SYSTEM, row.identity_id, f"{name} is not trusted any more", over
-                        )
+                        reason = f"{name} is not trusted any more"
+                        await self._ending.sign_out(uow, SYSTEM, row.identity_id, reason, {row.id})

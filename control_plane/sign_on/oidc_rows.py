@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -101,16 +101,6 @@ async def of_subject(uow: UnitOfWork, provider: str, subject: str) -> Sequence[S
         )
     )
     return (await uow.session.exec(statement)).all()
-
-
-async def with_dependents(uow: UnitOfWork, ids: Collection[str]) -> set[str]:
-    """These, and whatever rests on them."""
-    found, newest = set(ids), set(ids)
-    while newest:
-        statement = select(SignInRow.id).where(col(SignInRow.parent_id).in_(newest))
-        newest = set((await uow.session.exec(statement)).all()) - found
-        found |= newest
-    return found
 
 
 # ---------------------------------------------------------------- logout tokens

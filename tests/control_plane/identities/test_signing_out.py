@@ -134,6 +134,7 @@ async def test_signing_out_leaves_nothing_that_nobody_asks_the_provider_about(
 ):
     console = await signed_in(control_plane, ada, proof, "console")
     made = await Made(anonymous, bearer(await resting(control_plane, ada))).make()
+    assert (await anonymous.post("/v1/session/links", headers=made.headers)).status_code == 201
     cookie = {"cookie": f"__Host-assentry={console.token.reveal()}", "x-csrf-token": console.csrf}
     out = await anonymous.request("DELETE", "/v1/session", headers=cookie)
     assert out.status_code == 204, out.text
