@@ -33,8 +33,9 @@ class IdentitySpec(model.Document, frozen=True):
     disabled: bool | None = None  # not written: as it is
     slack_user_id: str = ""  # of a person: who this is in Slack
     external_id: str = ""  # of a person: who this is in another system that speaks for people
-    purpose: str = ""  # what a machine is there for
-    ends_at: datetime | None = None  # then it is ended, with all that it has open
+    purpose: str | msgspec.UnsetType = msgspec.UNSET  # what a machine is there for; not written: as it is
+    # Then it is ended, with all that it has open. Not written: as it is; null: no such day any more, of a person.
+    ends_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Identity"):
@@ -43,10 +44,16 @@ class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Ident
     spec: IdentitySpec
 
     def beside(self, before: model.Document | None) -> IdentityDocument:
-        """Whether it is disabled: what is not written stays as it is, and `false` is how one is that is not."""
-        was = before.spec.disabled if isinstance(before, IdentityDocument) else None
-        disabled = was if self.spec.disabled is None else self.spec.disabled or (False if was else None)
-        return msgspec.structs.replace(self, spec=msgspec.structs.replace(self.spec, disabled=disabled))
+        """Whether it is disabled, what it is there for, until when: what is not written stays as it is. `false` is how
+        one is that is not disabled."""
+        told, was = self.spec, before.spec if isinstance(before, IdentityDocument) else IdentitySpec(self.spec.kind)
+        spec = msgspec.structs.replace(
+            told,
+            disabled=was.disabled if told.disabled is None else told.disabled or (False if was.disabled else None),
+            purpose=was.purpose if told.purpose is msgspec.UNSET else told.purpose,
+            ends_at=was.ends_at if told.ends_at is msgspec.UNSET else told.ends_at,
+        )
+        return msgspec.structs.replace(self, spec=spec)
 
 
 class ReviewScopeSpec(model.Document, frozen=True):
@@ -157,8 +164,10 @@ def _decode(shape: type[T], kind: str, value: object) -> T | Problem:
 
 
 def _fields(spec: IdentitySpec) -> dict[str, Any]:
+    """Those that are written."""
     names = ("email", "owner", "slack_user_id", "external_id", "purpose", "ends_at")
-    return {name: getattr(spec, name) for name in names}
+    fields = {name: getattr(spec, name) for name in names}
+    return {name: value for name, value in fields.items() if value is not msgspec.UNSET}
 
 
 def _identity_document(identity: Identity) -> IdentityDocument:
@@ -169,8 +178,8 @@ def _identity_document(identity: Identity) -> IdentityDocument:
         disabled=identity.disabled or None,
         slack_user_id=identity.slack_user_id,
         external_id=identity.external_id,
-        purpose=identity.purpose,
-        ends_at=identity.ends_at,
+        purpose=identity.purpose or msgspec.UNSET,
+        ends_at=identity.ends_at or msgspec.UNSET,
     )
     return IdentityDocument(_API_VERSION, NameOnly(identity.name), spec)
 

@@ -88,8 +88,8 @@ async def change_identity(
     async with units() as uow:
         before = await service.named(uow, name)
         check_version(if_match, before.version)
-        if before.kind == "machine" and "ends_at" in body.model_fields_set and body.ends_at is None:
-            raise InvalidError(f"{name!r} is a machine, and those have an end date: say another one")
+        if before.kind == "machine":
+            _check_kept(name, body)
         identity = await service.change(uow, admin.actor, name, **body.model_dump(exclude_unset=True))
     response.headers["etag"] = etag(identity.version)
     return IdentityOut.of(identity)
@@ -148,3 +148,11 @@ async def put_group(
         group = await service.put_group(uow, admin.actor, name, roles=body.roles, members=body.members, reviews=reviews)
     response.headers["etag"] = etag(group.version)
     return GroupOut.of(group)
+
+
+def _check_kept(name: str, body: IdentityChange) -> None:
+    """Of a machine. Raises InvalidError."""
+    if "ends_at" in body.model_fields_set and body.ends_at is None:
+        raise InvalidError(f"{name!r} is a machine, and those have an end date: say another one")
+    if body.purpose is not None and not body.purpose.strip():
+        raise InvalidError(f"{name!r} is a machine, and those have a purpose: say what it is there for")

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 from control_plane.documents.domain import World
-from control_plane.identities.documents import GroupDocument, IdentityDocument
+from control_plane.identities.documents import GroupDocument, IdentityDocument, IdentitySpec
 from control_plane.identities.domain import Ownership, external_problem, scope_problem, slack_problem
 from data_plane.policy.documents import Problem
 
@@ -34,10 +34,22 @@ def _identities(world: World) -> Iterator[Problem]:
         elif spec.external_id and called[spec.external_id] != name:
             message = f"{spec.external_id!r} is {called[spec.external_id]!r} already; an external id is one person"
             yield Problem("Identity", name, "$.spec.external_id", message)
+        if spec.kind == "machine":
+            yield from _taken_away(name, spec)
         before = cast("IdentityDocument | None", world.before.get("Identity", {}).get(name))
         if before is not None and before.spec.kind != spec.kind:
             message = f"{name!r} is a {before.spec.kind} and stays one; give the other another name"
             yield Problem("Identity", name, "$.spec.kind", message)
+
+
+def _taken_away(name: str, spec: IdentitySpec) -> Iterator[Problem]:
+    """What every machine keeps."""
+    if spec.ends_at is None:
+        message = "a machine has an end date: say another one, or leave this out to leave it as it is"
+        yield Problem("Identity", name, "$.spec.ends_at", message)
+    if isinstance(spec.purpose, str) and not spec.purpose.strip():
+        message = "a machine has a purpose: say what it is there for, or leave this out to leave it as it is"
+        yield Problem("Identity", name, "$.spec.purpose", message)
 
 
 def _groups(world: World) -> Iterator[Problem]:

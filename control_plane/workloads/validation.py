@@ -47,7 +47,7 @@ def _references(spec: WorkloadTrustSpec, world: World) -> Found:
         yield "identity", f"{spec.identity!r} is a person: a workload is a machine"
     elif not machine.spec.purpose:
         yield "identity", f"{spec.identity!r} has no purpose: say there what it is there for"
-    elif machine.spec.ends_at is None:
+    elif not machine.spec.ends_at:
         yield "identity", f"{spec.identity!r} has no end date: say there until when it is needed (ends_at)"
     for index, name in enumerate(spec.targets):
         if name != "*" and name not in world.names("Target"):

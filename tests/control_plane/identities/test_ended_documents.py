@@ -1,6 +1,8 @@
-"""Documents that say nothing of it do not enable whom something else has ended."""
+"""Documents that say nothing of it do not enable whom something else has ended, and take no machine's end away."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import httpx
 
@@ -42,3 +44,43 @@ async def test_applying_the_same_documents_again_enables_nobody(
     assert await changes(enabled) == ["update"]
     await applied(admin, document("Identity", "joe", kind="person", disabled=False))
     assert await able()
+
+
+def worker(**spec: object) -> dict[str, Any]:
+    return document("Identity", "worker", kind="machine", owner="admin", **spec)
+
+
+async def test_documents_move_a_machines_end_where_they_say_so_and_never_take_it_away(admin: httpx.AsyncClient) -> None:
+    async def shown(name: str) -> tuple[str, str]:
+        one = (await admin.get(f"/v1/identities/{name}")).json()
+        return one["purpose"], one["ends_at"]
+
+    until, later = "2026-12-01T00:00:00Z", "2027-12-01T00:00:00Z"
+    await applied(admin, worker(purpose="works", ends_at=until))
+    for silent in (worker(), worker(purpose="works"), worker(ends_at=until)):
+        answer = await admin.post("/v1/documents/apply", json={"documents": [silent]})
+        assert [one["change"] for one in answer.json()["changes"]] == ["unchanged"]
+    await applied(admin, worker(email="worker@example.org"))
+    assert await shown("worker") == ("works", until)
+    for taken, path in ((worker(ends_at=None), "ends_at"), (worker(purpose=" "), "purpose")):
+        refused = await admin.post("/v1/documents/apply", json={"documents": [taken]})
+        assert refused.status_code == 422
+        assert [one["path"] for one in refused.json()["errors"]] == [f"$.documents[0].spec.{path}"]
+    await applied(admin, worker(ends_at=later))
+    assert await shown("worker") == ("works", later)
+    exported = (await admin.get("/v1/documents/export")).json()["documents"]
+    assert next(one for one in exported if one["metadata"]["name"] == "worker")["spec"]["ends_at"] == later
+    again = await admin.post("/v1/documents/plan", json={"documents": exported})
+    assert {one["change"] for one in again.json()["changes"]} == {"unchanged"}
+
+
+async def test_of_a_person_documents_take_the_end_away_where_they_say_so(admin: httpx.AsyncClient) -> None:
+    async def ends_at() -> str | None:
+        found: str | None = (await admin.get("/v1/identities/joe")).json()["ends_at"]
+        return found
+
+    await applied(admin, document("Identity", "joe", kind="person", ends_at="2026-12-01T00:00:00Z"))
+    await applied(admin, document("Identity", "joe", kind="person", email="joe@example.org"))
+    assert await ends_at() == "2026-12-01T00:00:00Z"
+    await applied(admin, document("Identity", "joe", kind="person", ends_at=None))
+    assert await ends_at() is None

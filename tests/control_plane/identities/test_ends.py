@@ -41,6 +41,8 @@ async def test_a_machines_end_date_is_moved_and_never_taken_away(admin: httpx.As
     assert (refused.status_code, "those have an end date" in refused.text) == (422, True)
     assert (await admin.get("/v1/identities/worker")).json()["ends_at"] == until
     assert (await admin.patch("/v1/identities/lin", **sent)).json()["ends_at"] is None
+    refused = await admin.patch("/v1/identities/worker", json={"purpose": " "}, headers={"if-match": "*"})
+    assert (refused.status_code, "those have a purpose" in refused.text) == (422, True)
 
 
 async def test_an_identity_is_ended_when_its_end_date_has_come(
