@@ -110,8 +110,9 @@ async def _ends(uow: UnitOfWork, by: Principal, bounds: Bounds | None) -> list[d
     """Of what the caller came with."""
     if bounds is not None:
         return [bounds.expires_at]
-    rows = [await uow.session.get(kind, by.credential_id) for kind in (SignInRow, ServiceAccountKeyRow)]
-    return [row.expires_at for row in rows if row is not None]
+    sign_in = await uow.session.get(SignInRow, by.credential_id)
+    key = await uow.session.get(ServiceAccountKeyRow, by.credential_id)
+    return [*([sign_in.expires_at] if sign_in else []), *([key.expires_at] if key else [])]
 
 
 def _shown(token: str) -> SelectOfScalar[ActingTokenRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from sqlmodel import col
+from sqlmodel import col, select
 
 from control_plane.identities import credential_rows
 from control_plane.kit.unit_of_work import Actor, Json, UnitOfWork
@@ -20,8 +20,10 @@ class MadeByTheDeparted:
         keys = await credential_rows.revoke_keys_made_by(uow.session, identity_ids, uow.now)
         credentials = await credential_rows.revoke_made_with(uow.session, keys, uow.now)
         await sign_in_rows.end_acting_tokens(uow, by, col(ActingTokenRow.made_with).in_(keys), reason)
-        made = await sign_in_rows.end_those(uow, col(ClientCredentialRow.created_by).in_(identity_ids))
-        await sign_in_rows.end(uow, by, col(WorkloadSignInRow.client_credential_id).in_(made), reason)
+        theirs = col(ClientCredentialRow.created_by).in_(identity_ids)
+        made = await sign_in_rows.end_those(uow, theirs)
+        with_theirs = col(WorkloadSignInRow.client_credential_id).in_(select(ClientCredentialRow.id).where(theirs))
+        await sign_in_rows.end(uow, by, with_theirs, reason)
         trusts = await trust_writers.left_by(uow, identity_ids)
         await sign_in_rows.end(uow, by, col(WorkloadSignInRow.trust).in_(trusts), reason)
         told: dict[str, Json] = {"keys_made": keys, "credentials_of_keys_made": credentials}

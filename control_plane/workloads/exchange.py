@@ -167,7 +167,7 @@ class TokenService:
             raise not_the_client("its credential ended at this moment")
         if proven.token_id and not await _first(uow, f"client:{identity.id}", proven.token_id, proven.ends_at):
             raise not_the_client(f"{identity.name}: this assertion has been used already")
-        return by_client(row, identity)
+        return by_client(row, identity, uow.now)
 
     async def _behind(self, uow: UnitOfWork, admitted: Admitted) -> list[chains.Link]:
         """Subjects of the issuer, as identities of ours where they are linked."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Literal
 
 import msgspec
@@ -58,12 +58,12 @@ def by_trust(admitted: Admitted, identity: Identity, made_by: str, behind: Seque
     )
 
 
-def by_client(row: ClientCredentialRow, identity: Identity) -> Party:
+def by_client(row: ClientCredentialRow, identity: Identity, now: datetime) -> Party:
     return Party(
         identity=identity,
         method="secret" if row.kind == "secret" else "key-pair",
         targets=row.targets,
-        longest=LONGEST,
+        longest=min(row.expires_at - now, LONGEST),
         made_by=row.created_by,
         client_credential_id=row.id,
     )

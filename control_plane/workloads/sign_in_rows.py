@@ -54,30 +54,37 @@ async def end_of_identities(uow: UnitOfWork, by: Actor, ids: Collection[str], re
 
 
 async def end(uow: UnitOfWork, by: Actor, which: ColumnElement[bool], reason: str) -> list[str]:
-    """Those that were still good, with every credential and acting token that was made with them; the agents hear of
-    it. Their ids."""
+    """With every credential and acting token that was made with them; the agents hear of it. Also those that have
+    expired: what was asked for with one may still wait for its approval. The ids of those that were still good."""
     row = WorkloadSignInRow
-    good = (which, col(row.revoked_at).is_(None), col(row.expires_at) > uow.now)
-    ids = list((await uow.session.exec(select(row.id).where(*good).order_by(col(row.id)))).all())
+    standing = (which, col(row.revoked_at).is_(None))
+    if (await uow.session.exec(select(row.id).where(*standing).limit(1))).first() is None:
+        return []
+    good = select(row.id).where(*standing, col(row.expires_at) > uow.now).order_by(col(row.id))
+    ids = list((await uow.session.exec(good)).all())
+    await uow.session.exec(update(row).where(*standing).values(revoked_at=uow.now))
     if ids:
-        await uow.session.exec(update(row).where(col(row.id).in_(ids)).values(revoked_at=uow.now))
         credentials = await credential_rows.revoke_made_with(uow.session, ids, uow.now)
         told: dict[str, Json] = {"reason": reason, "sign_ins": ids, "credentials": credentials}
         uow.audit(AuditEvent("workload-sign-in.ended", by, ids[0] if len(ids) == 1 else "", told))
-        await end_acting_tokens(uow, by, col(ActingTokenRow.made_with).in_(ids), reason)
-        await uow.session.flush()
-        await uow.snapshot_changed()
+    ended = select(row.id).where(which, col(row.revoked_at) == uow.now)
+    await end_acting_tokens(uow, by, col(ActingTokenRow.made_with).in_(ended), reason)
+    await uow.session.flush()
+    await uow.snapshot_changed()
     return ids
 
 
 async def end_acting_tokens(uow: UnitOfWork, by: Actor, which: ColumnElement[bool], reason: str) -> list[str]:
-    """And the sign-ins of those who act by them. Their ids."""
+    """And the sign-ins of those who act by them; expired ones too. The ids of those that were still good."""
     row = ActingTokenRow
-    found = select(row.id).where(which, col(row.revoked_at).is_(None)).order_by(col(row.id))
-    ids = list((await uow.session.exec(found)).all())
-    if ids:
-        await uow.session.exec(update(row).where(col(row.id).in_(ids)).values(revoked_at=uow.now))
-        await end(uow, by, col(WorkloadSignInRow.acting_token_id).in_(ids), reason)
+    standing = (which, col(row.revoked_at).is_(None))
+    if (await uow.session.exec(select(row.id).where(*standing).limit(1))).first() is None:
+        return []
+    good = select(row.id).where(*standing, col(row.expires_at) > uow.now).order_by(col(row.id))
+    ids = list((await uow.session.exec(good)).all())
+    await uow.session.exec(update(row).where(*standing).values(revoked_at=uow.now))
+    ended = select(row.id).where(which, col(row.revoked_at) == uow.now)
+    await end(uow, by, col(WorkloadSignInRow.acting_token_id).in_(ended), reason)
     return ids
 
 
