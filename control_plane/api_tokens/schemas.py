@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field, StringConstraints
 from control_plane.api_tokens.domain import LONGEST, Givable
 from control_plane.api_tokens.tables import ApiTokenRow
 
-ONCE = "shown this once; null when the request was repeated"
+ONCE = "shown this once; null when the request was repeated: if nobody got it, revoke it by its id and make another"
 Label = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", min_length=1, max_length=64)]
 
 

@@ -18,7 +18,7 @@ from control_plane.kit.secret import Secret
 PlainText = Annotated[str, StringConstraints(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=255)]
 Password = Annotated[SecretStr, Field(min_length=1, max_length=256, examples=["correct horse battery staple"])]
 SlackUser = Annotated[str, Field(pattern=r"^([UW][A-Z0-9]{2,20})?$", examples=["U012AB3CD"])]  # of one person only
-ONCE = "shown this once; null when the request was repeated"
+ONCE = "shown this once; null when the request was repeated: if nobody got it, revoke it by its id and make another"
 
 
 class IdentityOut(BaseModel):

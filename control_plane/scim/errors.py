@@ -52,4 +52,7 @@ class StillPushesError(ConflictError):
 
 class ClientNameTakenError(ConflictError):
     def __init__(self, name: str) -> None:
-        super().__init__(f"a SCIM client named {name!r} is there already")
+        super().__init__(
+            f"a SCIM client named {name!r} is there already; if its token has reached nobody, revoke that and make"
+            f" another: assentry scim-clients show {name}, assentry scim-clients token {name}"
+        )

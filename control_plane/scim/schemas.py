@@ -7,6 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, Field, StringConstraints, model_validator
 
+from control_plane.identities.schemas import ONCE
 from control_plane.kit.names import Name
 from control_plane.scim.clients import Described, Link
 from control_plane.scim.domain import LONGEST_LIFETIME_DAYS
@@ -35,9 +36,7 @@ class ScimTokenOut(BaseModel):
 
 
 class NewScimTokenOut(ScimTokenOut):
-    token: str | None = Field(
-        description="for the provider; shown this once; null when the request was repeated", examples=["assentry_i_…"]
-    )
+    token: str | None = Field(description=f"for the provider; {ONCE}", examples=["assentry_i_…"])
 
 
 class ScimTokenIn(BaseModel):

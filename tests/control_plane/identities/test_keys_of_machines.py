@@ -71,3 +71,16 @@ async def test_a_key_is_good_until_its_machines_end_at_the_latest(
     assert (await key(admin, ttl_days=365)).json()["expires_at"] == until
     sooner = (clock.now() + timedelta(days=19)).isoformat().replace("+00:00", "Z")
     assert (await key(admin, ttl_days=19)).json()["expires_at"] == sooner
+
+
+async def test_a_key_whose_answer_was_lost_is_found_and_made_anew(
+    admin: httpx.AsyncClient, machine: httpx.AsyncClient
+) -> None:
+    assert machine
+    sent: dict[str, Any] = {"json": {"identity": "bot"}, "headers": {"idempotency-key": "lost"}}
+    assert (await admin.post("/v1/service-account-keys", **sent)).status_code == 201
+    repeated = (await admin.post("/v1/service-account-keys", **sent)).json()
+    assert repeated["key"] is None
+    assert repeated["id"] in {one["id"] for one in (await admin.get("/v1/service-account-keys")).json()["items"]}
+    assert (await admin.delete(f"/v1/service-account-keys/{repeated['id']}")).status_code == 204
+    assert (await key(admin)).json()["key"].startswith("assentry_k_")

@@ -57,6 +57,20 @@ async def test_two_tokens_at_a_time_let_one_take_the_place_of_the_other(
     assert (await admin.post("/v1/scim-clients/corp/tokens", json={})).status_code == 201
 
 
+async def test_a_token_whose_answer_was_lost_is_found_and_made_anew(admin: httpx.AsyncClient):
+    sent = {"json": {}, "headers": {"idempotency-key": "lost"}}
+    assert (await admin.post("/v1/scim-clients", json={"name": "corp"})).status_code == 201
+    assert (await admin.post("/v1/scim-clients/corp/tokens", **sent)).status_code == 201
+    again = await admin.post("/v1/scim-clients", json={"name": "corp"})
+    assert (again.status_code, "assentry scim-clients token corp" in again.json()["detail"]) == (409, True)
+    repeated = (await admin.post("/v1/scim-clients/corp/tokens", **sent)).json()
+    assert repeated["token"] is None
+    (listed,) = (await admin.get("/v1/scim-clients/corp")).json()["tokens"]
+    assert (listed["id"], listed["last_used_at"]) == (repeated["id"], None)
+    assert (await admin.delete(f"/v1/scim-clients/corp/tokens/{listed['id']}")).status_code == 204
+    assert (await admin.post("/v1/scim-clients/corp/tokens", json={})).json()["token"].startswith("assentry_i_")
+
+
 async def test_who_mints_credentials_does_not_mint_tokens_that_say_who_is_in_which_group(
     client_of: Callable[[str], Awaitable[httpx.AsyncClient]], admin: httpx.AsyncClient, token: str
 ):
