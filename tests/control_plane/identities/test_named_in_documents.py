@@ -105,6 +105,13 @@ async def test_a_condition_names_whom_it_compares_the_requester_with(
     assert (await admin.delete("/v1/identities/lin")).status_code == 204
     async with control_plane.units.reading() as uow:
         assert await DocumentNames().naming(uow, "group", "dba") == ["Policy 'open'"]
+    policy = document("Policy", "open", rules=[rule, elsewhere])
+    for left in ([ADA, policy], [DBA, policy]):
+        pruned = await admin.post("/v1/documents/apply", json={"documents": left, "prune": True})
+        assert (pruned.status_code, "Policy 'open'" in pruned.json()["detail"]) == (409, True)
+    without = document("Policy", "open", rules=[elsewhere])
+    await apply(admin, without, prune=True)
+    assert (await admin.get("/v1/identities/ada")).status_code == 404
 
 
 async def test_a_provider_gives_nobody_a_name_that_documents_still_have_for_somebody_else(
