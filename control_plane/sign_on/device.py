@@ -72,7 +72,7 @@ class DeviceSignIns:
             row = _row(uow, row_id, device_code, address, hash_of(f"{row_id} is confirmed at {provider}"))
             row.provider = provider
             uow.session.add(row)
-        there, handle = await self._elsewhere.begin(row_id, provider, row.network)
+        there, handle = await self._elsewhere.begin(row_id, provider, address)
         async with self._units() as uow:
             row = await uow.session.merge(row)
             row.handle, row.pause_seconds = handle, there.pause_seconds

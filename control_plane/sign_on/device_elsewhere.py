@@ -29,9 +29,9 @@ _NO_KEY: Final = "the wrapping key cannot be used at this moment; try again"
 class DeviceFlow(Protocol):
     """Of any provider, by its name. Nothing of it in a transaction: it asks the provider."""
 
-    async def begin(self, provider: str, network: str = "") -> DeviceBegun: ...
+    async def begin(self, provider: str, address: str = "") -> DeviceBegun: ...
 
-    async def poll(self, provider: str, handle: str, network: str = "") -> Told | NotYetTold: ...
+    async def poll(self, provider: str, handle: str, address: str = "") -> Told | NotYetTold: ...
 
     async def spec(self, provider: str) -> IdentityProviderSpec: ...
 
@@ -43,9 +43,9 @@ class SignInsElsewhere:
         self._secrets = secrets
         self._sign_on = sign_on
 
-    async def begin(self, row_id: str, provider: str, network: str) -> tuple[DeviceBegun, str]:
+    async def begin(self, row_id: str, provider: str, address: str) -> tuple[DeviceBegun, str]:
         """What the person is shown, and the sealed handle. Raises a ProblemError."""
-        begun = await self._flow.begin(provider, network)
+        begun = await self._flow.begin(provider, address)
         try:
             sealed = await self._secrets.seal(_what(row_id), begun.handle.encode())
         except OwnSecretError as error:
@@ -54,7 +54,7 @@ class SignInsElsewhere:
 
     async def poll(self, row: DeviceCodeRow) -> Opened | NotYet:
         """Raises a ProblemError."""
-        told = await self._flow.poll(row.provider, await self._handle(row), row.network)
+        told = await self._flow.poll(row.provider, await self._handle(row), row.client_address)
         if isinstance(told, Told):
             return await self._opened(row.id, told)
         answer = NotYet(told.value)

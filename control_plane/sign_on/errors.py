@@ -35,3 +35,13 @@ class UnknownDeviceCodeError(NotFoundError):
 
     def __init__(self) -> None:
         super().__init__("no sign-in waits with this code; look again, or begin `assentry login` anew")
+
+
+class NotProvenAgainError(ForbiddenError):
+    code, title = "not-proven", "Not proven"
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            "this does not prove again who you are; sign in there as the same person, when you are asked to"
+        )
+        self.cause = cause

@@ -19,10 +19,10 @@ from authlib.oauth2.rfc6749.parameters import (  # type: ignore[import-untyped]
 )
 from authlib.oauth2.rfc7636 import create_s256_code_challenge  # type: ignore[import-untyped]
 
+from control_plane.kit.outside import TOTAL_SECONDS, OutsideError, fetch_object, settings
 from control_plane.kit.secret import Secret
 from control_plane.sign_on.documents import Oidc
 from control_plane.sign_on.oidc_metadata import Announced
-from control_plane.sign_on.outside import TOTAL_SECONDS, OutsideError, fetch_object, settings
 
 DEVICE_GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"
 _LONGEST_TOKEN: Final = 64 * 1024

@@ -7,22 +7,17 @@ in here, as by the browser's way. Only where the provider's document says `devic
 from __future__ import annotations
 
 import enum
-from typing import Final
 
 import msgspec
 
-from control_plane.identities import throttle
-from control_plane.kit.unit_of_work import NOBODY, AuditEvent, Units
+from control_plane.kit.outside import allowed
 from control_plane.sign_on.documents import IdentityProviderSpec
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import SignInRefusedError
 from control_plane.sign_on.oidc_client import ProviderSaysNoError
 from control_plane.sign_on.oidc_errors import NoSuchProviderError
 from control_plane.sign_on.oidc_telling import CAUSES, OidcTelling
-from control_plane.sign_on.outside import allowed
-
-# What the throttle counts by: longer than any name of somebody.
-_COUNTED: Final = "device flows of identity providers that cannot begin, or that end badly, from {}"
+from control_plane.sign_on.refusals import Refusals
 
 
 class NotYetTold(enum.Enum):
@@ -42,22 +37,23 @@ class DeviceBegun(msgspec.Struct, frozen=True):
 
 
 class OidcDevice:
-    def __init__(self, units: Units, telling: OidcTelling) -> None:
-        self._units = units
+    def __init__(self, telling: OidcTelling, refusals: Refusals) -> None:
         self._telling = telling
+        self._refusals = refusals
 
-    async def begin(self, provider: str, network: str = "") -> DeviceBegun:
-        """`network`: of whoever asks. Not inside a transaction. Raises NoSuchProviderError, SignInRefusedError."""
+    async def begin(self, provider: str, address: str = "") -> DeviceBegun:
+        """`address`: of whoever asks. Not inside a transaction. Raises NoSuchProviderError, SignInRefusedError."""
         await self._spec(provider)
         try:
             known = await self._telling.known(provider)
             begun = await known.client.device()
         except CAUSES as error:
-            await self._refused(provider, str(error), network)
+            await self._refusals.audit(provider, str(error), address, free=True)
             raise SignInRefusedError(provider) from error
         complete = begun.verification_uri_complete
         if not allowed(begun.verification_uri) or (complete and not allowed(complete)):
-            await self._refused(provider, "the provider sends people to what is no https address", network)
+            cause = "the provider sends people to what is no https address"
+            await self._refusals.audit(provider, cause, address, free=True)
             raise SignInRefusedError(provider)
         return DeviceBegun(
             user_code=begun.user_code[:64],
@@ -68,7 +64,7 @@ class OidcDevice:
             pause_seconds=max(1, min(begun.interval, 60)),
         )
 
-    async def poll(self, provider: str, handle: str, network: str = "") -> Told | NotYetTold:
+    async def poll(self, provider: str, handle: str, address: str = "") -> Told | NotYetTold:
         """Not inside a transaction; what is told goes to `SignOn`. Raises NoSuchProviderError, SignInRefusedError."""
         await self._spec(provider)
         try:
@@ -79,7 +75,7 @@ class OidcDevice:
             code = error.code if isinstance(error, ProviderSaysNoError) else ""
             if code in {one.value for one in NotYetTold}:
                 return NotYetTold(code)
-            await self._refused(provider, str(error), network)
+            await self._refusals.audit(provider, str(error), address, free=True)
             raise SignInRefusedError(provider) from error
 
     async def spec(self, provider: str) -> IdentityProviderSpec:
@@ -91,12 +87,3 @@ class OidcDevice:
         if spec is None or spec.oidc is None or not spec.oidc.device:
             raise NoSuchProviderError(provider)
         return spec
-
-    async def _refused(self, provider: str, cause: str, network: str) -> None:
-        """Audited while it is not a flood: it costs whoever asks nothing."""
-        counted = _COUNTED.format(network)
-        async with self._units() as uow:
-            if await throttle.locked_for(uow, counted):
-                return
-            await throttle.failed(uow, counted)
-            uow.audit(AuditEvent("sign-in.refused", NOBODY, provider, {"cause": cause[:500], "flow": "device"}))

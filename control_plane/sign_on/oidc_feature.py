@@ -16,6 +16,7 @@ from control_plane.sign_on.oidc_flow import OidcFlow
 from control_plane.sign_on.oidc_logout import OidcLogout
 from control_plane.sign_on.oidc_renewal import OidcRenewal
 from control_plane.sign_on.oidc_telling import OidcTelling
+from control_plane.sign_on.refusals import SIGN_INS, Refusals
 
 
 class OidcFeature:
@@ -35,9 +36,12 @@ class OidcFeature:
         renew_every: timedelta,
     ) -> None:
         telling = OidcTelling(units, clock, kind, secrets, public_url, lifetime)
-        self.flow = OidcFlow(units, telling, sign_on)
-        self.device = OidcDevice(units, telling)
-        self.logout = OidcLogout(units, telling, ending, public_url)
+        refused = Refusals(units, "sign-in.refused", SIGN_INS)
+        of_devices = Refusals(units, "sign-in.refused", "device flows of identity providers that begin or end badly")
+        logout = Refusals(units, "logout.refused", "logout tokens of identity providers, whoever sent them")
+        self.flow = OidcFlow(units, telling, sign_on, refused)
+        self.device = OidcDevice(telling, of_devices)
+        self.logout = OidcLogout(units, telling, ending, logout, public_url)
         self.renewal = OidcRenewal(units, telling, sign_on, ending, kind, renew_every)
 
     def parts(self) -> Sequence[object]:

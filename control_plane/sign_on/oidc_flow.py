@@ -20,18 +20,19 @@ import msgspec
 from control_plane.identities import throttle
 from control_plane.identities.credential_rows import hash_of
 from control_plane.identities.sign_ins import OpenedSignIn
-from control_plane.identities.tables import ExternalAccountRow, SignInRow
 from control_plane.kit.access import Principal
 from control_plane.kit.ids import random_text
-from control_plane.kit.unit_of_work import NOBODY, Actor, AuditEvent, Units
+from control_plane.kit.unit_of_work import NOBODY, Units
 from control_plane.sign_on import admission, oidc_rows
 from control_plane.sign_on.domain import Told
-from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
-from control_plane.sign_on.linking import SignOn, is_linked
-from control_plane.sign_on.oidc_errors import NoSuchProviderError, NotProvenAgainError
+from control_plane.sign_on.errors import NotKnownHereError, NotProvenAgainError, SignInRefusedError
+from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.oidc_errors import NoSuchProviderError
 from control_plane.sign_on.oidc_tables import OidcStartRow
 from control_plane.sign_on.oidc_telling import CAUSES, Known, OidcTelling
-from control_plane.sign_on.oidc_tokens import SKEW, TokenError
+from control_plane.sign_on.oidc_tokens import TokenError
+from control_plane.sign_on.reauthentication import prove_again
+from control_plane.sign_on.refusals import Refusals
 
 Purpose = Literal["sign-in", "again"]
 LIFETIME: Final = timedelta(minutes=10)
@@ -40,9 +41,6 @@ _STATE: Final = re.compile(r"[a-z2-7]{52}\Z")
 _MOST_FROM_A_NETWORK: Final = 300
 _MOST: Final = 20_000
 _LONGEST_CODE: Final = 4096
-
-# What the throttle counts by: longer than any name of somebody.
-_COUNTED: Final = "sign-ins at identity providers that nobody has begun here, or that cannot begin, from {}"
 
 
 class UnknownStateError(TokenError):
@@ -61,10 +59,11 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class OidcFlow:
-    def __init__(self, units: Units, telling: OidcTelling, sign_on: SignOn) -> None:
+    def __init__(self, units: Units, telling: OidcTelling, sign_on: SignOn, refusals: Refusals) -> None:
         self._units = units
         self._telling = telling
         self._sign_on = sign_on
+        self._refusals = refusals
 
     async def begin(
         self, provider: str, path: str, address: str = "", purpose: Purpose = "sign-in", sign_in_id: str = ""
@@ -75,7 +74,7 @@ class OidcFlow:
         try:
             known = await self._telling.known(provider)
         except CAUSES as error:
-            await self._refused(NOBODY, provider, str(error), address, free=True)
+            await self._refusals.audit(provider, str(error), address, free=True)
             raise SignInRefusedError(provider) from error
         state, cookie = random_text(_LENGTH), random_text(_LENGTH)
         await self._remember(provider, state, cookie, path, address, purpose, sign_in_id)
@@ -130,14 +129,14 @@ class OidcFlow:
             return await self._opened(provider, start, told)
         except CAUSES as error:
             free = isinstance(error, UnknownStateError)
-            await self._refused(NOBODY, provider, str(error), address, subject, free=free)
+            await self._refusals.audit(provider, str(error), address, subject, free=free)
             raise SignInRefusedError(provider) from error
         except NotKnownHereError as error:
-            await self._refused(NOBODY, provider, error.cause, address, subject)
+            await self._refusals.audit(provider, error.cause, address, subject)
             raise
         except NotProvenAgainError as error:
             by = NOBODY if principal is None else principal.actor
-            await self._refused(by, provider, error.cause, address, subject)
+            await self._refusals.audit(provider, error.cause, address, subject, by)
             raise
 
     async def _start(self, provider: str, state: str, cookie: str) -> OidcStartRow:
@@ -181,40 +180,12 @@ class OidcFlow:
         return Finished(start.path, opened)
 
     async def _again(self, start: OidcStartRow, told: Told, principal: Principal | None) -> Finished:
-        """The same person in the same sign-in, who has proved it after they were asked to."""
-        at = told.authenticated_at
+        """In the browser that is signed in by the very sign-in that asked for it."""
         if principal is None or principal.credential_id != start.sign_in_id:
             raise NotProvenAgainError("it is not the sign-in that asked for it")
-        if at is None or at < start.created_at - SKEW:
-            raise NotProvenAgainError("the provider does not say that it asked them anew (auth_time)")
         async with self._units() as uow:
-            row = await uow.session.get(SignInRow, start.sign_in_id, with_for_update=True, populate_existing=True)
-            account = await uow.session.get(ExternalAccountRow, (told.provider, told.subject))
-            if row is None or row.expires_at <= uow.now or not is_linked(account, told, row.identity_id):
-                raise NotProvenAgainError("it is somebody else there, or the sign-in is over")
-            if row.provider != told.provider:  # nobody makes one provider's proof of another's
-                raise NotProvenAgainError("the sign-in is not by this provider")
-            # However old and strong the proof before was: what is fresh is this one.
-            row.authenticated_at, row.acr, row.amr = min(at, uow.now), told.acr, list(told.amr)
-            row.provider_session = told.session  # there it is another session now, with other tokens
-            row.refresh = told.refresh or row.refresh
-            uow.audit(AuditEvent(
-                "sign-in.reauthenticated", principal.actor, row.id, {"method": "provider", "provider": told.provider}
-            ))  # fmt: skip
+            await prove_again(uow, start, told)
         return Finished(start.path, None)
-
-    async def _refused(
-        self, by: Actor, provider: str, cause: str, address: str, subject: str = "", *, free: bool = False
-    ) -> None:
-        """`free`: it costs whoever asks nothing, so it is written down while it is not a flood."""
-        told = {"cause": cause[:500], "client_address": address[:64], **({"subject": subject} if subject else {})}
-        async with self._units() as uow:
-            if free:
-                counted = _COUNTED.format(throttle.network(address))
-                if await throttle.locked_for(uow, counted):
-                    return
-                await throttle.failed(uow, counted)
-            uow.audit(AuditEvent("sign-in.refused", by, provider, told))
 
 
 def flow_of(state: str) -> str:

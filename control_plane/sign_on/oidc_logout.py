@@ -11,17 +11,16 @@ from typing import Final
 
 from joserfc.jwk import KeySet
 
-from control_plane.identities import throttle
 from control_plane.identities.ending import Ending
 from control_plane.identities.tables import SignInRow
 from control_plane.kit.access import Principal
-from control_plane.kit.unit_of_work import NOBODY, SYSTEM, AuditEvent, UnitOfWork, Units
-from control_plane.sign_on import oidc_rows
+from control_plane.kit.unit_of_work import Units
+from control_plane.sign_on import oidc_rows, provider_sign_ins
 from control_plane.sign_on.oidc_telling import CAUSES, OidcTelling
 from control_plane.sign_on.oidc_tokens import Claims, TokenError, logout_token
+from control_plane.sign_on.refusals import Refusals
 
 _REMEMBERED: Final = timedelta(minutes=15)  # longer than a logout token is taken after it was made
-_COUNTED: Final = "logout tokens of identity providers that were refused, whoever sent them, sent from {}"
 
 
 class LogoutRefusedError(Exception):
@@ -29,10 +28,11 @@ class LogoutRefusedError(Exception):
 
 
 class OidcLogout:
-    def __init__(self, units: Units, telling: OidcTelling, ending: Ending, public_url: str) -> None:
+    def __init__(self, units: Units, telling: OidcTelling, ending: Ending, refusals: Refusals, public_url: str) -> None:
         self._units = units
         self._telling = telling
         self._ending = ending
+        self._refusals = refusals
         self._back = f"{public_url}/sign-in"
 
     async def back_channel(self, provider: str, token: str, address: str) -> None:
@@ -43,9 +43,10 @@ class OidcLogout:
                 until = uow.now + _REMEMBERED
                 if not await oidc_rows.first_time(uow, provider, claims.jti, until):
                     raise TokenError("it was taken before")
-                await self._end(uow, provider, claims)
+                rows = await provider_sign_ins.named(uow, provider, {claims.sid} - {""}, claims.sub)
+                await provider_sign_ins.end(uow, self._ending, rows, f"signed out at {provider}")
         except CAUSES as error:
-            await self._refused(provider, str(error), address)
+            await self._refusals.audit(provider, str(error), address, free=True)  # anybody may send one
             raise LogoutRefusedError from error
 
     async def _verified(self, provider: str, token: str) -> Claims:
@@ -56,29 +57,6 @@ class OidcLogout:
             return logout_token(token, keys, expected)
 
         return await self._telling.providers.verified(known.oidc.issuer, verify)
-
-    async def _end(self, uow: UnitOfWork, provider: str, claims: Claims) -> None:
-        """A session of a subject: both must be right."""
-        rows = list(await oidc_rows.of_session(uow, provider, claims.sid)) if claims.sid else []
-        if claims.sub:
-            theirs = await oidc_rows.of_subject(uow, provider, claims.sub)
-            ids = {row.id for row in theirs}
-            rows = [row for row in rows if row.id in ids] if claims.sid else list(theirs)
-        by_identity: dict[str, set[str]] = {}
-        for row in rows:
-            by_identity.setdefault(row.identity_id, set()).add(row.id)
-        for identity, over in by_identity.items():
-            await self._ending.sign_out(uow, SYSTEM, identity, f"signed out at {provider}", over)
-
-    async def _refused(self, provider: str, cause: str, address: str) -> None:
-        """Anybody may send one: written down while it is not a flood."""
-        counted = _COUNTED.format(throttle.network(address))
-        async with self._units() as uow:
-            if await throttle.locked_for(uow, counted):
-                return
-            await throttle.failed(uow, counted)
-            told = {"cause": cause[:500], "client_address": address[:64]}
-            uow.audit(AuditEvent("logout.refused", NOBODY, provider[:64], told))
 
     async def url_at_provider(self, principal: Principal) -> str:
         """Where the browser of somebody who signs out here goes to sign out there. Empty: nowhere. Before the sign-in

@@ -18,8 +18,8 @@ from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 
 from control_plane.kit.clock import Clock
+from control_plane.kit.outside import OutsideError, allowed, fetch_object
 from control_plane.sign_on.oidc_tokens import ASYMMETRIC, UnknownKeyError
-from control_plane.sign_on.outside import OutsideError, allowed, fetch_object
 
 _KEPT: Final = timedelta(hours=1)
 _AGAIN: Final = timedelta(seconds=30)

@@ -16,7 +16,7 @@ import structlog
 from control_plane.identities.ending import Ending
 from control_plane.identities.tables import ExternalAccountRow, SignInRow
 from control_plane.kit.unit_of_work import SYSTEM, UnitOfWork, Units
-from control_plane.sign_on import oidc_rows
+from control_plane.sign_on import oidc_rows, provider_sign_ins
 from control_plane.sign_on.documents import IdentityProviderSpec, ProviderKind, parse
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import NotKnownHereError
@@ -149,6 +149,5 @@ class OidcRenewal:
         for name, spec in specs.items():
             if spec is None or spec.disabled:
                 async with self._units() as uow:
-                    for row in await oidc_rows.of_provider(uow, name):
-                        reason = f"{name} is not trusted any more"
-                        await self._ending.sign_out(uow, SYSTEM, row.identity_id, reason, {row.id})
+                    rows = await provider_sign_ins.of_provider(uow, name)
+                    await provider_sign_ins.end(uow, self._ending, rows, f"{name} is not trusted any more")

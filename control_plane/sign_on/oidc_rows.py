@@ -1,4 +1,4 @@
-"""Finds and stores what `oidc_tables` has, and the sign-ins that a provider stands behind."""
+"""Finds and stores what `oidc_tables` has."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import col, delete, select
 
 from control_plane.identities.credential_rows import hash_of
-from control_plane.identities.tables import ExternalAccountRow, SignInRow
+from control_plane.identities.tables import SignInRow
 from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.sign_on.admission import Places
 from control_plane.sign_on.oidc_tables import LogoutTokenRow, OidcStartRow, SignInRenewalRow
@@ -75,31 +75,6 @@ async def renewal_of(uow: UnitOfWork, row: SignInRow) -> SignInRenewalRow:
 
 async def providers_in_use(uow: UnitOfWork) -> Sequence[str]:
     statement = select(SignInRow.provider).where(col(SignInRow.provider) != "").distinct()
-    return (await uow.session.exec(statement)).all()
-
-
-# ---------------------------------------------------------------- sign-ins of a provider
-
-
-async def of_provider(uow: UnitOfWork, provider: str) -> Sequence[SignInRow]:
-    return (await uow.session.exec(select(SignInRow).where(col(SignInRow.provider) == provider))).all()
-
-
-async def of_session(uow: UnitOfWork, provider: str, session: str) -> Sequence[SignInRow]:
-    statement = select(SignInRow).where(col(SignInRow.provider) == provider, col(SignInRow.provider_session) == session)
-    return (await uow.session.exec(statement)).all()
-
-
-async def of_subject(uow: UnitOfWork, provider: str, subject: str) -> Sequence[SignInRow]:
-    statement = (
-        select(SignInRow)
-        .join(ExternalAccountRow, col(ExternalAccountRow.identity_id) == col(SignInRow.identity_id))
-        .where(
-            col(ExternalAccountRow.provider) == provider,
-            col(ExternalAccountRow.subject) == subject,
-            col(SignInRow.provider) == provider,
-        )
-    )
     return (await uow.session.exec(statement)).all()
 
 

@@ -14,6 +14,7 @@ import msgspec
 from joserfc.jwk import KeySet
 
 from control_plane.kit.clock import Clock
+from control_plane.kit.outside import OutsideError
 from control_plane.kit.unit_of_work import Units
 from control_plane.secrets.envelope import Sealed
 from control_plane.secrets.own import OwnSecretError, OwnSecrets
@@ -23,7 +24,6 @@ from control_plane.sign_on.oidc_claims import Groups, groups_at, maps_groups, to
 from control_plane.sign_on.oidc_client import OidcClient, ProviderSaysNoError, Tokens
 from control_plane.sign_on.oidc_metadata import Announced, Providers
 from control_plane.sign_on.oidc_tokens import SKEW, Expected, IdToken, TokenError, UnknownKeyError, id_token
-from control_plane.sign_on.outside import OutsideError
 
 # Whatever of these ends a sign-in: the audit log gets the exact cause, whoever is outside one sentence.
 CAUSES: Final = (TokenError, OutsideError, ProviderSaysNoError, OwnSecretError)

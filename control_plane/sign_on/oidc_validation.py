@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from urllib.parse import urlsplit
 
 from control_plane.documents.domain import World
+from control_plane.kit.outside import allowed
 from control_plane.sign_on.documents import KIND, IdentityProvider
 from control_plane.sign_on.domain import domain_of
-from control_plane.sign_on.outside import allowed
 from data_plane.policy.documents import Problem
 
 

@@ -16,8 +16,8 @@ import msgspec
 import structlog
 
 from control_plane.kit.clock import Clock
+from control_plane.kit.outside import OutsideError, fetch
 from control_plane.sign_on.documents import Saml
-from control_plane.sign_on.outside import OutsideError, fetch
 from control_plane.sign_on.saml_metadata import ProviderMetadata, read
 from control_plane.sign_on.saml_xml import XmlRefusedError
 

@@ -11,6 +11,7 @@ from control_plane.kit.sealing import FileSeal
 from control_plane.kit.unit_of_work import Units
 from control_plane.sign_on.documents import ProviderKind
 from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.refusals import SIGN_INS, Refusals
 from control_plane.sign_on.saml_browser import SamlCookie
 from control_plane.sign_on.saml_described import Described
 from control_plane.sign_on.saml_flow import SamlFlow
@@ -32,8 +33,10 @@ class SamlFeature:
         seal: FileSeal,
     ) -> None:
         keys = ServiceKeys(state_dir / "saml", seal, clock)
-        self.flow = SamlFlow(units, clock, providers, Described(clock), keys, sign_on, public_url)
-        self.logout = SamlLogout(units, clock, self.flow, ending)
+        refused = Refusals(units, "sign-in.refused", SIGN_INS)
+        logout = Refusals(units, "logout.refused", "logout requests of identity providers, whoever sent them")
+        self.flow = SamlFlow(units, clock, providers, Described(clock), keys, sign_on, refused, public_url)
+        self.logout = SamlLogout(units, clock, self.flow, ending, logout)
         self.cookie = SamlCookie(public_url)
 
     def parts(self) -> Sequence[object]:

@@ -2,8 +2,7 @@
 
 The browser that begins gets a secret; the one answer that counts is the one that this browser brings, to this very
 request, within ten minutes. A request goes with the first answer, good or bad, before anything in it is read, so nobody
-tries twice, and what nobody asked for is refused unread. Outside, every cause is told in the same words; the audit log
-has the exact one.
+tries twice, and what nobody asked for is refused unread. Outside, no cause is told; the audit log has the exact one.
 """
 
 from __future__ import annotations
@@ -19,23 +18,24 @@ import msgspec
 
 from control_plane.identities import credential_rows, throttle
 from control_plane.identities.sign_ins import OpenedSignIn
-from control_plane.identities.tables import ExternalAccountRow, IdentityRow, SignInRow
 from control_plane.kit.clock import Clock
 from control_plane.kit.errors import NotFoundError, UnavailableError
 from control_plane.kit.ids import random_text
-from control_plane.kit.unit_of_work import NOBODY, Actor, AuditEvent, UnitOfWork, Units
+from control_plane.kit.unit_of_work import UnitOfWork, Units
 from control_plane.sign_on import admission, saml_rows
 from control_plane.sign_on.documents import IdentityProviderSpec, ProviderKind, Saml, parse
 from control_plane.sign_on.domain import Told
-from control_plane.sign_on.errors import NotKnownHereError, SignInRefusedError
-from control_plane.sign_on.linking import SignOn, is_linked
+from control_plane.sign_on.errors import NotKnownHereError, NotProvenAgainError, SignInRefusedError
+from control_plane.sign_on.linking import SignOn
+from control_plane.sign_on.reauthentication import prove_again
+from control_plane.sign_on.refusals import Refusals
 from control_plane.sign_on.saml_assertion import Assertion, Expected
 from control_plane.sign_on.saml_described import Described, NotDescribedError
 from control_plane.sign_on.saml_keys import KeyPair, ServiceKeys
 from control_plane.sign_on.saml_metadata import ProviderMetadata
 from control_plane.sign_on.saml_redirects import redirect
 from control_plane.sign_on.saml_requests import Place, authn_request, place, service_metadata
-from control_plane.sign_on.saml_responses import SKEW, SamlRefusedError, WrongSignatureError, verified
+from control_plane.sign_on.saml_responses import SamlRefusedError, WrongSignatureError, verified
 from control_plane.sign_on.saml_tables import SamlRequestRow
 from control_plane.sign_on.saml_told import told
 from control_plane.sign_on.saml_xml import XmlRefusedError
@@ -44,8 +44,6 @@ PATIENCE: Final = timedelta(minutes=10)
 _SPACE: Final = re.compile(rb"\s+")
 _MOST_FROM_A_NETWORK: Final = 300
 _MOST: Final = 20_000
-# What the throttle counts by: longer than any name of somebody.
-_COUNTED: Final = "sign-ins at identity providers that nobody has begun here, or that cannot begin, from {}"
 
 
 class Begun(msgspec.Struct, frozen=True):
@@ -72,6 +70,7 @@ class SamlFlow:
         described: Described,
         keys: ServiceKeys,
         sign_on: SignOn,
+        refusals: Refusals,
         public_url: str,
     ) -> None:
         self._units = units
@@ -80,6 +79,7 @@ class SamlFlow:
         self._described = described
         self._keys = keys
         self._sign_on = sign_on
+        self._refusals = refusals
         self._public_url = public_url
         self._turn = asyncio.Lock()  # libxmlsec is used by one thread at a time
 
@@ -121,23 +121,23 @@ class SamlFlow:
 
     async def finish(self, provider: str, browser: str, response: str, address: str = "") -> Finished:
         """`response`: the field SAMLResponse. Raises NotFoundError, UnavailableError, SignInRefusedError,
-        NotKnownHereError."""
+        NotKnownHereError, NotProvenAgainError."""
         spec, saml = await self._known(provider)
         try:
             row = await self._taken(provider, browser)
             assertion, entity = await self._verified(row, saml, response, address)
             person = told(provider, entity, spec, saml, assertion)
         except (SamlRefusedError, XmlRefusedError) as error:
-            await self._refused(provider, str(error), address, free=isinstance(error, NotBegunError))
+            await self._refusals.audit(provider, str(error), address, free=isinstance(error, NotBegunError))
             raise SignInRefusedError(provider) from error
         try:
             async with self._units() as uow:
                 return Finished(await self._settle(uow, spec, row, assertion, person), row.path)
-        except NotKnownHereError as error:
-            await self._refused(provider, error.cause, address, person.subject)
+        except (NotKnownHereError, NotProvenAgainError) as error:
+            await self._refusals.audit(provider, error.cause, address, person.subject)
             raise
         except SamlRefusedError as error:
-            await self._refused(provider, str(error), address, person.subject)
+            await self._refusals.audit(provider, str(error), address, person.subject)
             raise SignInRefusedError(provider) from error
 
     async def _settle(
@@ -146,7 +146,8 @@ class SamlFlow:
         if not await saml_rows.use(uow.session, row.provider, assertion.id, assertion.ends_at):
             raise SamlRefusedError("this assertion has been used before")
         if row.sign_in_id:
-            await _prove_again(uow, row, person)
+            # That it is their browser the request's own cookie says; the console's does not come from another site.
+            await prove_again(uow, row, person)
             return None
         opened = await self._sign_on.open(uow, spec, person, "console")
         if assertion.session_ends_at is not None:
@@ -187,7 +188,7 @@ class SamlFlow:
         try:
             return await self._described.of(saml)
         except NotDescribedError as error:
-            await self._refused(provider, str(error), address, free=True)
+            await self._refusals.audit(provider, str(error), address, free=True)
             raise UnavailableError(f"{provider!r} cannot be asked now; try again later, or ask an admin") from error
 
     async def _newer(self, saml: Saml, than: ProviderMetadata) -> ProviderMetadata | None:
@@ -203,17 +204,6 @@ class SamlFlow:
         if row is None or row.provider != provider or row.expires_at <= now:
             raise NotBegunError("no sign-in at this provider waits in this browser: nobody asked, or too long ago")
         return row
-
-    async def _refused(self, provider: str, cause: str, address: str, subject: str = "", *, free: bool = False) -> None:
-        """`free`: it costs whoever asks nothing, so it is written down while it is not a flood."""
-        told = {"cause": cause[:1000], "client_address": address[:64], **({"subject": subject} if subject else {})}
-        async with self._units() as uow:
-            if free:
-                counted = _COUNTED.format(throttle.network(address))
-                if await throttle.locked_for(uow, counted):
-                    return
-                await throttle.failed(uow, counted)
-            uow.audit(AuditEvent("sign-in.refused", NOBODY, provider, told))
 
     def place(self, provider: str) -> Place:
         return place(self._public_url, provider)
@@ -231,27 +221,6 @@ class SamlFlow:
 def flow_of(browser: str) -> str:
     """Not secret."""
     return credential_rows.hash_of(browser)[:12]
-
-
-async def _prove_again(uow: UnitOfWork, row: SamlRequestRow, person: Told) -> None:
-    """The same person, asked after we asked: a provider may answer from a session that it has. That it is their browser
-    the request's own cookie says; the console's does not come along from another site."""
-    at = person.authenticated_at
-    if at is None or at < row.created_at - SKEW:
-        raise SamlRefusedError("the provider did not ask the person anew")
-    sign_in = await uow.session.get(SignInRow, row.sign_in_id, with_for_update=True, populate_existing=True)
-    account = await uow.session.get(ExternalAccountRow, (person.provider, person.subject))
-    if sign_in is None or sign_in.expires_at <= uow.now or not is_linked(account, person, sign_in.identity_id):
-        raise SamlRefusedError("it is somebody else there, or the sign-in that was to be proven again is over")
-    if sign_in.provider != person.provider:  # nobody makes one provider's proof of another's
-        raise SamlRefusedError("the sign-in that was to be proven again is not by this provider")
-    # However old and strong the proof before was: what is fresh is this one.
-    sign_in.authenticated_at, sign_in.acr, sign_in.amr = min(at, uow.now), person.acr, list(person.amr)
-    sign_in.provider_session = person.session
-    uow.session.add(sign_in)
-    by = await uow.session.get_one(IdentityRow, sign_in.identity_id)
-    proof = {"method": "provider", "provider": person.provider}
-    uow.audit(AuditEvent("sign-in.reauthenticated", Actor(by.id, by.name, by.kind), sign_in.id, proof))
 
 
 async def _end_with_provider(uow: UnitOfWork, opened: OpenedSignIn, assertion: Assertion) -> None:

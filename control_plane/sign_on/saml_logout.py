@@ -12,14 +12,14 @@ from typing import Final
 
 import msgspec
 
-from control_plane.identities import throttle
 from control_plane.identities.ending import Ending
 from control_plane.kit.clock import Clock
 from control_plane.kit.ids import random_text
-from control_plane.kit.unit_of_work import NOBODY, SYSTEM, AuditEvent, UnitOfWork, Units
-from control_plane.sign_on import oidc_rows, saml_rows
+from control_plane.kit.unit_of_work import UnitOfWork, Units
+from control_plane.sign_on import provider_sign_ins, saml_rows
 from control_plane.sign_on.documents import Saml
 from control_plane.sign_on.errors import SignInRefusedError
+from control_plane.sign_on.refusals import Refusals
 from control_plane.sign_on.saml_flow import SamlFlow
 from control_plane.sign_on.saml_metadata import ProviderMetadata, instant
 from control_plane.sign_on.saml_redirects import LARGEST, Opened, opened, redirect
@@ -29,7 +29,6 @@ from control_plane.sign_on.saml_xml import NAMES, SAML, SAMLP, Element, XmlRefus
 
 _OLDEST: Final = timedelta(minutes=5)
 _LONGEST: Final = 255
-_COUNTED: Final = "logout requests of identity providers that were refused, whoever sent them, sent from {}"
 
 
 class LogoutRequest(msgspec.Struct, frozen=True):
@@ -39,11 +38,12 @@ class LogoutRequest(msgspec.Struct, frozen=True):
 
 
 class SamlLogout:
-    def __init__(self, units: Units, clock: Clock, flow: SamlFlow, ending: Ending) -> None:
+    def __init__(self, units: Units, clock: Clock, flow: SamlFlow, ending: Ending, refusals: Refusals) -> None:
         self._units = units
         self._clock = clock
         self._flow = flow
         self._ending = ending
+        self._refusals = refusals
 
     async def leave(self, provider: str, query: str, address: str) -> str:
         """Where the browser goes then; empty: the provider does not say. `query`: of the address that the provider sent
@@ -57,7 +57,7 @@ class SamlLogout:
                 await self._end(uow, provider, saml, asked)
                 now = uow.now
         except XmlRefusedError as error:
-            await self._refused(provider, str(error), address)
+            await self._refusals.audit(provider, str(error), address, free=True)  # anybody may send one
             raise SignInRefusedError(provider) from error
         if not metadata.leave_at:
             return ""
@@ -65,31 +65,14 @@ class SamlLogout:
         return redirect(metadata.leave_at, answer, await self._flow.pair(), "SAMLResponse", brought.relay)
 
     async def _end(self, uow: UnitOfWork, provider: str, saml: Saml, asked: LogoutRequest) -> None:
-        """A session of a subject: both must be right. Where an attribute names the person, the session alone counts."""
+        """Where an attribute names the person, the session alone counts."""
         if not await saml_rows.use(uow.session, provider, asked.id, uow.now + _OLDEST + 2 * SKEW):
             raise XmlRefusedError("this logout request has been used before")
         if saml.subject and not asked.sessions:
             raise XmlRefusedError("it names no session, and its NameID is not what names people here")
-        rows = [row for one in asked.sessions for row in await oidc_rows.of_session(uow, provider, one)]
-        if not saml.subject:
-            theirs = await oidc_rows.of_subject(uow, provider, asked.subject)
-            ids = {row.id for row in theirs}
-            rows = [row for row in rows if row.id in ids] if asked.sessions else list(theirs)
-        by_identity: dict[str, set[str]] = {}
-        for row in rows:
-            by_identity.setdefault(row.identity_id, set()).add(row.id)
-        for identity, over in by_identity.items():
-            await self._ending.sign_out(uow, SYSTEM, identity, f"signed out at {provider}", over)
-
-    async def _refused(self, provider: str, cause: str, address: str) -> None:
-        """Anybody may send one: written down while it is not a flood."""
-        counted = _COUNTED.format(throttle.network(address))
-        async with self._units() as uow:
-            if await throttle.locked_for(uow, counted):
-                return
-            await throttle.failed(uow, counted)
-            told = {"cause": cause[:1000], "client_address": address[:64]}
-            uow.audit(AuditEvent("logout.refused", NOBODY, provider, told))
+        subject = "" if saml.subject else asked.subject
+        rows = await provider_sign_ins.named(uow, provider, asked.sessions, subject)
+        await provider_sign_ins.end(uow, self._ending, rows, f"signed out at {provider}")
 
 
 def read(brought: Opened, provider: ProviderMetadata, leaving: str, now: datetime) -> LogoutRequest:

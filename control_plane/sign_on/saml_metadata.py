@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from control_plane.sign_on.outside import allowed
+from control_plane.kit.outside import allowed
 from control_plane.sign_on.saml_shape import DIGESTS, check_signatures
 from control_plane.sign_on.saml_xml import (
     DS,

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Final
 
 from control_plane.documents.domain import World
+from control_plane.kit.outside import allowed
 from control_plane.sign_on.documents import KIND, IdentityProvider, Linking, Saml
-from control_plane.sign_on.outside import allowed
 from control_plane.sign_on.saml_described import is_address
 from control_plane.sign_on.saml_metadata import certificate_of, read
 from control_plane.sign_on.saml_xml import XmlRefusedError

@@ -14,10 +14,9 @@ from control_plane.identities.sign_ins import Proof
 from control_plane.identities.tables import ExternalAccountRow, SignInRow
 from control_plane.kit.access import Principal
 from control_plane.sign_on.domain import Told
-from control_plane.sign_on.oidc_errors import NotProvenAgainError
+from control_plane.sign_on.errors import NotProvenAgainError
 from control_plane.sign_on.oidc_tables import OidcStartRow
-from control_plane.sign_on.saml_flow import _prove_again
-from control_plane.sign_on.saml_responses import SamlRefusedError
+from control_plane.sign_on.reauthentication import prove_again
 from control_plane.sign_on.saml_tables import SamlRequestRow
 from tests.control_plane.conftest import ManualClock
 
@@ -67,7 +66,8 @@ async def test_another_saml_provider_changes_nothing_of_it(
         browser_hash="b", request_id="r", provider="weak", path="/", address="", sign_in_id=sign_in.id,
         created_at=now, expires_at=now + timedelta(minutes=1),
     )  # fmt: skip
-    with pytest.raises(SamlRefusedError, match="not by this provider"):
+    with pytest.raises(NotProvenAgainError) as refused:
         async with control_plane.units() as uow:
-            await _prove_again(uow, row, weak(clock))
+            await prove_again(uow, row, weak(clock))
+    assert refused.value.cause == "the sign-in is not by this provider"
     assert (await found(control_plane)).acr == "strong"

@@ -1,9 +1,8 @@
-"""What a provider announces of itself, and how often it is asked; HTTP to the outside, bounded. No real provider."""
+"""What a provider announces of itself, and how often it is asked. No real provider."""
 
 from __future__ import annotations
 
 import asyncio
-import gzip
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,12 +10,12 @@ import pytest
 from aiohttp import web
 from joserfc.jwk import KeySet, RSAKey
 
-from control_plane.sign_on import oidc_metadata, outside
+from control_plane.kit.outside import OutsideError
+from control_plane.sign_on import oidc_metadata
 from control_plane.sign_on.oidc_metadata import Announced, Providers, discover
 from control_plane.sign_on.oidc_tokens import UnknownKeyError
-from control_plane.sign_on.outside import MOST_BYTES, OutsideError, allowed, fetch_object
 from tests.control_plane.conftest import ManualClock
-from tests.support.sinks import Got, HttpSink, http_sink
+from tests.support.sinks import Got, http_sink
 
 ISSUER = "https://id.example.com"
 GOOD = {
@@ -131,78 +130,6 @@ async def test_a_new_key_is_learned_and_made_up_ones_do_not_make_the_provider_be
     assert len(provider.asked) == before
     with pytest.raises(UnknownKeyError):
         await providers.verified(provider.url, wanting("one"))
-
-
-# ---------------------------------------------------------------- HTTP to the outside
-
-
-@pytest.mark.parametrize(
-    ("url", "may"),
-    [
-        ("https://id.example.com/x", True),
-        ("http://127.0.0.1:1/x", True),
-        ("http://[::1]:1/x", True),
-        ("http://localhost/x", True),
-        ("http://id.example.com", False),
-        ("http://127.0.0.1.evil.example", False),
-        ("http://localhost.evil.example", False),
-        ("https://user:password@id.example.com", False),
-        ("https://id.example.com\n", False),
-        ("https://id.example.com:port", False),
-        ("https://", False),
-        ("//id.example.com", False),
-        ("file:///etc/passwd", False),
-        ("", False),
-    ],
-)
-def test_only_https_is_asked_or_this_machine(url: str, may: bool):
-    assert allowed(url) is may
-
-
-async def fetched(sink: HttpSink) -> str:
-    with pytest.raises(OutsideError) as refused:
-        await fetch_object(f"{sink.url}/x")
-    return str(refused.value)
-
-
-async def test_no_redirect_is_followed():
-    async with http_sink(lambda _got: web.Response(status=302, headers={"location": "/elsewhere"})) as sink:
-        assert "answered 302" in await fetched(sink)
-        assert [got.path for got in sink.got] == ["/x"]
-
-
-async def test_an_answer_without_an_end_is_cut_off():
-    async with http_sink(lambda _got: web.Response(body=b" " * (MOST_BYTES + 1))) as sink:
-        assert f"more than {MOST_BYTES} bytes" in await fetched(sink)
-
-
-@pytest.mark.parametrize(("text", "cause"), [("<html>", "no JSON"), ("[]", "no JSON object"), ('{"a":', "no JSON")])
-async def test_what_is_no_json_object_is_refused(text: str, cause: str):
-    async with http_sink(lambda _got: web.Response(text=text)) as sink:
-        assert cause in await fetched(sink)
-
-
-async def test_a_packed_answer_is_neither_asked_for_nor_unpacked():
-    """A megabyte of it could become a gigabyte."""
-    packed = web.Response(body=gzip.compress(b"{}"), headers={"content-encoding": "gzip"})
-    async with http_sink(lambda _got: packed) as sink:
-        assert "packed" in await fetched(sink)
-    async with http_sink(lambda _got: web.json_response({})) as sink:
-        await fetch_object(f"{sink.url}/x")
-        assert sink.got[0].headers["accept-encoding"] == "identity"
-
-
-async def test_an_answer_that_drips_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(outside, "TOTAL_SECONDS", 0.3)
-    never = asyncio.Event()
-
-    async def drip(_got: Got) -> web.Response:
-        await never.wait()
-        return web.Response()
-
-    async with http_sink(drip) as sink:
-        assert "TimeoutError" in await fetched(sink)
-        never.set()
 
 
 async def test_nobody_waits_for_another_provider_and_what_was_in_vain_is_not_tried_again_for_a_while(

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from lxml import etree
 from onelogin.saml2.xml_utils import OneLogin_Saml2_XML
 
+from control_plane.kit.outside import OutsideError
 from control_plane.sign_on import saml_described
 from control_plane.sign_on.documents import Saml
-from control_plane.sign_on.outside import OutsideError
 from control_plane.sign_on.saml_described import Described, NotDescribedError
 from control_plane.sign_on.saml_metadata import read
 from control_plane.sign_on.saml_redirects import redirect
