@@ -14,9 +14,9 @@ from typing import Any, Final
 
 import msgspec
 
+from control_plane.kit.outside import OutsideError, address_problem, fetch
 from control_plane.workloads import tokens
 from control_plane.workloads.documents import WorkloadTrustSpec
-from control_plane.workloads.outside import OutsideError, fetch
 from control_plane.workloads.platforms import issuer_of, traits_of
 from control_plane.workloads.tokens import Key, ReadToken, TokenError
 
@@ -24,6 +24,8 @@ FRESH: Final = timedelta(minutes=10)
 STALE: Final = timedelta(hours=1)
 AGAIN: Final = timedelta(seconds=30)
 _MOST: Final = 1000  # sources; trusts that are gone leave theirs behind
+LARGEST_ANSWER: Final = 256 * 1024
+_ACCEPT: Final = "application/jwk-set+json, application/json"  # Kubernetes gives its keys as the former only
 _DISCOVERY: Final = "/.well-known/openid-configuration"
 Fetch = Callable[[str, str], Awaitable[bytes]]
 
@@ -58,8 +60,14 @@ class _Known:
         return self.tried_at is not None and now - self.tried_at < AGAIN
 
 
+async def _fetched(url: str, ca: str) -> bytes:
+    if problem := address_problem(url):
+        raise OutsideError(problem)
+    return (await fetch(url, {"accept": _ACCEPT}, ca=ca, most=LARGEST_ANSWER)).content
+
+
 class IssuerKeys:
-    def __init__(self, fetch: Fetch = fetch) -> None:
+    def __init__(self, fetch: Fetch = _fetched) -> None:
         self._fetch = fetch
         self._known: dict[Source, _Known] = {}
 

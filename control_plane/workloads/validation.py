@@ -14,9 +14,9 @@ import re2
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import IdentityDocument
+from control_plane.kit.outside import address_problem
 from control_plane.workloads import claims, tokens
 from control_plane.workloads.documents import KIND, WorkloadTrust, WorkloadTrustSpec
-from control_plane.workloads.outside import address_problem
 from control_plane.workloads.platforms import Traits, issuer_of, shared_traits, traits_of
 from control_plane.workloads.tokens import TokenError
 from data_plane.policy import durations
