@@ -4,7 +4,7 @@ The high-water mark of an instance and the effects of its reports are one transa
 the mark is passed over. A report whose content cannot be taken is put into the audit log and passed over too, with an
 answer when somebody waits for one: one bad report must not hold up all that follow. Trouble with the database ends
 the transaction, and the stream; the agent sends again. Batches of decisions that follow one another, which is what a
-busy agent sends, are taken together.
+busy agent sends, are taken together, and so are sessions that are opened one after the other.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from control_plane.sessions.reports import ClosedReport, DecisionsReport, Opened
 _log = structlog.get_logger(__name__)
 
 _BAD_CONTENT: Final = (ProblemError, ValueError, LookupError, TypeError, IntegrityError, DataError)
+_TOGETHER: Final = frozenset({DecisionsReport, OpenedReport})
 _MOST_RECORDING_KEYS: Final = 16
 _LARGEST_NUMBER: Final = 2**63 - 1
 
@@ -100,10 +101,14 @@ class ReportIntake:
     async def _taken(
         self, uow: UnitOfWork, who: Reporter, row: AgentInstanceRow, run: Sequence[Numbered]
     ) -> Answer | None:
-        decided = [one.report for one in run if isinstance(one.report, DecisionsReport)]
-        if not decided:
+        if decided := [one.report for one in run if isinstance(one.report, DecisionsReport)]:
+            await self._sessions.decisions(uow, who, decided)
+        elif opened := [one.report for one in run if isinstance(one.report, OpenedReport)]:
+            for report in opened:
+                _check_numbers(report)
+            await self._sessions.opened(uow, who, *opened)
+        else:
             return await self._one(uow, who, row, run[0].report)
-        await self._sessions.decisions(uow, who, decided)
         return None
 
     def _rejected(self, uow: UnitOfWork, who: Reporter, numbered: Numbered, error: Exception) -> Answer | None:
@@ -128,8 +133,10 @@ class ReportIntake:
                 await self._approvals.grant_consumed(uow, who.instance_id, report, who.agent_name)
             case FinishedReport():
                 await self._approvals.finished(uow, who.instance_id, report, who.agent_name)
-            case OpenedReport() | ClosedReport() | RefusedReport():
-                await self._of_session(uow, who, report)
+            case ClosedReport():
+                await self._sessions.closed(uow, who, report)
+            case RefusedReport():
+                await self._sessions.refused(uow, who, report)
             case LeasedReport():
                 await self._accounts.leased(uow, who, report)
             case EndedReport():
@@ -141,17 +148,6 @@ class ReportIntake:
             case _:
                 raise ValueError("a kind of report that this control plane does not know")
         return None
-
-    async def _of_session(
-        self, uow: UnitOfWork, who: Reporter, report: OpenedReport | ClosedReport | RefusedReport
-    ) -> None:
-        match report:
-            case OpenedReport():
-                await self._sessions.opened(uow, who, report)
-            case ClosedReport():
-                await self._sessions.closed(uow, who, report)
-            case RefusedReport():
-                await self._sessions.refused(uow, who, report)
 
     # -------------------------------------------------------------- how an instance is
 
@@ -188,9 +184,9 @@ def _new(batch: Sequence[Numbered], through: int) -> Sequence[Numbered]:
 
 
 def _runs(batch: Sequence[Numbered]) -> Iterator[Sequence[Numbered]]:
-    """Batches of decisions that follow one another together, everything else one by one."""
-    for decisions, run in groupby(batch, lambda one: isinstance(one.report, DecisionsReport)):
-        if decisions:
+    """Reports of a kind that is taken together, as far as they follow one another; everything else one by one."""
+    for kind, run in groupby(batch, lambda one: type(one.report)):
+        if kind in _TOGETHER:
             yield list(run)
         else:
             yield from ([one] for one in run)

@@ -18,7 +18,7 @@ from control_plane.kit.errors import InvalidError
 from control_plane.kit.pagination import Paging
 from control_plane.kit.unit_of_work import SYSTEM, Actor, AuditEvent, Json, UnitOfWork
 from control_plane.sessions import repository
-from control_plane.sessions.ports import Directory, Holds
+from control_plane.sessions.ports import Described, Directory, Holds
 from control_plane.sessions.reports import ClosedReport, DecisionsReport, OpenedReport, RefusedReport, Reporter
 from control_plane.sessions.repository import Decided, Filter, Known
 from control_plane.sessions.tables import SessionRow
@@ -43,36 +43,29 @@ class SessionService:
 
     # -------------------------------------------------------------- reported by agents
 
-    async def opened(self, uow: UnitOfWork, reporter: Reporter, report: OpenedReport) -> None:
-        if await repository.one(uow.session, report.session_id) is not None:
-            self._alarm(uow, reporter, "id-reused", report.session_id)
-            return
-        described = await self._directory.describe(uow, report.requester_id, report.target)
-        row = SessionRow(
-            id=report.session_id,
-            instance_id=reporter.instance_id,
-            agent_name=reporter.agent_name,
-            boot_id=report.boot_id,
-            target=report.target,
-            protocol=report.protocol,
-            environment=described.environment,
-            requester_id=report.requester_id,
-            requester_name=described.requester_name,
-            owner_id=described.owner_id,
-            credential_id=report.credential_id,
-            client_address=_clean(report.client_address),
-            application_name=_clean(report.application_name),
-            snapshot_version=report.snapshot_version,
-            opened_at_ms=report.at_ms,
-        )
-        uow.session.add(row)
+    async def opened(self, uow: UnitOfWork, reporter: Reporter, *reports: OpenedReport) -> None:
+        """Many at a time cost little more than one: an agent whose clients all come at once sends them together."""
+        reused = set(await repository.known(uow.session, {report.session_id for report in reports}))
+        described: dict[tuple[str, str], Described] = {}
+        rows: dict[str, SessionRow] = {}
+        for report in reports:
+            if report.session_id in reused or report.session_id in rows:
+                self._alarm(uow, reporter, "id-reused", report.session_id)
+                continue
+            of = report.requester_id, report.target
+            if of not in described:
+                described[of] = await self._directory.describe(uow, *of)
+            rows[report.session_id] = _row(reporter, report, described[of])
+        uow.session.add_all(rows.values())
         await uow.session.flush()
-        await self._directory.used(uow, report.credential_id)
-        told = {"client_address": row.client_address, "application_name": row.application_name}
-        uow.audit(_audited(row, "opened", _agent(reporter), {**told, "snapshot_version": row.snapshot_version}))
-        uow.notify(TOPIC, row.id)
-        if report.boot_id != reporter.boot_id:
-            await self._end(uow, row, SYSTEM, AGENT_RESTARTED, milliseconds(uow.now))
+        for credential_id in sorted({row.credential_id for row in rows.values()}):
+            await self._directory.used(uow, credential_id)
+        for row in rows.values():
+            told = {"client_address": row.client_address, "application_name": row.application_name}
+            uow.audit(_audited(row, "opened", _agent(reporter), {**told, "snapshot_version": row.snapshot_version}))
+            uow.notify(TOPIC, row.id)
+            if row.boot_id != reporter.boot_id:
+                await self._end(uow, row, SYSTEM, AGENT_RESTARTED, milliseconds(uow.now))
 
     async def closed(self, uow: UnitOfWork, reporter: Reporter, report: ClosedReport) -> None:
         """The agent's own word on the end replaces what was only inferred from its restart."""
@@ -210,6 +203,26 @@ class SessionService:
     async def replayed(self, uow: UnitOfWork, principal: Principal, row: SessionRow, how: str) -> None:
         """Watching is an act of its own."""
         uow.audit(_audited(row, "replayed", principal.actor, {"how": how, "sign_in": principal.credential_id}))
+
+
+def _row(reporter: Reporter, report: OpenedReport, described: Described) -> SessionRow:
+    return SessionRow(
+        id=report.session_id,
+        instance_id=reporter.instance_id,
+        agent_name=reporter.agent_name,
+        boot_id=report.boot_id,
+        target=report.target,
+        protocol=report.protocol,
+        environment=described.environment,
+        requester_id=report.requester_id,
+        requester_name=described.requester_name,
+        owner_id=described.owner_id,
+        credential_id=report.credential_id,
+        client_address=_clean(report.client_address),
+        application_name=_clean(report.application_name),
+        snapshot_version=report.snapshot_version,
+        opened_at_ms=report.at_ms,
+    )
 
 
 def _agent(reporter: Reporter) -> Actor:

@@ -138,6 +138,33 @@ async def test_batches_of_decisions_that_follow_one_another_are_taken_together(
     assert len(await intake.world.audited("operation.decided")) == 4
 
 
+async def test_sessions_that_are_opened_one_after_the_other_are_taken_together(
+    intake: Intake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    genuine, runs = intake.world.sessions.opened, []
+
+    async def counted(uow, who, *reports) -> None:
+        runs.append([report.session_id for report in reports])
+        await genuine(uow, who, *reports)
+
+    monkeypatch.setattr(intake.world.sessions, "opened", counted)
+    opened = [msgspec.structs.replace(intake.opened(), session_id=f"ses_{number}") for number in (1, 2, 2, 3)]
+    reports = [*opened[:3], Notice("n", "between"), opened[3]]
+    assert (await intake.take(*enumerate(reports, 1)))[0] == 5
+    assert runs == [["ses_1", "ses_2", "ses_2"], ["ses_3"]]
+    told = [(row.kind, row.subject) for row in await intake.world.audited("session.")]
+    assert sorted(told) == [("session.id-reused", "ses_2"), *(("session.opened", f"ses_{n}") for n in (1, 2, 3))]
+
+
+async def test_a_session_that_cannot_be_taken_does_not_hold_up_those_beside_it(intake: Intake) -> None:
+    opened = [msgspec.structs.replace(intake.opened(), session_id=f"ses_{number}") for number in (1, 2, 3)]
+    opened[1] = msgspec.structs.replace(opened[1], at_ms=2**64 - 1)
+    assert (await intake.take(*enumerate(opened, 1)))[0] == 3
+    assert [row.subject for row in await intake.world.audited("session.opened")] == ["ses_1", "ses_3"]
+    [rejected] = await intake.world.audited("agent.report-rejected")
+    assert json.loads(rejected.data)["number"] == 2
+
+
 async def test_one_batch_that_cannot_be_taken_does_not_hold_up_the_others(
     intake: Intake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
