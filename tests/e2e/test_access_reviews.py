@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.test_cli import Cli
-from tests.support.stack import REQUESTER, Stack, eventually
+from tests.support.stack import REQUESTER, Stack, document, eventually
 
 
 @pytest.fixture
@@ -27,9 +27,14 @@ def test_the_report_tells_what_a_machine_has_and_that_it_was_used(admin: Cli, st
         return found if found["used"].get("request") and key["last_used_at"] else None
 
     assert eventually(seen, "the use is written")
-    table = admin.said("identities", "report", "--findings")
-    assert REQUESTER in table
-    assert "no-end" in table
+    stack.control.apply([document("Identity", "endless-bot", kind="machine", owner="admin")])
+    try:
+        table = admin.said("identities", "report", "--findings")
+        assert "endless-bot" in table
+        assert "no-end" in table
+        assert "has no purpose" in admin.refused("identities", "key", "endless-bot")
+    finally:
+        stack.admin.delete("/v1/identities/endless-bot")
     rows = list(csv.DictReader(io.StringIO(admin.said("identities", "report", "--export", "csv"))))
     assert REQUESTER in {row["identity"] for row in rows}
 
