@@ -176,3 +176,20 @@ def test_letters_from_right_to_left_turn_nothing_of_a_statement_around(browser: 
     )
     page.close()
     assert places[0] < places[1]
+
+
+def test_a_link_signs_in_by_itself_only_where_nobody_is_signed_in(
+    console: Page, browser: Browser, stack: Stack
+) -> None:
+    path = stack.admin.post("/v1/session/links", {})["path"]
+    console.goto(stack.control.url + path)
+    button = console.get_by_role("button", name=f"Sign in in place of {REVIEWER}")
+    expect(button).to_be_visible()
+    expect(console).to_have_url(f"{stack.control.url}/sign-in/link")
+    button.click()
+    expect(console.locator("header").get_by_text("admin", exact=True)).to_be_visible()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(stack.control.url + stack.admin.post("/v1/session/links", {})["path"])
+    expect(page.locator("header").get_by_text("admin", exact=True)).to_be_visible()
+    context.close()
