@@ -32,6 +32,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from control_plane.agents import rotation
 from control_plane.identities.binding import Binding
 from control_plane.identities.ports import CertificateRequestError, IssuedCertificate
+from control_plane.kit import key_files
 from control_plane.kit.sealing import FileSeal, SealError
 
 SERVER_NAME: Final = "control-plane.assentry.internal"
@@ -62,14 +63,12 @@ class CertificateAuthority:
     @classmethod
     def open(cls, directory: Path, now: datetime, seal: FileSeal) -> Self:
         """Loads it from the directory; an empty one gets its authority. Raises SealError."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        key_files.made(directory)
         rotation.finish(directory)
         key_file, certificate_file = directory / "ca.key", directory / "ca.pem"
         if not certificate_file.exists():
             rotation.create(key_file, certificate_file, now, seal)
-        if key_file.stat().st_mode & 0o077:
-            raise PermissionError(f"{key_file} can be read by others; chmod 600 it and consider the key known to them")
-        key = load_pem_private_key(seal.read(key_file, rotation.SEALED_AS), password=None)
+        key = load_pem_private_key(key_files.content(key_file, seal, rotation.SEALED_AS), password=None)
         certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
         if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
             raise SealError(f"{key_file} does not belong to {certificate_file}: take both from the same backup")

@@ -21,16 +21,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
-    NoEncryption,
-    PrivateFormat,
     PublicFormat,
     SSHCertificateBuilder,
     SSHCertificateType,
-    load_pem_private_key,
     load_ssh_public_key,
 )
 
 from control_plane.identities.ports import CertificateRequestError
+from control_plane.kit import key_files
 from control_plane.kit.sealing import FileSeal
 
 _SEALED_AS: Final = "ssh-authority-key"
@@ -55,10 +53,8 @@ class SshAuthority:
     @classmethod
     def open(cls, directory: Path, seal: FileSeal) -> Self:
         """Loads the keys of the directory; an empty one gets its first. Raises SealError."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not any(directory.glob("*.pem")):
-            add_key(directory, seal)
-        return cls([_load(file, seal) for file in sorted(directory.glob("*.pem"))])
+        files = key_files.opened(directory, lambda: add_key(directory, seal))
+        return cls([key_files.ed25519(file, seal, _SEALED_AS) for file in files])
 
     @property
     def public_keys(self) -> tuple[bytes, ...]:
@@ -93,14 +89,13 @@ class SshAuthority:
 
 def add_key(directory: Path, seal: FileSeal) -> None:
     """Makes a key that signs from the next start on."""
-    number = max((int(file.stem) for file in directory.glob("*.pem")), default=0) + 1
-    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    seal.write(directory / f"{number:04d}.pem", key, _SEALED_AS)
+    key = key_files.private_pem(Ed25519PrivateKey.generate())
+    seal.write(directory / f"{key_files.next_number(directory)}.pem", key, _SEALED_AS)
 
 
 def rotate(directory: Path, seal: FileSeal) -> str:
     """Another key beside those that are trusted. What to do then."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key_files.made(directory)
     add_key(directory, seal)
     return "restart the control plane: the new key signs; SSH servers trust it when they have fetched /v1/ssh-ca again"
 
@@ -128,12 +123,3 @@ def fingerprint(public_key: bytes) -> str:
     """As `ssh-keygen -l` tells it."""
     digest = hashlib.sha256(base64.b64decode(public_key.split()[1])).digest()
     return f"SHA256:{base64.b64encode(digest).rstrip(b'=').decode()}"
-
-
-def _load(file: Path, seal: FileSeal) -> Ed25519PrivateKey:
-    if file.stat().st_mode & 0o077:
-        raise PermissionError(f"{file} can be read by others; chmod 600 it and consider the key known to them")
-    key = load_pem_private_key(seal.read(file, _SEALED_AS), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise TypeError(f"{file} holds no Ed25519 key")
-    return key

@@ -16,14 +16,9 @@ from typing import Any, Final, Self
 import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from control_plane.kit import key_files
 from control_plane.kit.sealing import FileSeal
 
 SNAPSHOT_CONTEXT = b"assentry-snapshot-v1\0"
@@ -58,11 +53,8 @@ class SigningKeys:
     @classmethod
     def open(cls, directory: Path, seal: FileSeal) -> Self:
         """Loads the keys of the directory; an empty one gets its first key. Raises SealError."""
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not any(directory.glob("*.pem")):
-            add_key(directory, seal)
-        files = sorted(directory.glob("*.pem"))
-        return cls({_key_id(key): key for key in (_load(file, seal) for file in files)})
+        files = key_files.opened(directory, lambda: add_key(directory, seal))
+        return cls({_key_id(key): key for key in (key_files.ed25519(file, seal, _SEALED_AS) for file in files)})
 
     def sign(self, context: bytes, payload: bytes) -> Signature:
         return Signature(self._active, self._keys[self._active].sign(context + payload))
@@ -97,19 +89,10 @@ class SigningKeys:
 def add_key(directory: Path, seal: FileSeal) -> str:
     """Makes a key that signs from the next start on; returns its id."""
     key = Ed25519PrivateKey.generate()
-    number = len(list(directory.glob("*.pem"))) + 1
     key_id = _key_id(key)
-    seal.write(directory / f"{number:04d}-{key_id}.pem", _private(key), _SEALED_AS)
+    file = directory / f"{key_files.next_number(directory)}-{key_id}.pem"
+    seal.write(file, key_files.private_pem(key), _SEALED_AS)
     return key_id
-
-
-def _load(file: Path, seal: FileSeal) -> Ed25519PrivateKey:
-    if file.stat().st_mode & 0o077:
-        raise PermissionError(f"{file} can be read by others; chmod 600 it and consider the key known to them")
-    key = load_pem_private_key(seal.read(file, _SEALED_AS), password=None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise TypeError(f"{file} holds no Ed25519 key")
-    return key
 
 
 def _public(key: Ed25519PrivateKey) -> bytes:
@@ -119,10 +102,6 @@ def _public(key: Ed25519PrivateKey) -> bytes:
 def _key_id(key: Ed25519PrivateKey) -> str:
     """Follows from the key itself: two keys never share an id."""
     return "key_" + base64.b32encode(hashlib.sha256(_public(key)).digest()[:10]).decode().lower()
-
-
-def _private(key: Ed25519PrivateKey) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _part(value: Mapping[str, Any]) -> bytes:

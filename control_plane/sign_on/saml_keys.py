@@ -16,14 +16,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509.oid import NameOID
 
+from control_plane.kit import key_files
 from control_plane.kit.clock import Clock
 from control_plane.kit.sealing import FileSeal, SealError
 from control_plane.kit.secret import Secret
@@ -49,7 +45,7 @@ class KeyPair:
         return self._key.sign(content, padding.PKCS1v15(), hashes.SHA256())
 
     def private_pem(self) -> Secret:
-        return Secret(self._key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+        return Secret(key_files.private_pem(self._key).decode())
 
     def pem(self) -> bytes:
         return self.private_pem().reveal().encode() + self.certificate.public_bytes(Encoding.PEM)
@@ -71,15 +67,11 @@ class ServiceKeys:
             return self._known
 
     def _open(self) -> Sequence[KeyPair]:
-        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if not any(self._directory.glob("*.pem")):
-            add_pair(self._directory, self._seal, self._clock.now())
-        return [self._load(file) for file in sorted(self._directory.glob("*.pem"), reverse=True)]
+        files = key_files.opened(self._directory, lambda: add_pair(self._directory, self._seal, self._clock.now()))
+        return [self._load(file) for file in reversed(files)]
 
     def _load(self, file: Path) -> KeyPair:
-        if file.stat().st_mode & 0o077:
-            raise PermissionError(f"{file} can be read by others; chmod 600 it and consider the key known to them")
-        content = self._seal.read(file, _SEALED_AS)
+        content = key_files.content(file, self._seal, _SEALED_AS)
         key, certificate = load_pem_private_key(content, password=None), x509.load_pem_x509_certificate(content)
         if not isinstance(key, rsa.RSAPrivateKey) or key.public_key() != certificate.public_key():
             raise SealError(f"{file} holds no RSA key with its certificate; restore it from a backup")
@@ -88,8 +80,7 @@ class ServiceKeys:
 
 def add_pair(directory: Path, seal: FileSeal, now: datetime) -> None:
     """Makes a pair that signs from the next start on."""
-    number = len(list(directory.glob("*.pem"))) + 1
-    seal.write(directory / f"{number:04d}.pem", made(now).pem(), _SEALED_AS)
+    seal.write(directory / f"{key_files.next_number(directory)}.pem", made(now).pem(), _SEALED_AS)
 
 
 def made(now: datetime) -> KeyPair:

@@ -67,6 +67,15 @@ def test_a_new_key_signs_and_the_old_one_still_verifies(tmp_path: Path):
     assert len(keys.public_keys()) == 2
 
 
+def test_the_newest_key_signs_also_when_an_old_one_was_taken_out(tmp_path: Path):
+    SigningKeys.open(tmp_path, files_of(tmp_path))
+    for _ in range(6):  # by the order of their ids any one could be the last
+        add_key(tmp_path, files_of(tmp_path))
+        min(tmp_path.glob("*.pem")).unlink()
+        newest = add_key(tmp_path, files_of(tmp_path))
+        assert SigningKeys.open(tmp_path, files_of(tmp_path)).sign(GRANT_CONTEXT, b"payload").key_id == newest
+
+
 def test_a_signature_is_good_for_one_context_only(tmp_path: Path):
     keys = SigningKeys.open(tmp_path, files_of(tmp_path))
     signed = keys.sign(GRANT_CONTEXT, b"payload")

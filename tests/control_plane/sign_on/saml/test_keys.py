@@ -49,6 +49,19 @@ async def test_what_is_encrypted_for_the_pair_before_is_still_read(
     assert verified(document, described(), EXPECTED, ours, NOW).name.value == "ada"
 
 
+async def test_a_new_pair_never_takes_the_file_of_another_when_an_old_one_was_taken_out(
+    sealing: Sealing, clock: ManualClock
+):
+    directory = sealing.state_dir / "saml"
+    await keys(sealing, clock).pairs()
+    add_pair(directory, sealing.files, NOW)
+    (directory / "0001.pem").unlink()
+    [kept] = await keys(sealing, clock).pairs()
+    add_pair(directory, sealing.files, NOW)
+    newest, oldest = await keys(sealing, clock).pairs()
+    assert oldest.certificate == kept.certificate != newest.certificate
+
+
 async def test_a_file_that_others_can_read_or_that_was_swapped_is_not_used(sealing: Sealing, clock: ManualClock):
     await keys(sealing, clock).pairs()
     [file] = (sealing.state_dir / "saml").iterdir()
