@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from scim2_models import InvalidValueException, Meta, Reference, UniquenessException
+from scim2_models import InvalidValueException, Reference, UniquenessException
 
 from control_plane.identities.sourced import SourcedIdentities, names_like
 from control_plane.kit.ids import new_id
@@ -21,7 +21,7 @@ from control_plane.scim import membership, payloads, repository
 from control_plane.scim.domain import Client
 from control_plane.scim.errors import KnownOtherwiseError, check_match, unknown
 from control_plane.scim.membership import Change
-from control_plane.scim.resources import Group, Member
+from control_plane.scim.resources import Group, Member, meta_of
 from control_plane.scim.tables import ScimGroupRow
 
 _NAMED: Final = 5  # of members that are not known
@@ -191,11 +191,5 @@ def _resource(client: Client, row: ScimGroupRow, members: Sequence[str]) -> Grou
     group.members = [
         Member(value=one, ref=Reference(f"{client.url}/Users/{one}"), type="User") for one in members
     ] or None
-    group.meta = Meta(
-        resource_type="Group",
-        created=row.created_at,
-        last_modified=row.updated_at,
-        location=f"{client.url}/Groups/{row.id}",
-        version=f'W/"{row.version}"',
-    )
+    group.meta = meta_of(row, client.url)
     return group

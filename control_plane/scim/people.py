@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from scim2_models import Meta, Reference, UniquenessException
+from scim2_models import Reference, UniquenessException
 
 from control_plane.identities.domain import Identity
 from control_plane.identities.ending import Ending
@@ -21,7 +21,7 @@ from control_plane.scim import payloads, repository
 from control_plane.scim.accounts import Accounts
 from control_plane.scim.domain import Client
 from control_plane.scim.errors import check_match, unknown
-from control_plane.scim.resources import GroupOfUser, User
+from control_plane.scim.resources import GroupOfUser, User, meta_of
 from control_plane.scim.tables import ScimGroupRow, ScimUserRow
 
 _COMPUTED = {"id", "meta", "groups", "schemas"}
@@ -173,13 +173,7 @@ def _resource(client: Client, row: ScimUserRow, groups: Sequence[ScimGroupRow]) 
         )
         for one in groups
     ] or None
-    user.meta = Meta(
-        resource_type="User",
-        created=row.created_at,
-        last_modified=row.updated_at,
-        location=f"{client.url}/Users/{row.id}",
-        version=f'W/"{row.version}"',
-    )
+    user.meta = meta_of(row, client.url)
     user.schemas = [str(User.__schema__)]
     return user
 

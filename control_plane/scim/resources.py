@@ -19,6 +19,7 @@ from scim2_models import (
     ComplexAttribute,
     ETag,
     Filter,
+    Meta,
     Mutability,
     Pagination,
     Patch,
@@ -31,6 +32,8 @@ from scim2_models import (
     Sort,
     Uniqueness,
 )
+
+from control_plane.scim.tables import ScimGroupRow, ScimUserRow
 
 MOST_RESULTS: Final = 200  # of one page
 MOST_OPERATIONS: Final = 1000  # of one PATCH
@@ -113,3 +116,15 @@ PROVIDER: Final = ScimProvider(models=(User, Group), config=CONFIG, policy=POLIC
 # `User` refers to `Group`, so it is whole only now; the first filter must not come before that.
 for _model in (User, Group):
     _model.model_rebuild()
+
+
+def meta_of(row: ScimUserRow | ScimGroupRow, url: str) -> Meta:
+    """RFC 7643 §3.1. `url`: of the client."""
+    kind = "User" if isinstance(row, ScimUserRow) else "Group"
+    return Meta(
+        resource_type=kind,
+        created=row.created_at,
+        last_modified=row.updated_at,
+        location=f"{url}/{kind}s/{row.id}",
+        version=f'W/"{row.version}"',
+    )
