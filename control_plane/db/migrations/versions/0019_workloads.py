@@ -33,6 +33,14 @@ def _identity(table: str, column: str = "identity_id") -> sa.ForeignKeyConstrain
 
 
 def upgrade() -> None:
+    _workload_sign_ins()
+    _client_credentials()
+    _acting_tokens()
+    _used_tokens()
+    _indexes()
+
+
+def _workload_sign_ins() -> None:
     op.create_table(
         "workload_sign_ins",
         _text("id", 64),
@@ -55,6 +63,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("token_hash", name="uq_workload_sign_ins_token_hash"),
         _identity("workload_sign_ins"),
     )
+
+
+def _client_credentials() -> None:
     op.create_table(
         "client_credentials",
         _text("id", 64),
@@ -73,6 +84,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_client_credentials"),
         _identity("client_credentials"),
     )
+
+
+def _acting_tokens() -> None:
     op.create_table(
         "acting_tokens",
         _text("id", 64),
@@ -90,12 +104,18 @@ def upgrade() -> None:
         _identity("acting_tokens"),
         _identity("acting_tokens", "actor_id"),
     )
+
+
+def _used_tokens() -> None:
     op.create_table(
         "used_tokens",
         _text("token_hash", 64),
         _instant("expires_at"),
         sa.PrimaryKeyConstraint("token_hash", name="pk_used_tokens"),
     )
+
+
+def _indexes() -> None:
     for table, columns in {
         "workload_sign_ins": ("identity_id", "trust", "client_credential_id", "acting_token_id", "expires_at"),
         "client_credentials": ("identity_id", "thumbprint", "secret_hash"),
