@@ -107,7 +107,7 @@ def table(found: dict[str, dict[str, Sample]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=4)
+    parser.add_argument("--seconds", type=int, default=6, help="of each run of pgbench")
     parser.add_argument("--quick", action="store_true", help="one short round, README untouched")
     options = parser.parse_args()
     found = measure(1, 2) if options.quick else measure(options.rounds, options.seconds)
