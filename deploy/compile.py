@@ -33,6 +33,7 @@ SOURCES = (
     "data_plane/protocols/postgres/statements/cache.py",
     "data_plane/protocols/postgres/statements/classifier.py",
     "data_plane/protocols/postgres/statements/shape.py",
+    "data_plane/recording/decisions.py",
     "data_plane/recording/recorder.py",
     "data_plane/runtime/leg.py",
 )

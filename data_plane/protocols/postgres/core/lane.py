@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import encode_ready_for_query
@@ -27,6 +27,9 @@ from data_plane.protocols.postgres.core.states import Expected
 from data_plane.protocols.postgres.core.units import Ending, Unit
 from data_plane.protocols.postgres.framing import HEADER, encode, uint32_at
 from data_plane.protocols.postgres.interface import Statement
+
+if TYPE_CHECKING:
+    from mypy_extensions import i64  # see `framing`
 
 _QUERY: Final = m.Query
 _BIND: Final = m.Bind
@@ -71,7 +74,7 @@ def plan_plain(data: bytes, context: Context) -> Unit | None:
 
 
 def _plan_query(data: bytes, context: Context) -> Unit | None:
-    last = len(data) - 1
+    last: i64 = len(data) - 1
     if data[last] or uint32_at(data, 1) != last:
         return None
     text = data[HEADER:last]
@@ -90,7 +93,7 @@ def _plan_query(data: bytes, context: Context) -> Unit | None:
 
 def _plan_execution(data: bytes, context: Context) -> Unit | None:
     """Bind begins with the empty name of the unnamed portal."""
-    stop = uint32_at(data, 1) + 1
+    stop: i64 = uint32_at(data, 1) + 1
     if not (describes := data.endswith(_DESCRIBE_AND_RUN)) and not data.endswith(_RUN):
         return None
     tail = len(_DESCRIBE_AND_RUN) if describes else len(_RUN)
@@ -126,9 +129,9 @@ def _prepared(name: bytes, context: Context) -> Prepared | None:
         return None
 
 
-def _end_of_name(data: bytes, at: int) -> int:
+def _end_of_name(data: bytes, at: i64) -> i64:
     """0 when the name that begins there is too long for one. `data` does not end in it."""
-    end = at
+    end: i64 = at
     while data[end]:
         end += 1
         if end - at > LONGEST_NAME:
@@ -141,11 +144,11 @@ def _plain(statement: Statement, context: Context) -> bool:
     return statement.plain and (statement.stores is None or not context.describes)
 
 
-def _result_formats(data: bytes, at: int, stop: int) -> Sequence[int] | None:
+def _result_formats(data: bytes, at: i64, stop: i64) -> Sequence[int] | None:
     """Of a Bind whose formats begin at `at` and that ends at `stop`; None unless it is well-formed to its end."""
     try:
         formats, at = _formats(data, at)
-        count = data[at] << 8 | data[at + 1]
+        count: i64 = _uint16_at(data, at)
         at += 2
         for _ in range(count):
             size = uint32_at(data, at)
@@ -158,8 +161,13 @@ def _result_formats(data: bytes, at: int, stop: int) -> Sequence[int] | None:
     return results if at == stop and (len(formats) < 2 or len(formats) == count) else None
 
 
-def _formats(data: bytes, at: int) -> tuple[Sequence[int], int]:
-    count = data[at] << 8 | data[at + 1]
+def _uint16_at(data: bytes, at: i64) -> i64:
+    value: i64 = data[at]
+    return value << 8 | data[at + 1]
+
+
+def _formats(data: bytes, at: i64) -> tuple[Sequence[int], i64]:
+    count: i64 = _uint16_at(data, at)
     if not count:
         return (), at + 2
     formats = struct.unpack_from(f"!{count}H", data, at + 2)
@@ -182,11 +190,12 @@ class PlainAnswer:
 
 def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
     """None when `data` is anything but the whole answer to a plain unit."""
-    last = len(data) - _READY_LENGTH
+    last: i64 = len(data) - _READY_LENGTH
     if not HEADER <= last <= LARGEST or data[last:] not in _READY:
         return None
+    at: i64 = 0
     if unit.ending is _BY_QUERY:
-        at, described = 0, data[0] == _ROWS
+        described = data[0] == _ROWS
         rowless = not described
     else:
         at, described = HEADER, len(unit.steps) > _STEPS_WITHOUT_DESCRIBE
@@ -200,14 +209,15 @@ def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
     return None if found is None or (rowless and found.rows) else found
 
 
-def _read_rows(data: bytes, at: int, last: int, *, described: bool) -> PlainAnswer | None:
+def _read_rows(data: bytes, at: i64, last: i64, *, described: bool) -> PlainAnswer | None:
     """Raises IndexError when messages are not where their lengths say, UnicodeDecodeError for an odd tag."""
     if described:
-        length = uint32_at(data, at + 1)
+        length: i64 = uint32_at(data, at + 1)
         if length < _LEAST:
             return None
         at += length + 1
-    begin, rows = at, 0
+    begin: i64 = at
+    rows: i64 = 0
     length = uint32_at(data, at + 1)
     while data[at] == _ROW and length >= _LEAST:
         at += length + 1
