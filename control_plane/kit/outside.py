@@ -116,7 +116,7 @@ async def fetch(
         async with asyncio.timeout(TOTAL_SECONDS), httpx.AsyncClient(**settings(ca, most)) as client:
             answer = await client.get(url, headers={"accept": "application/json", **(headers or {})})
     except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, ssl.SSLError, ValueError) as error:
-        raise OutsideError(f"{url} cannot be fetched: {type(error).__name__}: {error}"[:500]) from error
+        raise OutsideError(f"{url} cannot be asked: {type(error).__name__}: {error}"[:500]) from error
     if answer.status_code != httpx.codes.OK:
         raise OutsideError(f"{url} answered {answer.status_code}")
     return answer
