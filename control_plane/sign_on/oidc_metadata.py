@@ -7,24 +7,21 @@ sends tokens with made-up key ids must not make this control plane ask the provi
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
 
 import msgspec
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from joserfc.jwk import KeySet
 
 from control_plane.kit.clock import Clock
+from control_plane.kit.jws import ASYMMETRIC, MOST_KEYS, listed_keys, public_key
 from control_plane.kit.outside import OutsideError, allowed, fetch_object
-from control_plane.sign_on.oidc_tokens import ASYMMETRIC, UnknownKeyError
+from control_plane.sign_on.oidc_tokens import UnknownKeyError
 
 _KEPT: Final = timedelta(hours=1)
 _AGAIN: Final = timedelta(seconds=30)
-_MOST_KEYS: Final = 100
-_KINDS: Final[Mapping[str, Any]] = {"RSA": RSAKey, "EC": ECKey, "OKP": OKPKey}
 _REQUIRED: Final = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 _ENDPOINTS: Final = (*_REQUIRED, "userinfo_endpoint", "end_session_endpoint", "device_authorization_endpoint")
 T = TypeVar("T")
@@ -145,20 +142,7 @@ async def discover(issuer: str, get: Callable[[str], Awaitable[Mapping[str, Any]
 
 def key_set(document: Mapping[str, Any]) -> KeySet:
     """The public keys that can sign; others are left out. Raises OutsideError."""
-    listed = document.get("keys")
-    if not isinstance(listed, list) or len(listed) > _MOST_KEYS:
-        raise OutsideError(f"its keys are no list of at most {_MOST_KEYS} keys")
-    return KeySet([key for one in listed if isinstance(one, dict) and (key := _key(one)) is not None])
-
-
-def _key(told: dict[str, Any]) -> RSAKey | ECKey | OKPKey | None:
-    kind = _KINDS.get(str(told.get("kty")))
-    if kind is None:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # a key that is too small is refused where it is used
-            key: RSAKey | ECKey | OKPKey = kind.import_key(told)
-    except (JoseError, ValueError, TypeError, KeyError):
-        return None
-    return key
+    listed = listed_keys(document)
+    if listed is None:
+        raise OutsideError(f"its keys are no list of at most {MOST_KEYS} keys")
+    return KeySet([key for one in listed if (key := public_key(one, "use", "key_ops")) is not None])

@@ -14,11 +14,12 @@ from typing import Any, Final
 
 import msgspec
 
+from control_plane.kit.jws import Key
 from control_plane.kit.outside import OutsideError, address_problem, fetch
 from control_plane.workloads import tokens
 from control_plane.workloads.documents import WorkloadTrustSpec
 from control_plane.workloads.platforms import issuer_of, traits_of
-from control_plane.workloads.tokens import Key, ReadToken, TokenError
+from control_plane.workloads.tokens import ReadToken, TokenError
 
 FRESH: Final = timedelta(minutes=10)
 STALE: Final = timedelta(hours=1)
@@ -99,7 +100,7 @@ class IssuerKeys:
             known.fetched_at = now
         except (OutsideError, TokenError) as error:
             if not known.good(now, STALE):
-                raise TokenError(str(error)) from error
+                raise TokenError(f"its keys cannot be fetched: {error}") from error
 
     async def _address(self, source: Source) -> str:
         if source.jwks_url:

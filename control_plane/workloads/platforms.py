@@ -12,12 +12,10 @@ from typing import Final
 
 import msgspec
 
+from control_plane.kit.jws import ASYMMETRIC
 from control_plane.workloads.documents import Platform, WorkloadTrustSpec
 
-EVERY_ALGORITHM: Final = frozenset(
-    {"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"}
-)
-_OF_SPIFFE: Final = frozenset(one for one in EVERY_ALGORITHM if not one.startswith("Ed"))  # JWT-SVID §2.1
+_OF_SPIFFE: Final = frozenset(one for one in ASYMMETRIC if not one.startswith("Ed"))  # JWT-SVID §2.1
 _TYPES: Final = frozenset({"", "jwt", "at+jwt", "application/at+jwt"})
 
 
@@ -28,7 +26,7 @@ class Traits(msgspec.Struct, frozen=True):
     subject_prefix: str = ""  # what every subject begins with, before whose it is
     whose: frozenset[str] = frozenset()  # claims that say whose workload it is
     told: tuple[str, ...] = ()  # claims that tell people which run it was
-    algorithms: frozenset[str] = EVERY_ALGORITHM
+    algorithms: frozenset[str] = ASYMMETRIC
     types: frozenset[str] = _TYPES  # of the header's `typ`, lower case
     key_use: str = "sig"  # of keys that say what they are for
 

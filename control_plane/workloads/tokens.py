@@ -7,24 +7,21 @@ Only asymmetric algorithms. The key is one of those that the issuer announces; w
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from joserfc import jws
-from joserfc.errors import JoseError, SecurityWarning
-from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+from joserfc.errors import JoseError
+from joserfc.jwk import RSAKey
 
-from control_plane.workloads.platforms import EVERY_ALGORITHM
+from control_plane.kit.jws import ASYMMETRIC, MOST_KEYS, Key, is_short, is_signed_with, listed_keys
+from control_plane.kit.jws import public_key as jws_key
 
 LONGEST_TOKEN: Final = 16 * 1024
-MOST_KEYS: Final = 100
 _OF_THEIR_OWN: Final = ("crit", "jwk", "jku", "x5c", "x5u", "b64", "zip", "enc")
-_SHORTEST_RSA: Final = 2048
 _EVERYDAY: Final = "sig"
 _CURVES: Final = {"ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "EdDSA": "Ed25519", "Ed25519": "Ed25519"}
-Key = RSAKey | ECKey | OKPKey
 
 
 class TokenError(Exception):
@@ -57,7 +54,7 @@ def read(token: str) -> ReadToken:
     algorithm, key_id, kind = (header.get(name, "") for name in ("alg", "kid", "typ"))
     if not (isinstance(algorithm, str) and isinstance(key_id, str) and isinstance(kind, str)):
         raise TokenError("its header is not well-formed")
-    if algorithm not in EVERY_ALGORITHM:
+    if algorithm not in ASYMMETRIC:
         raise TokenError(f"it is signed by {algorithm[:20]!r}; only asymmetric algorithms are taken")
     return ReadToken(algorithm, key_id, kind.lower(), claims, compact)
 
@@ -67,10 +64,8 @@ def verify(token: ReadToken, keys: Sequence[Key]) -> None:
     fitting = [key for key in keys if _fits(key, token)]
     if not fitting:
         raise TokenError(f"its issuer announces no key {token.key_id[:100]!r} for {token.algorithm}")
-    for key in fitting:
-        if _signed_with(token, key):
-            return
-    raise TokenError("its signature is wrong")
+    if not any(is_signed_with(token.compact, key, token.algorithm) for key in fitting):
+        raise TokenError("its signature is wrong")
 
 
 def knows(keys: Sequence[Key], token: ReadToken) -> bool:
@@ -81,13 +76,12 @@ def knows(keys: Sequence[Key], token: ReadToken) -> bool:
 def keys_of(text: str | bytes, use: str) -> list[Key]:
     """Those of a JWK set (RFC 7517 §5) that can be used; what is not understood is left out. Raises TokenError."""
     try:
-        told = json.loads(text)
-        listed = told["keys"]
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise TokenError('no JWK set: an object with "keys"') from error
-    if not isinstance(listed, list) or len(listed) > MOST_KEYS:
-        raise TokenError(f"no JWK set of at most {MOST_KEYS} keys")
-    found = [key for one in listed if isinstance(one, dict) and _is_for(one, use) if (key := public_key(one))]
+    if (listed := listed_keys(document)) is None:
+        raise TokenError(f'no JWK set: an object with "keys", at most {MOST_KEYS} keys')
+    found = [key for one in listed if _is_for(one, use) if (key := public_key(one))]
     if not found:
         raise TokenError("none of its keys can be used: RSA of 2048 bits or more, EC or Ed25519, for signatures")
     return found
@@ -95,28 +89,13 @@ def keys_of(text: str | bytes, use: str) -> list[Key]:
 
 def public_key(told: Mapping[str, Any]) -> Key | None:
     """Only its public half. None: of no use here."""
-    kept = {name: told[name] for name in ("kty", "kid", "alg", "n", "e", "crv", "x", "y") if name in told}
-    if kept.get("kty") not in ("RSA", "EC", "OKP"):
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # of short keys, which are refused below
-            key = JWKRegistry.import_key(kept)
-            raw = key.raw_value
-    except (JoseError, ValueError, TypeError, KeyError):
-        return None
-    if not isinstance(key, RSAKey | ECKey | OKPKey) or getattr(raw, "key_size", _SHORTEST_RSA) < _least(key):
-        return None
-    return key
+    key = jws_key(told)
+    return key if key is not None and not is_short(key) else None
 
 
 def _is_for(told: Mapping[str, Any], use: str) -> bool:
     """A key that says nothing may verify what any OpenID issuer signs; a SPIFFE bundle's says what it is for."""
     return bool(told.get("use", _EVERYDAY) == use)
-
-
-def _least(key: Key) -> int:
-    return _SHORTEST_RSA if isinstance(key, RSAKey) else 0
 
 
 def _fits(key: Key, token: ReadToken) -> bool:
@@ -127,12 +106,3 @@ def _fits(key: Key, token: ReadToken) -> bool:
     if isinstance(key, RSAKey):
         return token.algorithm[:2] in ("RS", "PS")
     return key.get("crv") == _CURVES.get(token.algorithm)
-
-
-def _signed_with(token: ReadToken, key: Key) -> bool:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SecurityWarning)  # of the name EdDSA, which RFC 9864 calls Ed25519
-            return bool(jws.validate_compact(token.compact, key, algorithms=[token.algorithm]))
-    except (JoseError, ValueError, TypeError):
-        return False
