@@ -9,6 +9,7 @@ from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core.names import NameTables
 from data_plane.protocols.postgres.core.ports import Limits
 from data_plane.protocols.postgres.core.settings import Settings
+from data_plane.protocols.postgres.core.units import PlainUnit
 from data_plane.protocols.postgres.interface import Classifier, Masking, Names
 
 
@@ -17,7 +18,7 @@ class Context:
 
     __slots__ = (
         "carries_mark", "catalogue", "classifier", "describes", "failed", "ground", "limits", "masking", "masks",
-        "settings", "status", "tables",
+        "settings", "spare", "status", "tables",
     )  # fmt: skip
 
     def __init__(
@@ -36,6 +37,7 @@ class Context:
         self.status = m.IDLE
         self.failed = False  # the transaction, as far as it is answered: its next end only rolls back
         self.ground = ground
+        self.spare: PlainUnit | None = None  # answered, and in nobody's hands any more
         self.describes = self.masking.active or bool(masks)  # portals that the client does not describe
 
     @property

@@ -24,7 +24,7 @@ from data_plane.protocols.postgres.answers import encode_ready_for_query
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.names import LONGEST_NAME, Meaning, Portal, Prepared
 from data_plane.protocols.postgres.core.states import Expected
-from data_plane.protocols.postgres.core.units import Ending, Unit
+from data_plane.protocols.postgres.core.units import Ending, PlainUnit, Unit
 from data_plane.protocols.postgres.framing import HEADER, encode, uint32_at
 from data_plane.protocols.postgres.interface import Statement
 
@@ -58,11 +58,6 @@ _STEPS_WITHOUT_DESCRIBE: Final = 3
 LARGEST: Final = 64 * 1024  # bytes of an answer; larger ones have rows that are worth the ordinary walk
 
 
-class PlainUnit(Unit):
-    operations = True
-    plain = True
-
-
 def plan_plain(data: bytes, context: Context) -> Unit | None:
     """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
     if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.carries_mark(data):
@@ -83,11 +78,12 @@ def _plan_query(data: bytes, context: Context) -> Unit | None:
     statements = context.classifier.parse(text).statements
     if len(statements) != 1 or not _plain(statement := statements[0], context):
         return None
-    unit = PlainUnit(data, _BY_QUERY)
-    unit.texts = (text,)
+    unit, context.spare = context.spare, None
+    if unit is None or unit.portal is not None or unit.meaning.statement is not statement:
+        unit = PlainUnit(data, _BY_QUERY, Meaning(statement))
+        unit.steps = [_QUERY_STEP]
+    unit.raw, unit.texts = data, (text,)
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
-    unit.meanings = (Meaning(statement),)
-    unit.steps = [_QUERY_STEP]
     return unit
 
 
@@ -106,16 +102,27 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
         return None
     if context.describes and not describes:
         return None
-    unit = PlainUnit(data, _BY_SYNC)
-    unit.texts = (prepared.text,)
+    unit, context.spare = context.spare, None
+    if unit is None or not _executes(unit, prepared, results) or unit.described is not describes:
+        unit = _execution(Portal(prepared, results, None), data, described=describes)
+    unit.raw, unit.texts = data, (prepared.text,)
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
-    unit.defined = _UNNAMED
     unit.bind, unit.types = data[:stop], prepared.parameter_types
-    portal = Portal(prepared, results, None)
-    meaning = Meaning(statement, portal)
-    unit.meanings = (meaning,)
+    return unit
+
+
+def _executes(unit: PlainUnit, prepared: Prepared, results: Sequence[int]) -> bool:
+    portal = unit.portal
+    return portal is not None and portal.prepared is prepared and portal.formats == results
+
+
+def _execution(portal: Portal, data: bytes, *, described: bool) -> PlainUnit:
+    meaning = Meaning(portal.prepared.statement, portal)
+    unit = PlainUnit(data, _BY_SYNC, meaning)
+    unit.portal, unit.described = portal, described
+    unit.defined = _UNNAMED
     bound, runs = (_BIND_STEP, portal, ""), (_EXECUTE_STEP, meaning, "")
-    unit.steps = [bound, (_DESCRIBE_STEP, portal, ""), runs, _READY_STEP] if describes else [bound, runs, _READY_STEP]
+    unit.steps = [bound, (_DESCRIBE_STEP, portal, ""), runs, _READY_STEP] if described else [bound, runs, _READY_STEP]
     return unit
 
 

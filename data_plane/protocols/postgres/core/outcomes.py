@@ -26,7 +26,7 @@ from data_plane.protocols.postgres.core.lane import PlainAnswer, description_in
 from data_plane.protocols.postgres.core.names import Meaning, Portal, Prepared
 from data_plane.protocols.postgres.core.settings import contradicts_pin
 from data_plane.protocols.postgres.core.states import Expected
-from data_plane.protocols.postgres.core.units import Concern, Ending, Unheard, Unit
+from data_plane.protocols.postgres.core.units import Concern, Ending, PlainUnit, Unheard, Unit
 from data_plane.protocols.postgres.framing import RemoteProtocolError, encode
 from data_plane.protocols.postgres.interface import (
     ChangesNames,
@@ -195,14 +195,16 @@ class Outcomes:
                 self._context.catalogue.changed()
         return PASS
 
-    def plain_answered(self, data: bytes, unit: Unit, found: PlainAnswer) -> bytes:
+    def plain_answered(self, data: bytes, unit: PlainUnit, found: PlainAnswer) -> bytes:
         """The whole answer to a unit of the fast lane: what each of its messages would do, and what the client gets."""
         shown = self._plain_masked(data, unit, found) if self._context.describes and found.rows else data
         status = data[-1]
-        if status != _IDLE and unit.ending is not _BY_QUERY:  # no unnamed portal outlives its transaction
-            portal = _of(Portal, unit.step[1])
-            portal.description, portal.masks = description_in(data, unit), unit.masks
-            self._context.tables.portals[""] = portal
+        if status == _IDLE:  # no unnamed portal outlives its transaction
+            unit.let_go()
+            self._context.spare = unit
+        elif unit.portal is not None:
+            unit.portal.description, unit.portal.masks = description_in(data, unit), unit.masks
+            self._context.tables.portals[""] = unit.portal
         self._at_rest(status, unit)
         return shown
 

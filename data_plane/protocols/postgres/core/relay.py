@@ -16,7 +16,7 @@ from data_plane.protocols.postgres.core.lane import read_plain
 from data_plane.protocols.postgres.core.outcomes import Outcomes
 from data_plane.protocols.postgres.core.ports import Limits
 from data_plane.protocols.postgres.core.states import ASYNCHRONOUS, Expected
-from data_plane.protocols.postgres.core.units import Pipeline, Unit
+from data_plane.protocols.postgres.core.units import Pipeline, PlainUnit, Unit
 from data_plane.protocols.postgres.framing import HEADER, RemoteProtocolError, encode
 from data_plane.protocols.postgres.interface import CopyPlan
 from data_plane.recording.interface import Recorder
@@ -68,7 +68,7 @@ class Relay:
         """Raises RemoteProtocolError, PinBrokenError, RecordingError; what came before is passed on."""
         if self._to_pass:
             data = self._pass_on(data)
-        elif (unit := self._pipeline.head) is not None and unit.plain and not self._rest and self._plain(data, unit):
+        elif isinstance(unit := self._pipeline.head, PlainUnit) and not self._rest and self._plain(data, unit):
             return
         if self._rest:
             self._rest += data
@@ -92,7 +92,7 @@ class Relay:
         self._send(piece)
         return rest
 
-    def _plain(self, data: bytes, unit: Unit) -> bool:
+    def _plain(self, data: bytes, unit: PlainUnit) -> bool:
         """Whether it was the whole answer to a unit of the fast lane; it is then passed on, masked where it must be."""
         if unit.size or len(data) > self._limits.relayed_bytes or (found := read_plain(data, unit)) is None:
             return False

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from collections import deque
 from collections.abc import Collection, Iterator, Sequence
-from typing import Final
+from typing import Final, final
 
 from data_plane.gate.interface import Parameter, Permit, Subject
 from data_plane.protocols.postgres.core.names import Meaning, Name, Portal, Prepared
@@ -92,6 +92,28 @@ class Unit:
     @property
     def verbs(self) -> str:
         return ", ".join(dict.fromkeys(verb for subject in self.subjects for verb in subject.verbs))
+
+
+@final
+class PlainUnit(Unit):
+    """Of the fast lane (see `lane`): one statement, alone. One that is answered is used again for the next execution of
+    the same (see `Context.spare`)."""
+
+    operations = True
+    plain = True
+    portal: Portal | None = None  # of an execution
+    described = False  # the portal, by the client
+
+    def __init__(self, raw: bytes, ending: Ending, meaning: Meaning) -> None:
+        super().__init__(raw, ending)
+        self.meaning = meaning
+        self.meanings = (meaning,)
+
+    def let_go(self) -> None:
+        """Of what was asked for: nobody looks at it any more."""
+        self.raw = self.bind = b""
+        self.texts = ()
+        self.masks = ()
 
 
 class Unheard(Unit):
