@@ -62,13 +62,15 @@ def failure(asked: Future[Any], seconds: float = WAIT) -> psycopg.Error:
     return error
 
 
-def refusal(stack: Stack, target: str, token: str = "") -> str:
-    """Why a new connection is refused."""
-    try:
-        Client(stack, target, token).connection.close()
-    except psycopg.OperationalError as error:
-        return str(error)
-    raise AssertionError("the connection was not refused")
+def refusal(stack: Stack, target: str, token: str = "", within: float = 0.0) -> str:
+    """Why a new connection is refused: now, or after so many seconds at the latest."""
+    until = time.monotonic() + within
+    while True:
+        try:
+            Client(stack, target, token).connection.close()
+        except psycopg.OperationalError as error:
+            return str(error)
+        assert time.monotonic() < until, "the connection was not refused"
 
 
 @contextmanager
