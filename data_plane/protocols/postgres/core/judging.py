@@ -14,7 +14,7 @@ from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import asking, guarding, refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.refusals import Refusal
-from data_plane.protocols.postgres.core.units import Unit
+from data_plane.protocols.postgres.core.units import PlainUnit, Unit
 from data_plane.protocols.postgres.interface import ChangesNames, CopyRefused, CreatesTemporary, RenamesRelation
 from data_plane.recording.interface import Recorder, RecordingError
 
@@ -44,11 +44,11 @@ class Judge:
         self._recorder.input(unit.number, unit.text, parameters)
         return self.judge_again(unit, unit.number)
 
-    def judge_plain(self, unit: Unit) -> Verdict | Refusal:
+    def judge_plain(self, unit: PlainUnit) -> Verdict | Refusal:
         """The same for a unit of the fast lane, in which there is nothing for the core to refuse."""
         self._operations += 1
         unit.number = self._operations
-        self._recorder.asked(unit.number, unit.texts[0].decode(), unit.bind, unit.types)
+        self._recorder.asked(unit.number, unit.told, unit.bind, unit.types)
         try:
             return self._gate.judge(unit.number, unit.subjects, unit.raw)
         except RecordingError:

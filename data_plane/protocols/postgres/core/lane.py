@@ -50,7 +50,8 @@ _COMPLETE: Final = m.CommandComplete
 _BOUND: Final = encode(m.BindComplete)
 _NO_DATA: Final = encode(m.NoData)
 _READY_LENGTH: Final = 6
-_READY: Final = (encode_ready_for_query(m.IDLE), encode_ready_for_query(m.IN_TRANSACTION))
+_READY_IDLE: Final = encode_ready_for_query(m.IDLE)
+_READY_IN_TRANSACTION: Final = encode_ready_for_query(m.IN_TRANSACTION)
 _LONGEST_TAG: Final = 256
 _LEAST: Final = 4  # a length counts itself
 _NULL: Final = 0xFFFFFFFF  # the length of a parameter that is NULL
@@ -58,7 +59,7 @@ _STEPS_WITHOUT_DESCRIBE: Final = 3
 LARGEST: Final = 64 * 1024  # bytes of an answer; larger ones have rows that are worth the ordinary walk
 
 
-def plan_plain(data: bytes, context: Context) -> Unit | None:
+def plan_plain(data: bytes, context: Context) -> PlainUnit | None:
     """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
     if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.carries_mark(data):
         return None
@@ -68,7 +69,7 @@ def plan_plain(data: bytes, context: Context) -> Unit | None:
     return _plan_execution(data, context) if type_ == _BIND else None
 
 
-def _plan_query(data: bytes, context: Context) -> Unit | None:
+def _plan_query(data: bytes, context: Context) -> PlainUnit | None:
     last: i64 = len(data) - 1
     if data[last] or uint32_at(data, 1) != last:
         return None
@@ -82,12 +83,13 @@ def _plan_query(data: bytes, context: Context) -> Unit | None:
     if unit is None or unit.portal is not None or unit.meaning.statement is not statement:
         unit = PlainUnit(data, _BY_QUERY, Meaning(statement))
         unit.steps = [_QUERY_STEP]
-    unit.raw, unit.texts = data, (text,)
+    unit.raw = data
+    unit.asks(text)
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
     return unit
 
 
-def _plan_execution(data: bytes, context: Context) -> Unit | None:
+def _plan_execution(data: bytes, context: Context) -> PlainUnit | None:
     """Bind begins with the empty name of the unnamed portal."""
     stop: i64 = uint32_at(data, 1) + 1
     if not (describes := data.endswith(_DESCRIBE_AND_RUN)) and not data.endswith(_RUN):
@@ -105,7 +107,7 @@ def _plan_execution(data: bytes, context: Context) -> Unit | None:
     unit, context.spare = context.spare, None
     if unit is None or not _executes(unit, prepared, results) or unit.described is not describes:
         unit = _execution(Portal(prepared, results, None), data, described=describes)
-    unit.raw, unit.texts = data, (prepared.text,)
+    unit.raw = data
     unit.subjects = (context.catalogue.resolve(statement.subject, context.settings.path),)
     unit.bind, unit.types = data[:stop], prepared.parameter_types
     return unit
@@ -119,6 +121,7 @@ def _executes(unit: PlainUnit, prepared: Prepared, results: Sequence[int]) -> bo
 def _execution(portal: Portal, data: bytes, *, described: bool) -> PlainUnit:
     meaning = Meaning(portal.prepared.statement, portal)
     unit = PlainUnit(data, _BY_SYNC, meaning)
+    unit.asks(portal.prepared.text)
     unit.portal, unit.described = portal, described
     unit.defined = _UNNAMED
     bound, runs = (_BIND_STEP, portal, ""), (_EXECUTE_STEP, meaning, "")
@@ -198,7 +201,8 @@ class PlainAnswer:
 def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
     """None when `data` is anything but the whole answer to a plain unit."""
     last: i64 = len(data) - _READY_LENGTH
-    if not HEADER <= last <= LARGEST or data[last:] not in _READY:
+    at_rest = data.endswith(_READY_IDLE) or data.endswith(_READY_IN_TRANSACTION)  # noqa: PIE810  # compiled: no calls
+    if not HEADER <= last <= LARGEST or not at_rest:
         return None
     at: i64 = 0
     if unit.ending is _BY_QUERY:
@@ -207,7 +211,7 @@ def read_plain(data: bytes, unit: Unit) -> PlainAnswer | None:
     else:
         at, described = HEADER, len(unit.steps) > _STEPS_WITHOUT_DESCRIBE
         rowless = described and data[HEADER] != _ROWS
-        if data[:HEADER] != _BOUND or (rowless and data[HEADER : 2 * HEADER] != _NO_DATA):
+        if not data.startswith(_BOUND) or (rowless and data[HEADER : 2 * HEADER] != _NO_DATA):
             return None
     try:
         found = _read_rows(data, at, last, described=described)

@@ -147,12 +147,12 @@ class Relay:
         elif following is not _DONE:
             pipeline.expected = following
             if type_ == m.CopyInResponse:
-                pipeline.copy_begun()
+                pipeline.copy_begun(unit)
         elif unit.left > 1:
-            pipeline.step_done()
+            pipeline.step_done(unit)
         else:
             self._unit_over(unit, stop)
-            pipeline.step_done()
+            pipeline.step_done(unit)
             self.over.append(unit)
 
     def _skip(self, unit: Unit, stop: int) -> None:

@@ -169,8 +169,8 @@ class SessionCore:
             return True
         *frames, closing = self._frames.feed(data)
         batch = Batch(frames) if frames else None
-        number, unit = unit.number, plan(batch, closing, self._context)
-        self._judged(unit, batch, closing, self._judge.planned_after(unit, number, verdict))
+        planned = plan(batch, closing, self._context)
+        self._judged(planned, batch, closing, self._judge.planned_after(planned, unit.number, verdict))
         return True
 
     def _judged(self, unit: Unit, batch: Batch | None, closing: bytes, verdict: Verdict | Refusal) -> None:

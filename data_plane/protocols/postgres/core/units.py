@@ -108,12 +108,17 @@ class PlainUnit(Unit):
         super().__init__(raw, ending)
         self.meaning = meaning
         self.meanings = (meaning,)
+        self.told = ""  # `texts` as the recording is told of it
+
+    def asks(self, text: bytes) -> None:
+        self.texts, self.told = (text,), text.decode()
 
     def let_go(self) -> None:
-        """Of what was asked for: nobody looks at it any more."""
+        """Of what was asked for: nobody looks at it any more. The text of an execution is that of what was prepared."""
         self.raw = self.bind = b""
-        self.texts = ()
         self.masks = ()
+        if self.portal is None:
+            self.texts, self.told = (), ""
 
 
 class Unheard(Unit):
@@ -121,28 +126,28 @@ class Unheard(Unit):
 
 
 class Pipeline:
-    __slots__ = ("_barrier", "_defined", "_sequence", "_units", "expected", "head", "settled", "skipping")
+    __slots__ = ("_barrier", "_behind", "_defined", "_sequence", "expected", "head", "settled", "skipping")
 
     def __init__(self) -> None:
-        self._units: deque[Unit] = deque()
+        self.head: Unit | None = None  # the unit that is being answered
+        self._behind: deque[Unit] = deque()  # in its order
         self._sequence = 0
         self._barrier = 0
         self._defined: dict[Name, int] = {}
         self.settled = 0  # the last unit that is answered in full
         self.expected = Expected.NOTHING
-        self.head: Unit | None = None  # the unit that is being answered
         self.skipping = False
 
     def __len__(self) -> int:
-        return len(self._units)
+        return 0 if self.head is None else 1 + len(self._behind)
 
     def __iter__(self) -> Iterator[Unit]:
-        return iter(tuple(self._units))
+        return iter(() if self.head is None else (self.head, *self._behind))
 
     @property
     def busy(self) -> bool:
         """Whether something is unanswered, or the target skips up to the next Sync."""
-        return bool(self._units) or self.skipping
+        return self.head is not None or self.skipping
 
     def blocks_everything(self) -> bool:
         """Whether an unanswered unit may change what any text means."""
@@ -165,13 +170,13 @@ class Pipeline:
         if not unit.plain:  # those of the fast lane are the head for as long as they are here: see `blocks`
             for name in unit.defined:
                 self._defined[name] = self._sequence
-        self._units.append(unit)
         if self.head is None:
-            self._begin()
+            self._begin(unit)
+        else:
+            self._behind.append(unit)
 
-    def step_done(self) -> Unit | None:
-        """Goes to the next step; returns the unit that is now answered in full."""
-        unit = self._units[0]
+    def step_done(self, unit: Unit) -> Unit | None:
+        """Goes to the next step of the head; returns it when it is now answered in full."""
         unit.at += 1
         if unit.left:
             self.expected = unit.step[0]
@@ -182,8 +187,7 @@ class Pipeline:
     def skip_to_sync(self) -> list[Unit]:
         """After an error: drops what the target will not answer; returns the units that are over by it."""
         over: list[Unit] = []
-        while self._units:
-            unit = self._units[0]
+        while (unit := self.head) is not None:
             unit.failed = True
             if unit.ending is Ending.SYNC and unit.left and unit.steps[-1][0] is Expected.READY:
                 unit.at = len(unit.steps) - 1
@@ -194,24 +198,22 @@ class Pipeline:
         self.skipping = True
         return over
 
-    def copy_begun(self) -> None:
+    def copy_begun(self, unit: Unit) -> None:
         """The target ignores the Sync that was sent along with an Execute that turned out to begin a COPY."""
-        unit = self._units[0]
         while unit.left and unit.steps[-1][0] is Expected.READY:
             unit.steps.pop()
 
     def settle(self, unit: Unit) -> None:
         """The head is answered in full."""
-        self._units.popleft()
         self.settled = unit.sequence
-        if self._units:
-            self._begin()
+        if self._behind:
+            self._begin(self._behind.popleft())
         else:
             self.head, self.expected = None, _NOTHING
             if self._defined:
                 self._defined.clear()
 
-    def _begin(self) -> None:
-        """A unit without steps never gets here: what the target does not answer is not queued."""
-        self.head = self._units[0]
-        self.expected = self.head.step[0]
+    def _begin(self, unit: Unit) -> None:
+        """A unit without steps never gets here: what the target does not answer is not sent this way."""
+        self.head = unit
+        self.expected = unit.step[0]
