@@ -56,7 +56,15 @@ from control_plane.secrets.own import OwnSecrets
 from control_plane.security_keys import endpoints as security_key_endpoints
 from control_plane.security_keys.proof import SecurityKeyAgain
 from control_plane.security_keys.service import SecurityKeys
-from control_plane.sign_on import device_endpoints, oidc_endpoints, oidc_validation, provider_endpoints, saml_validation
+from control_plane.sign_on import (
+    account_endpoints,
+    device_endpoints,
+    oidc_endpoints,
+    oidc_validation,
+    provider_endpoints,
+    saml_validation,
+)
+from control_plane.sign_on.accounts import ExternalAccounts
 from control_plane.sign_on.choices import SignInChoices
 from control_plane.sign_on.device import DeviceSignIns
 from control_plane.sign_on.device_elsewhere import SignInsElsewhere
@@ -101,6 +109,7 @@ class Who:
         self.sourced = SourcedIdentities(self.identities, named)
         self.providers = ProviderKind()
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins, ClientSources())
+        self.accounts = ExternalAccounts(self.identities, self.providers, self.ending)
         self._scim(units, settings)
         self._saml(units, settings, clock, seal)
         self._oidc(units, settings, clock, own_secrets)
@@ -212,6 +221,7 @@ class Who:
             self.ending,
             self.sourced,
             self.sign_on,
+            self.accounts,
             *self.scim.parts(),
             *self.oidc.parts(),
             *self.saml.parts(),
@@ -230,6 +240,7 @@ class Who:
             signing_endpoints.router,
             link_endpoints.router,
             provider_endpoints.router,
+            account_endpoints.router,
             oidc_endpoints.router,
             device_endpoints.router,
             api_token_endpoints.router,

@@ -85,6 +85,34 @@ def password(
 
 
 @app.command()
+def accounts(
+    name: Annotated[str, typer.Argument(help="name of a person")], output: OutputOption = Format.TABLE
+) -> None:
+    """List as which subjects of identity providers somebody signs in."""
+    found = Api(load_profile()).get(f"/v1/identities/{part(name)}/accounts")
+    print_list(found, ("provider", "subject", "email", "created_at", "last_used_at"), output)
+
+
+@app.command()
+def link(
+    name: Annotated[str, typer.Argument(help="name of a person")],
+    provider: Annotated[str, typer.Argument(help="name of an identity provider")],
+    subject: Annotated[str, typer.Argument(help="as the provider names them; in the audit log of a refused sign-in")],
+) -> None:
+    """Say that a subject of an identity provider is this person."""
+    Api(load_profile()).put(f"/v1/identities/{part(name)}/accounts/{part(provider)}", {"subject": subject})
+
+
+@app.command()
+def unlink(
+    name: Annotated[str, typer.Argument(help="name of a person")],
+    provider: Annotated[str, typer.Argument(help="name of an identity provider")],
+) -> None:
+    """Take that back; ends what they have signed in for there."""
+    Api(load_profile()).delete(f"/v1/identities/{part(name)}/accounts/{part(provider)}")
+
+
+@app.command()
 def keys(limit: Annotated[int, typer.Option(min=1)] = 100, output: OutputOption = Format.TABLE) -> None:
     """List the service-account keys of machines, never the keys themselves."""
     found = Api(load_profile()).pages("/v1/service-account-keys", limit)

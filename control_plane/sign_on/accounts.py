@@ -1,0 +1,83 @@
+"""Which subjects of providers are which of our people, where an admin says so.
+
+Two identities of one person could approve each other's requests, so a first sign-in with an address that is known makes
+nobody new: an admin, who knows whether they are the same, links them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlmodel import col, select
+
+from control_plane.documents.stored_kind import StoredKind
+from control_plane.identities.domain import Identity
+from control_plane.identities.ending import Ending
+from control_plane.identities.service import IdentityService
+from control_plane.identities.tables import ExternalAccountRow
+from control_plane.kit.errors import ConflictError, InvalidError, NotFoundError
+from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork
+from control_plane.sign_on import provider_sign_ins
+
+
+class ExternalAccounts:
+    def __init__(self, identities: IdentityService, providers: StoredKind, ending: Ending) -> None:
+        self._identities = identities
+        self._providers = providers
+        self._ending = ending
+
+    async def of(self, uow: UnitOfWork, name: str) -> Sequence[ExternalAccountRow]:
+        """In the order of the providers' names. Raises IdentityNotFoundError."""
+        identity = await self._identities.named(uow, name)
+        theirs = select(ExternalAccountRow).where(col(ExternalAccountRow.identity_id) == identity.id)
+        return (await uow.session.exec(theirs.order_by(col(ExternalAccountRow.provider)))).all()
+
+    async def link(self, uow: UnitOfWork, by: Actor, name: str, provider: str, subject: str) -> ExternalAccountRow:
+        """From now on this subject signs in as this person; whose groups it has is told then. Again: nothing changes.
+        Raises NotFoundError, InvalidError: not a person, ConflictError: either is linked otherwise."""
+        identity = await self._identities.named(uow, name)
+        if identity.kind != "person":
+            raise InvalidError(f"{name!r} is a {identity.kind}; only people sign in at providers")
+        if await self._providers.row(uow, provider) is None:
+            raise NotFoundError(f"there is no identity provider {provider!r}")
+        known = await uow.session.get(ExternalAccountRow, (provider, subject), with_for_update=True)
+        if known is None:
+            return await self._linked(uow, by, identity, provider, subject)
+        if known.identity_id != identity.id:
+            raise ConflictError(f"{provider}'s {subject!r} is {await self._called(uow, known)!r}: unlink that first")
+        return known
+
+    async def unlink(self, uow: UnitOfWork, by: Actor, name: str, provider: str) -> None:
+        """Ends what it has signed in for. Raises NotFoundError."""
+        identity = await self._identities.named(uow, name)
+        account = await self._at(uow, provider, identity)
+        if account is None:
+            raise NotFoundError(f"{name!r} is nobody's at {provider!r}")
+        rows = await provider_sign_ins.named(uow, provider, (), account.subject)
+        await provider_sign_ins.end(uow, self._ending, rows, f"unlinked from {provider} by {by.name}")
+        await uow.session.delete(account)
+        await uow.session.flush()
+        uow.audit(AuditEvent("identity.unlinked", by, name, {"provider": provider, "subject": account.subject}))
+
+    async def _linked(
+        self, uow: UnitOfWork, by: Actor, identity: Identity, provider: str, subject: str
+    ) -> ExternalAccountRow:
+        other = await self._at(uow, provider, identity)
+        if other is not None:
+            raise ConflictError(f"{identity.name!r} is {provider}'s {other.subject!r}: unlink that first")
+        row = ExternalAccountRow(
+            provider=provider, subject=subject, identity_id=identity.id, created_at=uow.now, last_used_at=uow.now
+        )
+        uow.session.add(row)
+        await uow.session.flush()
+        uow.audit(AuditEvent("identity.linked", by, identity.name, {"provider": provider, "subject": subject}))
+        return row
+
+    async def _at(self, uow: UnitOfWork, provider: str, identity: Identity) -> ExternalAccountRow | None:
+        row = ExternalAccountRow
+        theirs = select(row).where(col(row.provider) == provider, col(row.identity_id) == identity.id)
+        return (await uow.session.exec(theirs)).first()
+
+    async def _called(self, uow: UnitOfWork, account: ExternalAccountRow) -> str:
+        other = await self._identities.find(uow, account.identity_id)
+        return other.name if other is not None else account.identity_id
