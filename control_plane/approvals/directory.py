@@ -91,11 +91,14 @@ class KnownPeople:
         return await self._facts(uow, key) if key else CredentialFacts("sign-in", valid=True)
 
     async def _facts(self, uow: UnitOfWork, found: identities.CredentialFacts) -> CredentialFacts:
-        """Who made it, everybody on whose behalf it is, and who answers for the machines among those."""
+        """Who made it, everybody on whose behalf it is, and who answers for the machines among those or could act as
+        them."""
         behind = [one["id"] for one in found.chain if one.get("id")]
         known = await self._identities.find_all(uow, behind) if behind else {}
-        owners = (one.owner_id for one in known.values())
-        barred = dict.fromkeys(one for one in (found.made_by, *behind, *owners) if one)
+        owners = [one.owner_id for one in known.values()]
+        machines = [one.id for one in known.values() if one.kind == "machine"]
+        makers = [maker for one in machines for maker in await self._credentials.makers_of_keys(uow, one)]
+        barred = dict.fromkeys(one for one in (found.made_by, *behind, *owners, *makers) if one)
         return CredentialFacts(found.kind, found.valid, tuple(barred), found.chain)
 
 

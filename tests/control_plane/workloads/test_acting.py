@@ -136,6 +136,22 @@ async def test_an_acting_token_never_outlives_the_key_or_the_sign_in_that_it_was
     assert by_key.json()["expires_at"] == made["expires_at"]
 
 
+async def test_who_could_have_acted_as_a_machine_in_the_chain_is_barred_too(
+    agents: httpx.AsyncClient, requester: httpx.AsyncClient, anonymous: httpx.AsyncClient, platform: Platform,
+    control_plane: ControlPlane, person: Callable[..., Awaitable[Any]],
+):  # fmt: skip
+    eve = await person("eve", "admin")
+    async with control_plane.units() as uow:
+        token = (await control_plane.sign_ins.open(uow, eve, "cli")).token.reveal()
+    hers, body = {"authorization": f"Bearer {token}"}, {"identity": "assistant"}
+    assert (await anonymous.post("/v1/client-credentials/secrets", json=body, headers=hers)).status_code == 201
+    first = (await delegated(requester, "assistant"))["token"]
+    assistant = bearer(await acted(anonymous, first, platform.token("agent-1")))
+    second = (await anonymous.post("/v1/acting-tokens", json={"actor": "helper"}, headers=assistant)).json()["token"]
+    told = (await acted(anonymous, second, platform.token("agent-2"), "orders")).json()
+    assert await barred(control_plane, told["credential_id"]) == ["ada", "admin", "assistant", "eve", "requester"]
+
+
 async def test_an_acting_token_is_no_credential_and_nobody_elses(
     agents: httpx.AsyncClient, requester: httpx.AsyncClient, anonymous: httpx.AsyncClient, platform: Platform
 ):
