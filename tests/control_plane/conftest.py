@@ -177,6 +177,27 @@ async def client_of(
 
 
 @pytest.fixture
+async def browser_of(
+    app: FastAPI, control_plane: ControlPlane, client_of: Callable[[str], Awaitable[httpx.AsyncClient]]
+) -> AsyncIterator[Callable[[str], Awaitable[httpx.AsyncClient]]]:
+    """The same person at the console: with a cookie, and with what its forms send back."""
+    browsers: list[httpx.AsyncClient] = []
+
+    async def make(role: str) -> httpx.AsyncClient:
+        await client_of(role)
+        async with control_plane.units() as uow:
+            identity = await control_plane.identities.named(uow, role)
+            opened = await control_plane.sign_ins.open(uow, identity, "console")
+        cookie = f"{control_plane.cookies.name}={opened.token.reveal()}"
+        browsers.append(_client(app, cookie=cookie, **{"x-csrf-token": opened.csrf}))
+        return browsers[-1]
+
+    yield make
+    for browser in browsers:
+        await browser.aclose()
+
+
+@pytest.fixture
 async def admin(client_of: Callable[[str], Awaitable[httpx.AsyncClient]]) -> httpx.AsyncClient:
     return await client_of("admin")
 

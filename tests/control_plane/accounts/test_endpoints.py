@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import httpx
 
 from control_plane.accounts.reports import EndedReport, LeasedReport
@@ -59,8 +61,9 @@ async def test_whoever_may_not_see_sessions_sees_no_accounts(
 
 
 async def test_the_page_shows_what_would_not_go_away_first(
-    control_plane: ControlPlane, auditor: httpx.AsyncClient
+    control_plane: ControlPlane, browser_of: Callable[[str], Awaitable[httpx.AsyncClient]]
 ) -> None:
+    auditor = await browser_of("auditor")
     assert "No session has an account now." in (await auditor.get("/accounts")).text
     await reported(control_plane)
     shown = (await auditor.get("/accounts")).text

@@ -23,6 +23,7 @@ from control_plane.secrets.sealed_files import SealedFiles
 from tests.control_plane.conftest import QUICK
 from tests.control_plane.secrets.keys import PlayedKey
 
+KEYS = 3  # of the agents' authority, of the SSH authority, for signing
 PEM = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
@@ -52,7 +53,7 @@ async def test_keys_of_an_older_version_are_sealed_at_the_next_start(tmp_path: P
     for file, content in kept.items():
         file.write_bytes(content)
     (tmp_path / DEFAULT_FILE).unlink()
-    assert len(open_keys(tmp_path)) == 2
+    assert len(open_keys(tmp_path)) == KEYS
     again = started(tmp_path)
     assert open_keys(tmp_path) == []
     assert again.keys.public_keys() == made.keys.public_keys()
@@ -97,7 +98,7 @@ async def test_a_key_that_is_configured_later_takes_over_and_the_one_in_the_fold
     monkeypatch.setenv("KEEPER", "a" * 43 + "=")
     again = started(tmp_path, wrapping_keys="env:KEEPER")
     assert again.sealing.envelope.configured[1] == first.sealing.envelope.wraps_with
-    assert again.sealing.files.by_wrapping_key() == {again.sealing.envelope.wraps_with: 2}
+    assert again.sealing.files.by_wrapping_key() == {again.sealing.envelope.wraps_with: KEYS}
     (tmp_path / DEFAULT_FILE).unlink()
     assert started(tmp_path, wrapping_keys="env:KEEPER").keys.public_keys() == first.keys.public_keys()
     assert not (tmp_path / DEFAULT_FILE).exists()
