@@ -204,6 +204,14 @@ async def set_memberships(
     return present != wanted
 
 
+async def forget_memberships(session: AsyncSession, source: str) -> set[str]:
+    """The groups of which this source said something."""
+    mine = col(MembershipRow.source) == source
+    groups = set((await session.exec(select(MembershipRow.group_name).where(mine).distinct())).all())
+    await session.exec(delete(MembershipRow).where(mine))
+    return groups
+
+
 class MemberChange(msgspec.Struct, frozen=True):
     joining: frozenset[str]  # ids of identities
     leaving: frozenset[str]

@@ -48,6 +48,13 @@ class SourcedIdentities:
             )
             await uow.snapshot_changed()
 
+    async def forget_memberships(self, uow: UnitOfWork, by: Actor, source: str) -> None:
+        """Nothing that this source said of groups holds any longer. The agents hear of it."""
+        groups = await repository.forget_memberships(uow.session, source)
+        if groups:
+            uow.audit(AuditEvent("group.memberships-forgotten", by, source, {"groups": sorted(groups)}))
+            await uow.snapshot_changed()
+
     async def named_groups(self, uow: UnitOfWork) -> Collection[str]:
         """By documents: one that is not there must not come about under any of these names."""
         return await self._documents.named(uow, "group")

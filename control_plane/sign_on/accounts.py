@@ -14,16 +14,21 @@ from control_plane.documents.stored_kind import StoredKind
 from control_plane.identities.domain import Identity
 from control_plane.identities.ending import Ending
 from control_plane.identities.service import IdentityService
+from control_plane.identities.sourced import SourcedIdentities
 from control_plane.identities.tables import ExternalAccountRow
 from control_plane.kit.errors import ConflictError, InvalidError, NotFoundError
 from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork
 from control_plane.sign_on import provider_sign_ins
+from control_plane.sign_on.documents import source_of
 
 
 class ExternalAccounts:
-    def __init__(self, identities: IdentityService, providers: StoredKind, ending: Ending) -> None:
+    def __init__(
+        self, identities: IdentityService, providers: StoredKind, sourced: SourcedIdentities, ending: Ending
+    ) -> None:
         self._identities = identities
         self._providers = providers
+        self._sourced = sourced
         self._ending = ending
 
     async def of(self, uow: UnitOfWork, name: str) -> Sequence[ExternalAccountRow]:
@@ -48,7 +53,7 @@ class ExternalAccounts:
         return known
 
     async def unlink(self, uow: UnitOfWork, by: Actor, name: str, provider: str) -> None:
-        """Ends what it has signed in for. Raises NotFoundError."""
+        """Ends what it has signed in for, and what it told of groups. Raises NotFoundError."""
         identity = await self._identities.named(uow, name)
         account = await self._at(uow, provider, identity)
         if account is None:
@@ -57,6 +62,7 @@ class ExternalAccounts:
         await provider_sign_ins.end(uow, self._ending, rows, f"unlinked from {provider} by {by.name}")
         await uow.session.delete(account)
         await uow.session.flush()
+        await self._sourced.set_groups(uow, by, source_of(provider), identity, ())
         uow.audit(AuditEvent("identity.unlinked", by, name, {"provider": provider, "subject": account.subject}))
 
     async def _linked(

@@ -12,13 +12,15 @@ spec:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 
 from control_plane.documents.stored_kind import StoredKind
+from control_plane.identities.sourced import SourcedIdentities
 from control_plane.kit.access import Permission
-from control_plane.kit.unit_of_work import UnitOfWork
+from control_plane.kit.unit_of_work import Actor, UnitOfWork
+from control_plane.sign_on.saml_metadata import entity_of
 from data_plane.policy import documents, model
 from data_plane.policy.documents import Problem
 
@@ -76,8 +78,22 @@ class IdentityProvider(model.Document, frozen=True, tag_field="kind", tag="Ident
 class ProviderKind(StoredKind):
     """The DocumentKind."""
 
-    def __init__(self) -> None:
+    def __init__(self, sourced: SourcedIdentities) -> None:
         super().__init__(IdentityProvider, "identity-provider", Permission.ADMIN)
+        self._sourced = sourced
+
+    async def put(self, uow: UnitOfWork, by: Actor, document: model.Document, *, managed: bool) -> None:
+        """Who is not asked any more, or is another provider now, is not believed of groups either."""
+        provider = cast("IdentityProvider", document)
+        row = await self.row(uow, provider.metadata.name)
+        before = None if row is None else _speaker(parse(row.json_text).spec)
+        await super().put(uow, by, provider, managed=managed)
+        if before is not None and before != _speaker(provider.spec):
+            await self._sourced.forget_memberships(uow, by, source_of(provider.metadata.name))
+
+    async def delete(self, uow: UnitOfWork, by: Actor, name: str) -> None:
+        await super().delete(uow, by, name)
+        await self._sourced.forget_memberships(uow, by, source_of(name))
 
     async def users_of(self, uow: UnitOfWork, secret: str) -> Sequence[str]:
         """The providers whose client has it."""
@@ -86,6 +102,18 @@ class ProviderKind(StoredKind):
 
     def decode(self, value: object) -> model.Document | Problem:
         return documents.into(IdentityProvider, value, KIND, _name_of(value))
+
+
+def source_of(provider: str) -> str:
+    """Of what it tells of people and groups."""
+    return f"provider:{provider}"
+
+
+def _speaker(spec: IdentityProviderSpec) -> str | None:
+    """Whose word counts. None: nobody's."""
+    if spec.disabled:
+        return None
+    return spec.oidc.issuer if spec.oidc else entity_of(spec.saml.metadata) if spec.saml else None
 
 
 def parse(text: str) -> IdentityProvider:

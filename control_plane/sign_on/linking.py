@@ -20,7 +20,7 @@ from control_plane.identities.sign_ins import Channel, OpenedSignIn, Proof, Sign
 from control_plane.identities.sourced import SourcedIdentities
 from control_plane.identities.tables import ExternalAccountRow, IdentityRow
 from control_plane.kit.unit_of_work import SYSTEM, AuditEvent, UnitOfWork
-from control_plane.sign_on.documents import IdentityProviderSpec, Linking
+from control_plane.sign_on.documents import IdentityProviderSpec, Linking, source_of
 from control_plane.sign_on.domain import Told, domain_of, our_groups
 from control_plane.sign_on.errors import NotKnownHereError
 
@@ -175,7 +175,7 @@ def _same_issuer(account: ExternalAccountRow, told: Told) -> bool:
 
 
 def _source(told: Told) -> str:
-    return f"provider:{told.provider}"
+    return source_of(told.provider)
 
 
 def _is_listed(rules: Linking, told: Told) -> bool:

@@ -81,6 +81,17 @@ def read(content: bytes, now: datetime, signer: str = "") -> ProviderMetadata:
     )
 
 
+def entity_of(metadata: str) -> str:
+    """Which provider is meant, as far as is known unasked: its entity id, or the address of its metadata. Of XML that
+    is none: the XML."""
+    if not metadata.lstrip().startswith("<"):
+        return metadata
+    try:
+        return _entity_id(_entity(parse(metadata.encode(), LARGEST)))
+    except XmlRefusedError:
+        return metadata
+
+
 def instant(text: str) -> datetime:
     """xs:dateTime as SAML Core §1.3.3 has it: UTC, said with a Z. Raises XmlRefusedError."""
     found = _INSTANT.fullmatch(text)

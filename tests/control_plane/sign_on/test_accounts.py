@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import httpx
+import msgspec
 import pytest
 from sqlmodel import select
 
 from control_plane.assembly import ControlPlane
 from control_plane.identities.tables import SignInRow
+from control_plane.sign_on.documents import GroupRules, IdentityProviderSpec
 from control_plane.sign_on.errors import NotKnownHereError
+from tests.control_plane.sign_on.saml.test_metadata import metadata
 from tests.control_plane.sign_on.test_linking import ANYBODY, made_here, opened, told
 from tests.support.stack import document
 
 PATH = "/v1/identities/ada/accounts"
+OIDC = {"issuer": "https://id.example.com", "client_id": "assentry"}
+SAML = {"metadata": metadata(), "email_verified": True}
 
 
 @pytest.fixture
 async def partner(admin: httpx.AsyncClient) -> None:
-    oidc = {"issuer": "https://id.example.com", "client_id": "assentry"}
-    shown = document("IdentityProvider", "partner", oidc=oidc)
+    shown = document("IdentityProvider", "partner", oidc=OIDC)
     assert (await admin.put("/v1/identity-providers/partner", json=shown)).is_success
     await made_here(admin, "ada")
 
@@ -76,3 +80,92 @@ async def test_only_people_and_providers_that_there_are_can_be_linked(
         await reviewer.put(f"{PATH}/partner", json={"subject": "a-1"}),
     ]
     assert [one.status_code for one in answers] == [422, 404, 404, 403]
+
+
+# ------------------------------------------------------------------ what it told of groups
+
+
+@pytest.fixture
+async def reviewing(control_plane: ControlPlane, admin: httpx.AsyncClient, partner: None) -> None:
+    """Ada reviews, by the partner's word alone."""
+    groups = {"documents": [document("Group", "dba", roles=["reviewer"])]}
+    assert (await admin.post("/v1/documents/apply", json=groups)).is_success
+    await admin.put(f"{PATH}/partner", json={"subject": "a-1"})
+    said = msgspec.structs.replace(told("partner", "a-1", "ada"), groups=("DBA",))
+    await opened(control_plane, IdentityProviderSpec(groups=GroupRules(map={"DBA": "dba"})), said)
+    assert await reviews(control_plane)
+
+
+async def reviews(control_plane: ControlPlane) -> bool:
+    async with control_plane.units.reading() as uow:
+        return "reviewer" in (await control_plane.identities.named(uow, "ada")).roles
+
+
+async def applied(admin: httpx.AsyncClient, *documents: object, prune: bool = False) -> None:
+    answer = await admin.post("/v1/documents/apply", json={"documents": [*documents], "prune": prune})
+    assert answer.is_success, answer.text
+
+
+async def test_what_a_provider_told_of_groups_goes_with_the_link(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, reviewing: None
+) -> None:
+    assert (await admin.delete(f"{PATH}/partner")).status_code == 204
+    assert not await reviews(control_plane)
+
+
+async def test_what_a_provider_told_of_groups_goes_with_its_document(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, reviewing: None
+) -> None:
+    assert (await admin.delete("/v1/identity-providers/partner", headers={"if-match": "*"})).status_code == 204
+    assert not await reviews(control_plane)
+    events = (await admin.get("/v1/audit", params={"kind": "group.memberships-forgotten"})).json()["items"]
+    told_of = [(one["actor"]["name"], one["subject"], one["data"]["groups"]) for one in events]
+    assert told_of == [("admin", "provider:partner", ["dba"])]
+
+
+async def test_what_a_provider_told_of_groups_goes_when_its_document_is_pruned(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, reviewing: None
+) -> None:
+    group = document("Group", "dba", roles=["reviewer"])
+    await applied(admin, group, document("IdentityProvider", "partner", oidc=OIDC))
+    assert await reviews(control_plane), "adopted, not changed"
+    await applied(admin, group, prune=True)
+    assert not await reviews(control_plane)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"oidc": OIDC, "disabled": True},
+        {"oidc": {**OIDC, "issuer": "https://id.other.example"}},
+        {"saml": SAML},
+    ],
+)
+async def test_a_provider_that_is_not_asked_any_more_or_is_another_is_not_believed_of_groups(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, reviewing: None, spec: dict[str, object]
+) -> None:
+    await applied(admin, document("IdentityProvider", "partner", **spec))
+    assert not await reviews(control_plane)
+
+
+async def test_the_same_provider_described_anew_is_believed_of_groups_as_before(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, partner: None, reviewing: None
+) -> None:
+    await applied(admin, document("IdentityProvider", "partner", oidc=OIDC, title="Partner"))
+    assert await reviews(control_plane)
+
+
+async def test_new_keys_of_a_saml_provider_make_it_no_other(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, partner: None
+) -> None:
+    await applied(admin, document("IdentityProvider", "partner", saml=SAML))
+    await applied(admin, document("Group", "dba", roles=["reviewer"]))
+    await admin.put(f"{PATH}/partner", json={"subject": "a-1"})
+    said = msgspec.structs.replace(told("partner", "a-1", "ada"), groups=("DBA",))
+    await opened(control_plane, IdentityProviderSpec(groups=GroupRules(map={"DBA": "dba"})), said)
+    again = metadata(attributes='validUntil="2100-01-01T00:00:00Z"')
+    await applied(admin, document("IdentityProvider", "partner", saml={**SAML, "metadata": again}))
+    assert await reviews(control_plane)
+    other = metadata(entity="https://id.other.example")
+    await applied(admin, document("IdentityProvider", "partner", saml={**SAML, "metadata": other}))
+    assert not await reviews(control_plane)
