@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Integer, String, Text, UniqueConstraint
+from sqlalchemy import ForeignKey, ForeignKeyConstraint, Integer, String, Text, UniqueConstraint
 from sqlmodel import Field
 
 from control_plane.db.table import JsonColumn, Table, UtcDateTime
@@ -95,6 +95,21 @@ class ExternalAccountRow(Table, table=True):
     email_verified: bool = False  # as it said then
     created_at: datetime = Field(sa_type=UtcDateTime)
     last_used_at: datetime = Field(sa_type=UtcDateTime)
+
+
+class ExternalAccountAddressRow(Table, table=True):
+    """Every address of an account that its provider has ever verified, whichever it tells now."""
+
+    __tablename__ = "external_account_addresses"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["provider", "subject"], ["external_accounts.provider", "external_accounts.subject"], ondelete="CASCADE"
+        ),
+    )
+
+    provider: str = Field(primary_key=True, max_length=80)
+    subject: str = Field(primary_key=True, max_length=255)
+    email: str = Field(primary_key=True, max_length=255, index=True)  # in lower case
 
 
 class SignInRow(Table, table=True):

@@ -9,10 +9,9 @@ Addresses count as far as they can be trusted: written here, pushed for this pro
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Final, Protocol
+from typing import Protocol
 
-from sqlalchemy import text
-from sqlmodel import col, func, select
+from sqlmodel import col, select
 
 from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
@@ -20,11 +19,10 @@ from control_plane.identities.sign_ins import Channel, OpenedSignIn, Proof, Sign
 from control_plane.identities.sourced import SourcedIdentities
 from control_plane.identities.tables import ExternalAccountRow, IdentityRow
 from control_plane.kit.unit_of_work import SYSTEM, AuditEvent, UnitOfWork
+from control_plane.sign_on import addresses
 from control_plane.sign_on.documents import IdentityProviderSpec, Linking, source_of
 from control_plane.sign_on.domain import Told, domain_of, our_groups
 from control_plane.sign_on.errors import NotKnownHereError
-
-_FIRST_SIGN_IN_LOCK: Final = 4_741_190_003
 
 
 class Pushers(Protocol):
@@ -53,7 +51,7 @@ class SignOn:
         """Whom it means, with the groups that the provider tells. Raises NotKnownHereError."""
         identity = await self._linked(uow, told)
         if identity is None:
-            await _one_after_the_other(uow)
+            await addresses.one_after_the_other(uow)
             identity = await self._linked(uow, told) or await self._link(uow, spec.linking, told)
         if identity is None or not identity.able or identity.kind != "person":
             raise NotKnownHereError(told.provider)
@@ -76,6 +74,8 @@ class SignOn:
         account.last_used_at = uow.now
         if told.email:
             account.email, account.email_verified = told.email[:255], told.email_verified
+        if told.email and told.email_verified:
+            await addresses.keep(uow, told.provider, told.subject, told.email)
         return await self._identities.find(uow, account.identity_id)
 
     async def _link(self, uow: UnitOfWork, rules: Linking, told: Told) -> Identity | None:
@@ -100,6 +100,8 @@ class SignOn:
             )
         )
         await uow.session.flush()
+        if told.email and told.email_verified:
+            await addresses.keep(uow, told.provider, told.subject, told.email)
         linked = {"provider": told.provider, "subject": told.subject}
         uow.audit(AuditEvent("identity.linked", SYSTEM, identity.name, linked))
         return identity
@@ -107,11 +109,12 @@ class SignOn:
     async def _check_new(self, uow: UnitOfWork, rules: Linking, told: Told, known: Collection[Identity]) -> None:
         """Two identities of one person could approve each other's requests, so nobody new is made with an address that
         somebody here has, or whose account at any provider has it. The newcomer's may be unverified: it keeps out
-        nobody but whoever says it. The account's must be verified, or whoever chooses theirs could keep out whose it
-        is; and not even so does it count against a provider that may speak for the domain. Raises NotKnownHereError."""
+        nobody but whoever says it. The account's must have been verified once, or whoever chooses theirs could keep out
+        whose it is; and not even so does it count against a provider that may speak for the domain. Raises
+        NotKnownHereError."""
         if one := next(iter(known), None):
             raise NotKnownHereError(told.provider, f"{one.name!r} has its address already: an admin links them")
-        account = await self._account_with_address(uow, told)
+        account = next(iter(await addresses.accounts_with(uow, told.email)), None)
         if account is not None and not _is_listed(rules, told):
             one = await self._identities.find(uow, account.identity_id)
             name = one.name if one else account.identity_id
@@ -128,12 +131,6 @@ class SignOn:
     async def _with_address(self, uow: UnitOfWork, told: Told) -> list[Identity]:
         found = await self._identities.with_email(uow, told.email)
         return [one for one in found if one.kind == "person"]
-
-    async def _account_with_address(self, uow: UnitOfWork, told: Told) -> ExternalAccountRow | None:
-        """Of whichever provider that has verified it."""
-        email, verified = func.lower(col(ExternalAccountRow.email)), col(ExternalAccountRow.email_verified)
-        same = select(ExternalAccountRow).where(email == told.email[:255].lower(), verified)
-        return (await uow.session.exec(same.limit(1))).first() if told.email else None
 
     async def _by_email(
         self, uow: UnitOfWork, rules: Linking, told: Told, known: Collection[Identity]
@@ -155,14 +152,6 @@ class SignOn:
                 told.provider, f"{people[0].name!r}, who has its address, is {account.subject!r} there, somebody else"
             )
         return people[0]
-
-
-async def _one_after_the_other(uow: UnitOfWork) -> None:
-    """First sign-ins, until the transaction ends: a second one of the same person at this moment finds what the first
-    has made. On SQLite the writer is alone already."""
-    if uow.session.get_bind().dialect.name == "postgresql":
-        connection = await uow.session.connection()
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _FIRST_SIGN_IN_LOCK})
 
 
 def is_linked(account: ExternalAccountRow | None, told: Told, identity_id: str) -> bool:

@@ -132,6 +132,24 @@ async def test_an_account_has_the_address_that_its_provider_told_last(control_pl
     await opened(control_plane, ANYBODY, told("other", "o-1", "ada"))
 
 
+async def test_whoever_changes_their_address_at_one_provider_is_nobody_new_at_another_with_the_one_before(
+    control_plane: ControlPlane,
+):
+    ada = await opened(control_plane, ANYBODY, told("partner", "s-1", "ada"))
+    for claimed, verified in (("whatever", False), ("lovelace", True)):
+        said = msgspec.structs.replace(told("partner", "s-1", claimed, verified=verified), called="ada")
+        assert (await opened(control_plane, ANYBODY, said)).id == ada.id
+        cause = await refused(control_plane, ANYBODY, told("other", "o-1", "ada"))
+        assert cause == f"{ada.name!r} has its address already, at 'partner': an admin links them"
+
+
+async def test_an_address_counts_no_longer_than_the_account_that_had_it(control_plane: ControlPlane):
+    ada = await opened(control_plane, ANYBODY, told("partner", "s-1", "ada"))
+    async with control_plane.units() as uow:
+        await control_plane.who.accounts.unlink(uow, SYSTEM, ada.name, "partner")
+    assert (await opened(control_plane, ANYBODY, told("other", "o-1", "ada"))).id != ada.id
+
+
 @pytest.fixture
 def at_once(control_plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two who sign in have both been looked for, in vain, before either goes on; where there is more than one writer."""

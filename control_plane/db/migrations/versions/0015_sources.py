@@ -66,9 +66,28 @@ def upgrade() -> None:
         ),
     )
     op.create_index("ix_external_accounts_identity_id", "external_accounts", ["identity_id"])
+    _external_account_addresses()
+
+
+def _external_account_addresses() -> None:
+    op.create_table(
+        "external_account_addresses",
+        sa.Column("provider", sa.String(80), nullable=False),
+        sa.Column("subject", sa.String(255), nullable=False),
+        sa.Column("email", sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint("provider", "subject", "email", name="pk_external_account_addresses"),
+        sa.ForeignKeyConstraint(
+            ["provider", "subject"],
+            ["external_accounts.provider", "external_accounts.subject"],
+            name="fk_external_account_addresses_provider_external_accounts",
+            ondelete="CASCADE",
+        ),
+    )
+    op.create_index("ix_external_account_addresses_email", "external_account_addresses", ["email"])
 
 
 def downgrade() -> None:
+    op.drop_table("external_account_addresses")
     op.drop_table("external_accounts")
     op.execute("DELETE FROM memberships WHERE source <> ''")
     with op.batch_alter_table("memberships") as table:
