@@ -159,6 +159,8 @@ class ControlPlane:
 
     def _approvals(self) -> None:
         self.recordings = RecordingService(LocalStore(self.settings.state_dir / "recordings"))
+        subjects = self.who.workloads.subjects
+        self.people = KnownPeople(self.identities, self.credentials, self.lent_groups, self.policies, subjects)
         self.approvals = ApprovalsFeature(
             units=self.units,
             events=self.events,
@@ -167,7 +169,7 @@ class ControlPlane:
             deployment=self.settings.deployment,
             public_url=self.settings.url,
             encoder=Encoder(),
-            people=KnownPeople(self.identities, self.credentials, self.lent_groups, self.policies),
+            people=self.people,
             rulebook=KnownRulebook(self.policies, self.targets, self.lent_groups),
             sessions=KnownSessions(),
             limits=self.settings.limits,

@@ -39,16 +39,29 @@ class Windows(Protocol):
         """Texts of an offer and of what its group opens."""
 
 
+class Subjects(Protocol):
+    """What the feature `workloads` tells of those whom only an issuer knew when it was asked on their behalf."""
+
+    async def of_issuer(self, uow: UnitOfWork, issuer: str, subject: str) -> Identity | None:
+        """Who that is here, as people are linked now."""
+
+
 class KnownPeople:
     """The port People."""
 
     def __init__(
-        self, identities: IdentityService, credentials: CredentialService, windows: Windows, policies: PolicyService
+        self,
+        identities: IdentityService,
+        credentials: CredentialService,
+        windows: Windows,
+        policies: PolicyService,
+        subjects: Subjects,
     ) -> None:
         self._identities = identities
         self._policies = policies
         self._credentials = credentials
         self._windows = windows
+        self._subjects = subjects
 
     async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
         turns = _turns(await self._policies.on_call(uow), uow.now)
@@ -92,14 +105,22 @@ class KnownPeople:
 
     async def _facts(self, uow: UnitOfWork, found: identities.CredentialFacts) -> CredentialFacts:
         """Who made it, everybody on whose behalf it is, and who answers for the machines among those or could act as
-        them."""
-        behind = [one["id"] for one in found.chain if one.get("id")]
+        them. A stranger who has been linked since is one of them, and ends it with themselves."""
+        linked = await self._linked(uow, found.chain)
+        behind = [*(one["id"] for one in found.chain if one.get("id")), *(one.id for one in linked)]
         known = await self._identities.find_all(uow, behind) if behind else {}
         owners = [one.owner_id for one in known.values()]
         machines = [one.id for one in known.values() if one.kind == "machine"]
         makers = [maker for one in machines for maker in await self._credentials.makers_of_keys(uow, one)]
         barred = dict.fromkeys(one for one in (found.made_by, *behind, *owners, *makers) if one)
-        return CredentialFacts(found.kind, found.valid, tuple(barred), found.chain)
+        valid = found.valid and all(one.able for one in linked)
+        return CredentialFacts(found.kind, valid, tuple(barred), found.chain)
+
+    async def _linked(self, uow: UnitOfWork, chain: Sequence[Mapping[str, str]]) -> list[Identity]:
+        """Those of the chain whom only their issuer knew then, and who are somebody here by now."""
+        told = [(one["issuer"], one["subject"]) for one in chain if one.get("subject")]
+        found = [await self._subjects.of_issuer(uow, issuer, subject) for issuer, subject in told]
+        return [one for one in found if one is not None]
 
 
 class KnownRulebook:

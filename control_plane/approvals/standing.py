@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from control_plane.approvals import delegation_rows, repository
+from control_plane.approvals import delegation_rows, repository, shown
 from control_plane.approvals.domain import (
     Ineligible,
     Person,
@@ -21,7 +21,7 @@ from control_plane.approvals.domain import (
 )
 from control_plane.approvals.domain.emergency import unfit_to_break
 from control_plane.approvals.kinds import Kind
-from control_plane.approvals.ports import People, Rulebook, Subject
+from control_plane.approvals.ports import CredentialFacts, People, Rulebook, Subject
 from control_plane.approvals.tables import ApprovalRow, BreakGlassRow, DelegationRow, VoteRow
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.unit_of_work import UnitOfWork
@@ -77,7 +77,22 @@ class Standing:
             subject = await self._people.subject(uow, requester_id)
             owners[requester_id] = sorted(subject.answerable) if subject else []
         world = _World(people, delegations, revoked)
-        return [_seen(row, votes.get(row.id, []), world, owners[row.requester_id]) for row in rows]
+        return [
+            _seen(row, votes.get(row.id, []), world, [*owners[row.requester_id], *await self._behind(uow, row)])
+            for row in rows
+        ]
+
+    async def _behind(self, uow: UnitOfWork, row: ApprovalRow) -> Sequence[str]:
+        """Who was nobody known here when it was asked on their behalf may have been linked since."""
+        if all(one.id for one in shown.decode(row.shown).behalf):
+            return ()
+        credential = await self._asked_with(uow, row)
+        return credential.owner_ids if credential else ()
+
+    async def _asked_with(self, uow: UnitOfWork, row: ApprovalRow) -> CredentialFacts | None:
+        if row.kind == Kind.OPERATION:
+            return await self._people.credential(uow, row.credential_id)
+        return await self._people.sign_in(uow, row.credential_id)
 
     async def deciders(self, uow: UnitOfWork, row: ApprovalRow) -> list[Decider]:
         """Everybody who could decide on it now, whether in a place of their own or in somebody else's, by name."""
@@ -110,13 +125,11 @@ class Standing:
     async def _fault(self, uow: UnitOfWork, row: ApprovalRow, subject: Subject | None) -> str:
         if subject is None or not subject.enabled:
             return "the requester is disabled or gone"
-        of_operation = row.kind == Kind.OPERATION
-        asked_with = self._people.credential if of_operation else self._people.sign_in
-        credential = await asked_with(uow, row.credential_id)
+        credential = await self._asked_with(uow, row)
         if credential is None or not credential.valid:
             return "the requester's credential is revoked or has expired"
         if await self._fingerprint(uow, row, subject) != row.fingerprint:
-            since = "the operation was held" if of_operation else "it was asked for"
+            since = "the operation was held" if row.kind == Kind.OPERATION else "it was asked for"
             return f"a policy, the approval chain or the target has changed since {since}"
         return ""
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from control_plane.identities.domain import Identity
 
 MOST: Final = 8
-Link = dict[str, str]  # id (empty: nobody that is known here), name, kind
+Link = dict[str, str]  # id (empty: nobody that is known here), name, kind; of a stranger also issuer, subject
 
 
 def link(identity: Identity) -> Link:
@@ -20,8 +20,9 @@ def link(identity: Identity) -> Link:
 
 
 def stranger(issuer: str, subject: str) -> Link:
-    """Somebody whom only the issuer knows."""
-    return {"id": "", "name": printable(f"{subject} ({issuer})", 255), "kind": "unknown"}
+    """Somebody whom only the issuer knows. Whoever comes to be linked to that subject later is barred by it."""
+    name = printable(f"{subject} ({issuer})", 255)
+    return {"id": "", "name": name, "kind": "unknown", "issuer": issuer, "subject": subject}
 
 
 def ids(chain: Sequence[Mapping[str, str]]) -> list[str]:
@@ -31,15 +32,18 @@ def ids(chain: Sequence[Mapping[str, str]]) -> list[str]:
 def told_subjects(claims: Mapping[str, Any]) -> list[str] | None:
     """Those on whose behalf the token's actor acts, the first one first, from `sub` and `act`. None: not well-formed.
 
-    The outermost `act` is the workload itself, whom the trust means; those inside acted before it."""
+    The outermost `act` is the workload itself, whom the trust means; those inside acted before it. They are kept as
+    they are told, so nothing is taken that no database keeps."""
     subject, actor = claims.get("sub"), claims.get("act")
     acted: list[str] = []
     while actor is not None:
-        if not isinstance(actor, dict) or not isinstance(actor.get("sub"), str) or len(acted) >= MOST:
+        if not isinstance(actor, dict) or not _is_plain(actor.get("sub")) or len(acted) >= MOST:
             return None
         acted.append(actor["sub"])
         actor = actor.get("act")
     before = list(reversed(acted[1:]))
+    if acted and isinstance(subject, str) and not _is_plain(subject):
+        return None
     return [subject, *before] if acted and isinstance(subject, str) else []
 
 
@@ -47,6 +51,10 @@ def acting_subject(claims: Mapping[str, Any]) -> Any:
     """Whose token it is: the actor's, if it says that there is one."""
     actor = claims.get("act")
     return actor.get("sub") if isinstance(actor, dict) else claims.get("sub")
+
+
+def _is_plain(subject: object) -> bool:
+    return isinstance(subject, str) and subject.isprintable()
 
 
 def printable(text: str, most: int) -> str:

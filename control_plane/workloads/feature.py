@@ -44,6 +44,7 @@ class WorkloadsFeature:
         self.sign_ins = WorkloadService(identities)
         self.clients = ClientCredentials(identities, own_url)
         self.acting = ActingTokens(identities, parents)
+        self.subjects = LinkedSubjects(providers, identities)
         bearer = WorkloadBearer()
         parents.know(bearer)
         parents.know_makers(self.clients)
@@ -60,7 +61,7 @@ class WorkloadsFeature:
             self.acting,
             identities,
             credentials,
-            LinkedSubjects(providers, identities),
+            self.subjects,
         )
 
     def parts(self) -> Sequence[object]:

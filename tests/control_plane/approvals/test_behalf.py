@@ -44,6 +44,16 @@ async def test_somebody_whom_only_an_issuer_knows_is_shown_without_what_screens_
     assert "u-42" in RequesterOut.shown(view.shown).behalf
 
 
+async def test_somebody_who_is_known_here_only_after_it_was_asked_on_their_behalf_does_not_decide(world: World) -> None:
+    world.neighbours.credentials["crd_1"] = CredentialFacts("token", valid=True, chain=(STRANGER,))
+    approval = await world.held()
+    known = CredentialFacts("token", valid=True, owner_ids=("idn_ada",), chain=(STRANGER,))
+    world.neighbours.credentials["crd_1"] = known
+    refused = await world.approve("ada", approval)
+    assert isinstance(refused, Refused)
+    assert Ineligible.OWNER in str(refused)
+
+
 async def test_a_card_that_was_made_before_chains_were_known_is_still_read(world: World) -> None:
     view = await world.view(await world.held())
     text = shown.encode(view.shown).replace('"behalf":[],', "").replace(',"behalf":[]', "")

@@ -9,7 +9,6 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.approvals.directory import KnownPeople
 from control_plane.assembly import ControlPlane
 from control_plane.config import Settings
 from control_plane.identities.tables import CredentialRow, ExternalAccountRow
@@ -70,11 +69,8 @@ async def credential(control_plane: ControlPlane, credential_id: str) -> Credent
 
 async def barred(control_plane: ControlPlane, credential_id: str) -> list[str]:
     """Names of those who may not decide on what is asked with it."""
-    people = KnownPeople(
-        control_plane.identities, control_plane.credentials, control_plane.lent_groups, control_plane.policies
-    )
     async with control_plane.units.reading() as uow:
-        facts = await people.credential(uow, credential_id)
+        facts = await control_plane.people.credential(uow, credential_id)
         assert facts is not None
         return sorted(one.name for one in (await control_plane.identities.find_all(uow, facts.owner_ids)).values())
 

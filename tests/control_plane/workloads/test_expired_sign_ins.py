@@ -6,7 +6,6 @@ from typing import Any
 
 import httpx
 
-from control_plane.approvals.directory import KnownPeople
 from control_plane.assembly import ControlPlane
 from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.workloads import sign_in_rows
@@ -25,12 +24,9 @@ def bearer(answer: httpx.Response) -> dict[str, str]:
 
 async def stand(control_plane: ControlPlane) -> list[bool]:
     """Whether what was asked for with each sign-in stands, the newest sign-in first."""
-    people = KnownPeople(
-        control_plane.identities, control_plane.credentials, control_plane.lent_groups, control_plane.policies
-    )
     async with control_plane.units.reading() as uow:
         rows = await sign_in_rows.page(uow.session, None, 10)
-        return [(await people.sign_in(uow, row.id)).valid for row in rows]
+        return [(await control_plane.people.sign_in(uow, row.id)).valid for row in rows]
 
 
 async def test_what_was_asked_for_with_an_expired_sign_in_ends_with_its_trust_down_to_the_last_in_the_chain(

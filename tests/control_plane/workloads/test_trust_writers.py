@@ -7,7 +7,6 @@ from typing import Any
 import httpx
 import pytest
 
-from control_plane.approvals.directory import KnownPeople
 from control_plane.assembly import ControlPlane
 from control_plane.kit.unit_of_work import SYSTEM
 from tests.control_plane.workloads.platforms import Platform, applied, causes, exchanged, github, trust
@@ -40,12 +39,9 @@ async def left(control_plane: ControlPlane, name: str) -> None:
 
 async def barred(control_plane: ControlPlane, machine: str) -> list[str]:
     """Names of those who may not decide on what this machine asks."""
-    people = KnownPeople(
-        control_plane.identities, control_plane.credentials, control_plane.lent_groups, control_plane.policies
-    )
     async with control_plane.units.reading() as uow:
         (found,) = await control_plane.identities.find_named(uow, [machine])
-        subject = await people.subject(uow, found.id)
+        subject = await control_plane.people.subject(uow, found.id)
         assert subject is not None
         return sorted(one.name for one in (await control_plane.identities.find_all(uow, subject.answerable)).values())
 
