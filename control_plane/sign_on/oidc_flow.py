@@ -43,10 +43,6 @@ _MOST: Final = 20_000
 _LONGEST_CODE: Final = 4096
 
 
-class UnknownStateError(TokenError):
-    """Nothing that was begun here, or not any more."""
-
-
 class Begun(msgspec.Struct, frozen=True):
     url: str  # of the provider
     flow: str  # ends the name of the browser's cookie, so that two tabs do not disturb each other
@@ -128,8 +124,7 @@ class OidcFlow:
                 return await self._again(start, told, principal)
             return await self._opened(provider, start, told)
         except CAUSES as error:
-            free = isinstance(error, UnknownStateError)
-            await self._refusals.audit(provider, str(error), address, subject, free=free)
+            await self._refusals.audit(provider, str(error), address, subject, free=not subject)
             raise SignInRefusedError(provider) from error
         except NotKnownHereError as error:
             await self._refusals.audit(provider, error.cause, address, subject)
@@ -141,12 +136,12 @@ class OidcFlow:
 
     async def _start(self, provider: str, state: str, cookie: str) -> OidcStartRow:
         if not _STATE.match(state):
-            raise UnknownStateError("the state is none that was made here")
+            raise TokenError("the state is none that was made here")
         async with self._units() as uow:
             row = await oidc_rows.take_start(uow, state)
             now = uow.now
         if row is None:
-            raise UnknownStateError("the state is unknown: used already, too old, or of somebody else's making")
+            raise TokenError("the state is unknown: used already, too old, or of somebody else's making")
         if not hmac.compare_digest(row.browser_hash, hash_of(cookie)):
             raise TokenError("it came back in another browser than the one that was sent")
         if row.provider != provider:

@@ -24,7 +24,8 @@ class Refusals:
     async def audit(
         self, provider: str, cause: str, address: str, subject: str = "", by: Actor = NOBODY, *, free: bool = False
     ) -> None:
-        """`free`: it costs whoever asks nothing, so it is written down while it is not a flood."""
+        """`free`: whoever asks has not proven who they are, so it costs nothing, also to begin each time; it is written
+        down while it is not a flood."""
         told = {"cause": cause[:_LONGEST], "client_address": address[:64], **({"subject": subject} if subject else {})}
         async with self._units() as uow:
             if free:

@@ -57,10 +57,6 @@ class Finished(msgspec.Struct, frozen=True):
     path: str  # of the console
 
 
-class NotBegunError(SamlRefusedError):
-    """Nothing that was begun here, or not any more."""
-
-
 class SamlFlow:
     def __init__(
         self,
@@ -128,7 +124,7 @@ class SamlFlow:
             assertion, entity = await self._verified(row, saml, response, address)
             person = told(provider, entity, spec, saml, assertion)
         except (SamlRefusedError, XmlRefusedError) as error:
-            await self._refusals.audit(provider, str(error), address, free=isinstance(error, NotBegunError))
+            await self._refusals.audit(provider, str(error), address, free=True)
             raise SignInRefusedError(provider) from error
         try:
             async with self._units() as uow:
@@ -202,7 +198,7 @@ class SamlFlow:
             row = await saml_rows.take(uow.session, browser) if browser else None
             now = uow.now
         if row is None or row.provider != provider or row.expires_at <= now:
-            raise NotBegunError("no sign-in at this provider waits in this browser: nobody asked, or too long ago")
+            raise SamlRefusedError("no sign-in at this provider waits in this browser: nobody asked, or too long ago")
         return row
 
     def place(self, provider: str) -> Place:

@@ -331,3 +331,14 @@ async def test_a_sign_in_that_the_provider_still_had_is_not_fresh(corp: Corp, cl
     newest = max(await corp.sign_ins(), key=lambda row: row.created_at)
     assert newest.authenticated_at is not None
     assert newest.created_at - newest.authenticated_at >= timedelta(minutes=7)
+
+
+async def test_beginning_before_each_bad_answer_does_not_fill_the_audit_log(corp: Corp):
+    await corp.ready()
+    for _ in range(20):
+        begun = query_of(await corp.start())
+        told = {"state": begun["state"], "iss": corp.provider.issuer, "error": "x"}
+        assert (await corp.here.get("/sign-in/oidc/corp/callback", params=told)).status_code == 403
+    causes = [one["cause"] for one in await corp.audited("sign-in.refused")]
+    assert 0 < len(causes) < 10
+    assert causes[0] == "the provider says 'x' ''"

@@ -200,6 +200,20 @@ async def test_what_costs_nothing_to_send_does_not_fill_the_audit_log(sign_ins: 
     assert told[0]["client_address"] == "203.0.113.9"
 
 
+async def test_beginning_before_each_bad_answer_does_not_fill_the_audit_log(
+    sign_ins: SignIns, elsewhere: httpx.AsyncClient
+):
+    await sign_ins.provider(metadata())
+    for _ in range(20):
+        begun = await elsewhere.get("/sign-in/saml/corp")
+        relay = httpx.URL(begun.headers["location"]).params["RelayState"]
+        answer = await elsewhere.post("/sign-in/saml/corp/acs", data={"SAMLResponse": "PHgvPg==", "RelayState": relay})
+        assert answer.status_code == 403
+    told = await sign_ins.audited("sign-in.refused")
+    assert 0 < len(told) < 10
+    assert "waits in this browser" not in told[0]["cause"]
+
+
 async def test_one_network_begins_only_so_many_sign_ins_at_a_time(
     sign_ins: SignIns, elsewhere: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, clock: ManualClock
 ):
