@@ -48,9 +48,10 @@ class SessionService:
         reused = set(await repository.known(uow.session, {report.session_id for report in reports}))
         described: dict[tuple[str, str], Described] = {}
         rows: dict[str, SessionRow] = {}
+        alarms: list[str] = []  # after the openings, of which one may be what is told of
         for report in reports:
             if report.session_id in reused or report.session_id in rows:
-                self._alarm(uow, reporter, "id-reused", report.session_id)
+                alarms.append(report.session_id)
                 continue
             of = report.requester_id, report.target
             if of not in described:
@@ -66,6 +67,8 @@ class SessionService:
             uow.notify(TOPIC, row.id)
             if row.boot_id != reporter.boot_id:
                 await self._end(uow, row, SYSTEM, AGENT_RESTARTED, milliseconds(uow.now))
+        for session_id in alarms:
+            self._alarm(uow, reporter, "id-reused", session_id)
 
     async def closed(self, uow: UnitOfWork, reporter: Reporter, report: ClosedReport) -> None:
         """The agent's own word on the end replaces what was only inferred from its restart."""

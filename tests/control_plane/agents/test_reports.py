@@ -156,6 +156,12 @@ async def test_sessions_that_are_opened_one_after_the_other_are_taken_together(
     assert sorted(told) == [("session.id-reused", "ses_2"), *(("session.opened", f"ses_{n}") for n in (1, 2, 3))]
 
 
+async def test_that_an_id_is_used_again_is_audited_after_the_opening_that_has_it(intake: Intake) -> None:
+    await intake.take((1, intake.opened("ses_a")), (2, intake.opened("ses_a")))
+    told = [row.kind for row in await intake.world.audited("session.")]
+    assert told == ["session.opened", "session.id-reused"]
+
+
 async def test_a_session_that_cannot_be_taken_does_not_hold_up_those_beside_it(intake: Intake) -> None:
     opened = [msgspec.structs.replace(intake.opened(), session_id=f"ses_{number}") for number in (1, 2, 3)]
     opened[1] = msgspec.structs.replace(opened[1], at_ms=2**64 - 1)
