@@ -2,7 +2,8 @@
 
 By this order, by the external id alone: whom an admin has linked; whom this client has pushed and deleted before; whom
 the provider's own sign-in has made, by its subject; else a new person. Nobody is taken over by a name or a mail
-address, and nobody who was made here or by another source without an admin's link.
+address, and nobody who was made here or by another source without an admin's link. Nor is anybody made beside somebody
+who is believed to have the same address: whoever had two identities could approve their own requests.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ from control_plane.scim import payloads, repository
 from control_plane.scim.domain import Client
 from control_plane.scim.errors import KnownOtherwiseError
 from control_plane.scim.resources import User
+from control_plane.scim.sources import ClientSources
 from control_plane.scim.tables import ScimUserRow
+from control_plane.sign_on import addresses, speaking
 
 
 class Accounts:
-    def __init__(self, identities: IdentityService, sourced: SourcedIdentities) -> None:
+    def __init__(self, identities: IdentityService, sourced: SourcedIdentities, sources: ClientSources) -> None:
         self._identities = identities
         self._sourced = sourced
+        self._sources = sources
 
     async def identity_for(self, uow: UnitOfWork, client: Client, user: User) -> Identity:
         """Raises KnownOtherwiseError."""
@@ -36,8 +40,9 @@ class Accounts:
         if identity is not None:
             await self._release(uow, client, identity, before, subject)
             return identity
-        called = (user.user_name or "").partition("@")[0]
-        return await self._sourced.make_person(uow, client.actor, client.source, called, payloads.email_of(user))
+        called, email = (user.user_name or "").partition("@")[0], payloads.email_of(user)
+        await self._check_nobody_else(uow, client, subject, email)
+        return await self._sourced.make_person(uow, client.actor, client.source, called, email)
 
     async def connect(self, uow: UnitOfWork, client: Client, identity: Identity, subject: str | None) -> None:
         """So that the same subject may sign in at the provider as this identity. Raises KnownOtherwiseError."""
@@ -64,10 +69,14 @@ class Accounts:
         uow.audit(AuditEvent("identity.linked", client.actor, identity.name, linked))
 
     async def reconnect(
-        self, uow: UnitOfWork, client: Client, identity: Identity, before: str | None, subject: str | None
+        self, uow: UnitOfWork, client: Client, row: ScimUserRow, identity: Identity, user: User
     ) -> None:
-        """The client calls the person otherwise now: the subject from before is nobody's any more."""
-        await self._disconnect(uow, client, identity, before)
+        """The client calls the person otherwise now: the subject from before is nobody's any more. Raises
+        KnownOtherwiseError."""
+        subject = payloads.exact(user.external_id)
+        if row.external_id is None and identity.source == client.source:
+            await self._check_nobody_else(uow, client, subject, payloads.email_of(user))
+        await self._disconnect(uow, client, identity, row.external_id)
         await self.connect(uow, client, identity, subject)
 
     async def _disconnect(self, uow: UnitOfWork, client: Client, identity: Identity, before: str | None) -> None:
@@ -82,6 +91,29 @@ class Accounts:
         """Of those whom its own authority has made; an address that was written here stays."""
         if identity.source in client.authorities and identity.email != email:
             await self._identities.change(uow, client.actor, identity.name, email=email)
+
+    async def _check_nobody_else(self, uow: UnitOfWork, client: Client, subject: str | None, email: str) -> None:
+        """As somebody's first sign-in does, of whom the subject would be. Raises KnownOtherwiseError."""
+        if not client.provider or not subject or not email:
+            return
+        await addresses.one_after_the_other(uow)
+        other = await self._with_address(uow, client, email)
+        if other is not None:
+            raise KnownOtherwiseError(
+                f"{other.name!r} has the address of {client.provider}'s {subject!r} already: "
+                f"assentry scim-clients link {client.name} {subject} --identity {other.name}"
+            )
+
+    async def _with_address(self, uow: UnitOfWork, client: Client, email: str) -> Identity | None:
+        """An able person from elsewhere. What another provider has verified does not count against a client whose own
+        may speak for the domain."""
+        known = await self._identities.with_email(uow, email)
+        found = [one for one in known if one.source in client.authorities or await self._sources.is_believed(uow, one)]
+        if not await speaking.may_speak(uow, client.provider, email):
+            ids = [one.identity_id for one in await addresses.accounts_with(uow, email)]
+            found += (await self._identities.find_all(uow, ids)).values()
+        people = (one for one in found if one.kind == "person" and one.able and one.source != client.source)
+        return next(people, None)
 
     async def _linked(self, uow: UnitOfWork, client: Client, subject: str | None) -> Identity | None:
         link = await repository.link(uow.session, client.name, "person", subject)

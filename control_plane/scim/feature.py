@@ -17,6 +17,7 @@ from control_plane.scim.groups import GroupsService
 from control_plane.scim.people import PeopleService
 from control_plane.scim.refusals import Refusals
 from control_plane.scim.service import ScimService
+from control_plane.scim.sources import ClientSources
 from control_plane.scim.tokens import TokenService
 from control_plane.sign_on.documents import ProviderKind
 
@@ -34,7 +35,7 @@ class ScimFeature:
     ) -> None:
         self.tokens = TokenService()
         ending.follow(self.tokens)
-        people = PeopleService(identities, sourced, ending, Accounts(identities, sourced))
+        people = PeopleService(identities, sourced, ending, Accounts(identities, sourced, ClientSources()))
         self.service = ScimService(units, url, self.tokens, people, GroupsService(sourced))
         self.clients = ClientService(identities, ending, providers, self.tokens, url)
         self.refusals = Refusals(units, self.tokens)

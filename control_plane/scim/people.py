@@ -111,9 +111,8 @@ class PeopleService:
             return original
         await self._check_unique(uow, client, user, row.id)
         identity = await self._identity(uow, row)
-        subject = payloads.exact(user.external_id)
-        if subject != row.external_id:
-            await self._accounts.reconnect(uow, client, identity, row.external_id, subject)
+        if payloads.exact(user.external_id) != row.external_id:
+            await self._accounts.reconnect(uow, client, row, identity, user)
         return await self._keep(uow, client, row, user, identity)
 
     async def _keep(self, uow: UnitOfWork, client: Client, row: ScimUserRow, user: User, identity: Identity) -> User:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from control_plane.assembly import ControlPlane
 from control_plane.identities.tables import ExternalAccountRow
 from control_plane.kit.unit_of_work import SYSTEM
-from tests.control_plane.scim.conftest import USER, Pusher, audited
+from control_plane.sign_on import addresses
+from tests.control_plane.scim.conftest import PROVIDER, USER, Pusher, audited, identity_of
 from tests.control_plane.scim.test_users import accounts
 
 
@@ -36,3 +38,67 @@ async def test_who_is_pushed_anew_with_another_subject_has_that_alone(
     assert linked.status_code == 204, linked.text
     await pusher.user("ada", externalId="e2")
     assert await accounts(control_plane) == {("corp", "e2"): "ada"}
+
+
+ADA = {"schemas": [USER], "userName": "ada", "externalId": "e1", "emails": [{"value": "Ada@example.org"}]}
+
+
+async def made(control_plane: ControlPlane, source: str, name: str, email: str, *accounts_at: str) -> None:
+    """With accounts whose providers have verified the address."""
+    async with control_plane.units() as uow:
+        person = await control_plane.who.sourced.make_person(uow, SYSTEM, source, name, "" if accounts_at else email)
+        for provider in accounts_at:
+            account = {"provider": provider, "subject": "p-1", "identity_id": person.id}
+            uow.session.add(ExternalAccountRow(**account, created_at=uow.now, last_used_at=uow.now))
+            await uow.session.flush()
+            await addresses.keep(uow, provider, "p-1", email)
+
+
+async def domain_listed(admin: httpx.AsyncClient) -> None:
+    spec = {**PROVIDER["spec"], "linking": {"by_email": ["example.org"]}}
+    applied = await admin.post("/v1/documents/apply", json={"documents": [{**PROVIDER, "spec": spec}]})
+    assert applied.is_success, applied.text
+
+
+@pytest.mark.parametrize(("source", "accounts_at"), [("", ()), ("provider:partner", ("partner",))])
+async def test_nobody_is_made_beside_somebody_who_has_the_address_until_an_admin_says_who_it_is(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient, source: str, accounts_at: tuple[str, ...]
+):
+    await made(control_plane, source, "ada", "ada@example.org", *accounts_at)
+    refused = await pusher.http.post("/Users", json=ADA)
+    assert (refused.status_code, refused.json()["scimType"]) == (409, "uniqueness")
+    assert "--identity" not in refused.text
+    (told,) = await audited(admin, "push.refused")
+    assert "assentry scim-clients link corp e1 --identity ada" in str(told["data"]["cause"])
+    linked = await admin.put("/v1/scim-clients/corp/links", json={"subject": "e1", "identity": "ada"})
+    assert linked.status_code == 204, linked.text
+    assert (await pusher.http.post("/Users", json=ADA)).status_code == 201
+    assert (await accounts(control_plane))["corp", "e1"] == "ada"
+
+
+async def test_a_subject_that_is_told_later_is_nobody_beside_them_either(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await made(control_plane, "", "ada", "ada@example.org")
+    pushed = await pusher.user("ada", emails=ADA["emails"])
+    told = await pusher.patch(f"/Users/{pushed['id']}", {"op": "add", "path": "externalId", "value": "e1"})
+    assert told.status_code == 409, told.text
+    assert await accounts(control_plane) == {}
+
+
+async def test_an_address_that_somebody_chose_elsewhere_keeps_nobody_out_who_is_pushed(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    assert (await admin.post("/v1/scim-clients", json={"name": "partner"})).status_code == 201
+    await made(control_plane, "scim:partner", "mallory", "ada@example.org")
+    await pusher.user("ada", externalId="e1", emails=ADA["emails"])
+    assert (await accounts(control_plane))["corp", "e1"] == "ada"
+
+
+async def test_what_another_provider_verified_does_not_count_against_one_that_may_speak_for_the_domain(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await domain_listed(admin)
+    await made(control_plane, "provider:partner", "mallory", "ada@example.org", "partner")
+    await pusher.user("ada", externalId="e1", emails=ADA["emails"])
+    assert (await identity_of(control_plane, "ada")).email == "Ada@example.org"
