@@ -213,13 +213,13 @@ async def _trusts(uow: UnitOfWork, identity_ids: Sequence[str]) -> list[Thing]:
     found = {row.name: (row, parse(row.json_text).spec) for row in rows}
     used = await _last_let_in(uow)
     writers = await trust_writers.of_trusts(uow)
-    lost = set(await trust_writers.gone(uow, {one for some in writers.values() for one in some}))
+    lost = await trust_writers.gone(uow, {one for some in writers.values() for one in some})
     return [
         Thing(
             kind=Kind.WORKLOAD_TRUST,
             id=name,
             identity_id=machines[spec.identity],
-            description=f"{spec.platform}, written by {', '.join(writers[name])}",
+            description=f"{spec.platform}, written by {', '.join(trust_writers.names_of(writers[name]))}",
             created_at=row.updated_at,
             last_used_at=used.get(name),
             lasts=False,

@@ -85,9 +85,9 @@ class StoredKind:
         return (newest or 0) + 1
 
     async def _happened(self, uow: UnitOfWork, by: Actor, event: str, name: str, version: int, text: str) -> None:
-        uow.session.add(
-            DocumentVersionRow(kind=self.kind, name=name, version=version, json_text=text, at=uow.now, by=by.name)
-        )
+        row = DocumentVersionRow(kind=self.kind, name=name, version=version, json_text=text, at=uow.now, by=by.name)
+        row.by_id = by.id
+        uow.session.add(row)
         uow.audit(AuditEvent(f"{self._noun}.{event}", by, name, {"version": version, "document": text}))
         await uow.session.flush()
         await uow.snapshot_changed()

@@ -33,3 +33,4 @@ class DocumentVersionRow(Table, table=True):
     json_text: str = Field(sa_type=Text)
     at: datetime = Field(sa_type=UtcDateTime)
     by: str = Field(max_length=255)
+    by_id: str = Field(default="", max_length=64)  # another one may be called so later

@@ -133,8 +133,9 @@ class TokenService:
             if isinstance(one, ProvenClient):
                 ids.add(one.identity_id)
                 continue
-            named = await self._identities.find_named(uow, [one.spec.identity, *one.writers])
+            named = await self._identities.find_named(uow, [one.spec.identity])
             ids.update(found.id for found in named)
+            ids.update(writer.id for writer in one.writers)
             behind = [await self._subjects.of_issuer(uow, one.issuer, subject) for subject in one.behind]
             ids.update(known.id for known in behind if known is not None)
         await hold(uow, ids)
@@ -145,20 +146,18 @@ class TokenService:
             return await self._client(uow, claimed)
         if not await self._trusts.stands(uow, claimed):
             raise not_accepted(f"{claimed.trust}: it was changed at this moment")
-        if gone := await trust_writers.gone(uow, claimed.writers):
+        if gone := trust_writers.names_of(await trust_writers.gone(uow, claimed.writers)):
             raise not_accepted(
                 f"{claimed.trust}: {', '.join(gone)}, who wrote it, is disabled or gone; it lets nobody in until an"
                 " admin applies it again"
             )
         if single_use(claimed.spec) and not await _first(uow, claimed.issuer, claimed.token_id, claimed.ends_at):
             raise not_accepted(f"{claimed.trust}: this token has been used already")
-        found = await self._identities.find_named(uow, [claimed.spec.identity, claimed.written_by])
-        named = {one.name: one for one in found}
-        identity, writer = named.get(claimed.spec.identity), named.get(claimed.written_by)
-        if identity is None:
+        found = await self._identities.find_named(uow, [claimed.spec.identity])
+        if not found:
             raise not_accepted(f"{claimed.trust}: there is no identity {claimed.spec.identity!r}")
         behind = await self._behind(uow, claimed)
-        return by_trust(claimed, identity, writer.id if writer else "", behind)
+        return by_trust(claimed, found[0], claimed.written_by, behind)
 
     async def _client(self, uow: UnitOfWork, proven: ProvenClient) -> Party:
         row = await self._clients.still_good(uow, proven.credential_id)

@@ -30,10 +30,9 @@ class TrustKind(StoredKind):
     async def stored(self, uow: UnitOfWork) -> Mapping[str, Stored]:
         """Applying one whose writer is gone writes it again, also as it stands."""
         writers, found = await trust_writers.of_trusts(uow), await super().stored(uow)
-        lost = set(await trust_writers.gone(uow, {one for some in writers.values() for one in some}))
-        return {
-            name: replace(one, left_by=tuple(sorted(lost.intersection(writers[name])))) for name, one in found.items()
-        }
+        lost = await trust_writers.gone(uow, {one for some in writers.values() for one in some})
+        left = {name: trust_writers.names_of(lost.intersection(some)) for name, some in writers.items()}
+        return {name: replace(one, left_by=tuple(left[name])) for name, one in found.items()}
 
     async def held(self, uow: UnitOfWork, name: str) -> DocumentRow | None:
         """As it is now, and until this transaction is over."""
@@ -58,8 +57,7 @@ class TrustKind(StoredKind):
         machine = {one.name for one in await repository.identities_by_id(uow.session, [identity_id])}
         trusts = [row.name for row in await self.rows(uow) if parse(row.json_text).spec.identity in machine]
         writers = await trust_writers.of_trusts(uow) if trusts else {}
-        names = {one for trust in trusts for one in writers[trust]}
-        return [one.id for one in await repository.identities_by_name(uow.session, names)]
+        return sorted({one.id for trust in trusts for one in writers[trust]})
 
 
 def _name_of(value: object) -> str:

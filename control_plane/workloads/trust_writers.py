@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
+import msgspec
 from sqlalchemy import func
 from sqlmodel import col, select
 
@@ -16,7 +17,15 @@ from control_plane.identities import repository
 from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.workloads.documents import KIND
 
-Writers = Mapping[str, list[str]]  # by the name of a trust, names of identities in order
+
+class Writer(msgspec.Struct, frozen=True):
+    """Whoever is called so later is somebody else."""
+
+    id: str
+    name: str
+
+
+Writers = Mapping[str, list[Writer]]  # by the name of a trust, in the order of their names
 
 
 async def of_trusts(uow: UnitOfWork) -> Writers:
@@ -29,22 +38,28 @@ async def of_trusts(uow: UnitOfWork) -> Writers:
         .group_by(col(row.name))
         .subquery()
     )
-    statement = select(row.name, row.by).outerjoin(deleted, col(row.name) == deleted.c.name).distinct()
+    statement = select(row.name, row.by, row.by_id).outerjoin(deleted, col(row.name) == deleted.c.name).distinct()
     statement = statement.where(trusts, number > func.coalesce(deleted.c.version, 0))
-    found: dict[str, list[str]] = {}
-    for trust, writer in (await uow.session.exec(statement.order_by(col(row.name), col(row.by)))).all():
-        found.setdefault(trust, []).append(writer)
+    found: dict[str, list[Writer]] = {}
+    ordered = statement.order_by(col(row.name), col(row.by), col(row.by_id))
+    for trust, name, identity_id in (await uow.session.exec(ordered)).all():
+        found.setdefault(trust, []).append(Writer(identity_id, name))
     return found
 
 
-async def gone(uow: UnitOfWork, names: Collection[str]) -> list[str]:
+async def gone(uow: UnitOfWork, writers: Collection[Writer]) -> frozenset[Writer]:
     """Those who are disabled, or are not there any more."""
-    found = await repository.identities_by_name(uow.session, names)
-    return sorted(set(names) - {one.name for one in found if one.able})
+    found = await repository.identities_by_id(uow.session, {one.id for one in writers})
+    able = {str(one.id) for one in found if one.able}
+    return frozenset(one for one in writers if one.id not in able)
+
+
+def names_of(writers: Collection[Writer]) -> list[str]:
+    return sorted({one.name for one in writers})
 
 
 async def left_by(uow: UnitOfWork, identity_ids: Collection[str]) -> list[str]:
     """Trusts that let nobody in because these wrote them."""
-    names = {one.name for one in await repository.identities_by_id(uow.session, identity_ids)}
-    lost = set(await gone(uow, names))
-    return sorted(trust for trust, writers in (await of_trusts(uow)).items() if lost.intersection(writers))
+    trusts = await of_trusts(uow)
+    lost = await gone(uow, {one for writers in trusts.values() for one in writers if one.id in identity_ids})
+    return sorted(trust for trust, writers in trusts.items() if lost.intersection(writers))

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from control_plane.documents.tables import DocumentRow
 from control_plane.kit.unit_of_work import UnitOfWork, Units
 from control_plane.workloads import chains, claims, tokens, trust_writers
 from control_plane.workloads.documents import WorkloadTrust, WorkloadTrustSpec, parse
@@ -19,6 +20,7 @@ from control_plane.workloads.issuers import IssuerKeys
 from control_plane.workloads.platforms import issuer_of, single_use, traits_of
 from control_plane.workloads.tokens import ReadToken, TokenError
 from control_plane.workloads.trust_kind import TrustKind
+from control_plane.workloads.trust_writers import Writer
 
 _SPIFFE = "spiffe://"
 
@@ -29,8 +31,8 @@ class Admitted(msgspec.Struct, frozen=True):
     trust: str
     version: int  # of the trust, as it was when the token was judged
     spec: WorkloadTrustSpec
-    written_by: str  # the name of who wrote the trust last
-    writers: Sequence[str]  # and of all who did
+    written_by: str  # who wrote the trust last: identity id
+    writers: Sequence[Writer]  # and all who did
     issuer: str
     subject: str
     token_id: str  # jti
@@ -44,7 +46,7 @@ class _Candidate(msgspec.Struct, frozen=True):
     version: int
     spec: WorkloadTrustSpec
     written_by: str
-    writers: Sequence[str]
+    writers: Sequence[Writer]
 
 
 class Trusts:
@@ -77,10 +79,7 @@ class Trusts:
     async def _candidates(self, token: ReadToken, wanted: str) -> Sequence[_Candidate]:
         async with self._units.reading() as uow:
             rows, writers = await self._kind.rows(uow), await trust_writers.of_trusts(uow)
-        found = [
-            _Candidate(row.name, row.version, parse(row.json_text).spec, row.updated_by, writers[row.name])
-            for row in rows
-        ]
+        found = [_candidate(row, writers[row.name]) for row in rows]
         return [one for one in found if _concerns(one.spec, token.claims) and (not wanted or one.name == wanted)]
 
     async def _judged(self, one: _Candidate, token: ReadToken) -> Admitted:
@@ -120,6 +119,11 @@ class Trusts:
 
     async def documents(self, uow: UnitOfWork) -> list[WorkloadTrust]:
         return [parse(row.json_text) for row in await self._kind.rows(uow)]
+
+
+def _candidate(row: DocumentRow, writers: Sequence[Writer]) -> _Candidate:
+    last = next((one.id for one in writers if one.name == row.updated_by), "")
+    return _Candidate(row.name, row.version, parse(row.json_text).spec, last, writers)
 
 
 def _concerns(spec: WorkloadTrustSpec, told: Mapping[str, Any]) -> bool:

@@ -48,7 +48,7 @@ async def test_the_database_refuses_to_change_what_was_written(control_plane: Co
 
 
 async def _add_a_version(control_plane: ControlPlane) -> None:
-    insert = "INSERT INTO document_versions VALUES ('Policy', 'p', 1, '{}', '2026-01-01', 'ada')"
+    insert = "INSERT INTO document_versions VALUES ('Policy', 'p', 1, '{}', '2026-01-01', 'ada', 'idn_ada')"
     async with control_plane.units() as uow:
         await (await uow.session.connection()).execute(text(insert))
 

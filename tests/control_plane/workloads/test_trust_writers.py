@@ -78,6 +78,22 @@ async def test_a_trust_lets_nobody_in_once_one_who_wrote_it_has_left_and_ends_wh
     assert ended["data"]["workload_trusts_stopped"] == ["shop-deploy"]
 
 
+async def test_somebody_new_who_is_called_as_a_writer_was_brings_no_trust_back(
+    control_plane: ControlPlane, ground: httpx.AsyncClient, anonymous: httpx.AsyncClient, platform: Platform,
+    eve: dict[str, str],
+) -> None:  # fmt: skip
+    document = trust("shop-deploy", platform, **SHOP)
+    await wrote(anonymous, document, eve)
+    assert (await ground.delete("/v1/identities/eve")).status_code == 204
+    assert (await ground.post("/v1/identities", json={"name": "eve", "kind": "person"})).status_code == 201
+    assert (await exchanged(anonymous, github(platform))).json()["error"] == "invalid_grant"
+    (planned,) = (await ground.post("/v1/documents/plan", json={"documents": [document]})).json()["changes"]
+    assert planned["diff"] == [{"path": "(who answers for it)", "before": "eve, gone", "after": "you"}]
+    assert await wrote(ground, document, {}) == ["update"]
+    assert (await exchanged(anonymous, github(platform))).status_code == 200
+    assert await barred(control_plane, "deploy-bot") == ["ada", "admin"]
+
+
 async def test_a_living_admin_who_applies_it_as_it_stands_takes_it_over(
     control_plane: ControlPlane, ground: httpx.AsyncClient, anonymous: httpx.AsyncClient, platform: Platform,
     eve: dict[str, str],

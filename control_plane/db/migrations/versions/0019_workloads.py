@@ -1,4 +1,5 @@
-"""Workloads: their sign-ins, the key pairs and secrets of machines, acting on behalf of others, what is used up."""
+"""Workloads: their sign-ins, the key pairs and secrets of machines, acting on behalf of others, what is used up; and
+which identity wrote a version of a document, since a name may be another's later."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ def upgrade() -> None:
     _acting_tokens()
     _used_tokens()
     _indexes()
+    op.add_column("document_versions", sa.Column("by_id", sa.String(64), nullable=False, server_default=""))
 
 
 def _workload_sign_ins() -> None:
@@ -127,5 +129,6 @@ def _indexes() -> None:
 
 
 def downgrade() -> None:
+    op.drop_column("document_versions", "by_id")
     for table in _TABLES:
         op.drop_table(table)
