@@ -17,15 +17,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from control_plane.kit.sealing import FileSeal
+from control_plane.kit.sealing import FileSeal, SealError
 
 
 def opened(directory: Path, make_first: Callable[[], object]) -> Sequence[Path]:
-    """The files, oldest first; an empty directory gets its first."""
+    """The files, oldest first; an empty directory gets its first. Raises SealError: one is not numbered."""
     made(directory)
-    if not any(directory.glob("*.pem")):
+    if not _numbered(directory):
         make_first()
-    return sorted(directory.glob("*.pem"))
+    return [file for _, file in _numbered(directory)]
 
 
 def made(directory: Path) -> None:
@@ -33,9 +33,23 @@ def made(directory: Path) -> None:
 
 
 def next_number(directory: Path) -> str:
-    """With which the name of another key begins."""
-    numbers = [int(number) for file in directory.glob("*.pem") if (number := file.stem.partition("-")[0]).isdecimal()]
-    return f"{max(numbers, default=0) + 1:04d}"
+    """With which the name of another key begins. Raises SealError: a file is not numbered."""
+    return f"{max((number for number, _ in _numbered(directory)), default=0) + 1:04d}"
+
+
+def _numbered(directory: Path) -> Sequence[tuple[int, Path]]:
+    return sorted((_number(file), file) for file in directory.glob("*.pem"))
+
+
+def _number(file: Path) -> int:
+    """The newest signs, so nobody guesses how old a key is."""
+    number = file.stem.partition("-")[0]
+    if number.isascii() and number.isdecimal():
+        return int(number)
+    raise SealError(
+        f"the name of {file} does not begin with the key's number: call it as it was called, or, if the key is to be"
+        " used no more, take the file out of the folder"
+    )
 
 
 def content(file: Path, seal: FileSeal, what: str) -> bytes:

@@ -212,6 +212,28 @@ def test_the_command_adds_a_key_and_never_writes_over_one(
     assert last[1] not in (*first, second)
 
 
+def test_a_key_whose_file_lost_its_number_is_refused_and_no_other_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    SshAuthority.open(tmp_path / "ssh-ca", files_of(tmp_path))
+    retired = (tmp_path / "ssh-ca" / "0001.pem").rename(tmp_path / "ssh-ca" / "retired-0001.pem")
+    with pytest.raises(SealError, match=r"retired-0001\.pem does not begin with the key's number.*take the file out"):
+        SshAuthority.open(tmp_path / "ssh-ca", files_of(tmp_path))
+    monkeypatch.setenv("ASSENTRY_STATE_DIR", str(tmp_path))
+    assert main(["ssh-ca-add"]) != 0
+    assert "retired-0001.pem" in capsys.readouterr().err
+    assert [file.name for file in (tmp_path / "ssh-ca").iterdir()] == [retired.name]
+
+
+def test_the_key_with_the_highest_number_signs(tmp_path: Path) -> None:
+    seal = files_of(tmp_path)
+    first = SshAuthority.open(tmp_path / "ssh-ca", seal).public_keys[0]
+    (tmp_path / "ssh-ca" / "0001.pem").rename(tmp_path / "ssh-ca" / "9999.pem")
+    add_key(tmp_path / "ssh-ca", seal)
+    assert (tmp_path / "ssh-ca" / "10000.pem").exists()
+    assert SshAuthority.open(tmp_path / "ssh-ca", seal).public_keys[0] == first
+
+
 def test_its_key_lies_sealed_and_is_printed_nowhere(tmp_path: Path) -> None:
     authority = SshAuthority.open(tmp_path / "ssh-ca", files_of(tmp_path))
     (file,) = (tmp_path / "ssh-ca").iterdir()
