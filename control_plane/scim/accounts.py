@@ -9,6 +9,7 @@ who is believed to have the same address: whoever had two identities could appro
 from __future__ import annotations
 
 from control_plane.identities.domain import Identity
+from control_plane.identities.ending import Ending
 from control_plane.identities.service import IdentityService
 from control_plane.identities.sourced import SourcedIdentities
 from control_plane.identities.tables import ExternalAccountRow
@@ -19,13 +20,17 @@ from control_plane.scim.errors import KnownOtherwiseError
 from control_plane.scim.resources import User
 from control_plane.scim.sources import ClientSources
 from control_plane.scim.tables import ScimUserRow
-from control_plane.sign_on import addresses, speaking
+from control_plane.sign_on import addresses, provider_sign_ins, speaking
+from control_plane.sign_on.documents import source_of
 
 
 class Accounts:
-    def __init__(self, identities: IdentityService, sourced: SourcedIdentities, sources: ClientSources) -> None:
+    def __init__(
+        self, identities: IdentityService, sourced: SourcedIdentities, sources: ClientSources, ending: Ending
+    ) -> None:
         self._identities = identities
         self._sourced = sourced
+        self._ending = ending
         self._sources = sources
 
     async def identity_for(self, uow: UnitOfWork, client: Client, user: User) -> Identity:
@@ -80,10 +85,15 @@ class Accounts:
         await self.connect(uow, client, identity, subject)
 
     async def _disconnect(self, uow: UnitOfWork, client: Client, identity: Identity, before: str | None) -> None:
+        """Ends what it has signed in for, and what it told of groups."""
         account = await repository.account(uow.session, client.provider, before) if client.provider and before else None
         if account is not None and account.identity_id == identity.id:
+            rows = await provider_sign_ins.named(uow, client.provider, (), account.subject)
+            reason = f"{client.source} says that it is not {client.provider}'s {account.subject!r} any more"
+            await provider_sign_ins.end(uow, self._ending, rows, reason)
             await uow.session.delete(account)
             await uow.session.flush()
+            await self._sourced.set_groups(uow, client.actor, source_of(client.provider), identity, ())
             unlinked = {"provider": client.provider, "subject": before}
             uow.audit(AuditEvent("identity.unlinked", client.actor, identity.name, unlinked))
 

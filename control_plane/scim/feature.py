@@ -35,7 +35,8 @@ class ScimFeature:
     ) -> None:
         self.tokens = TokenService()
         ending.follow(self.tokens)
-        people = PeopleService(identities, sourced, ending, Accounts(identities, sourced, ClientSources()))
+        accounts = Accounts(identities, sourced, ClientSources(), ending)
+        people = PeopleService(identities, sourced, ending, accounts)
         self.service = ScimService(units, url, self.tokens, people, GroupsService(sourced))
         self.clients = ClientService(identities, ending, providers, self.tokens, url)
         self.refusals = Refusals(units, self.tokens)

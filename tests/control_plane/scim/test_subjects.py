@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from control_plane.assembly import ControlPlane
+from control_plane.identities.sign_ins import Proof
 from control_plane.identities.tables import ExternalAccountRow
 from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.sign_on import addresses
@@ -38,6 +39,28 @@ async def test_who_is_pushed_anew_with_another_subject_has_that_alone(
     assert linked.status_code == 204, linked.text
     await pusher.user("ada", externalId="e2")
     assert await accounts(control_plane) == {("corp", "e2"): "ada"}
+
+
+async def test_what_a_subject_has_signed_in_for_ends_when_the_client_calls_the_person_otherwise(
+    pusher: Pusher, control_plane: ControlPlane, anonymous: httpx.AsyncClient, admin: httpx.AsyncClient
+):
+    made = await pusher.user("ada", externalId="e1")
+    async with control_plane.units() as uow:
+        ada = await control_plane.identities.named(uow, "ada")
+        there = await control_plane.sign_ins.open(uow, ada, "cli", None, Proof(provider="corp"))
+        elsewhere = await control_plane.sign_ins.open(uow, ada, "cli", None, Proof(provider="partner"))
+        await control_plane.identities.put_group(uow, SYSTEM, "dba", roles=["requester"], members=[])
+        await control_plane.who.sourced.set_groups(uow, SYSTEM, "provider:corp", ada, ["dba"])
+    told = await pusher.patch(f"/Users/{made['id']}", {"op": "replace", "path": "externalId", "value": "e2"})
+    assert told.is_success, told.text
+    statuses = []
+    for opened in (there, elsewhere):
+        shown = {"authorization": f"Bearer {opened.token.reveal()}"}
+        statuses.append((await anonymous.get("/v1/session", headers=shown)).status_code)
+    assert statuses == [401, 200]
+    (over,) = await audited(admin, "identity.signed-out")
+    assert over["data"]["reason"] == "scim:corp says that it is not corp's 'e1' any more"
+    assert (await identity_of(control_plane, "ada")).groups == ()
 
 
 ADA = {"schemas": [USER], "userName": "ada", "externalId": "e1", "emails": [{"value": "Ada@example.org"}]}
