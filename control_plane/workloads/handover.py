@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sqlmodel import and_, col
+from sqlmodel import and_, col, select
 
 from control_plane.identities import credential_rows
 from control_plane.kit.unit_of_work import Actor, Json, UnitOfWork
@@ -24,6 +24,7 @@ class MadeByFormerOwners:
         row = ClientCredentialRow
         theirs = and_(col(row.identity_id) == machine_id, col(row.created_by) == former_owner_id)
         made = await sign_in_rows.end_those(uow, theirs)
-        came = await sign_in_rows.end(uow, by, col(WorkloadSignInRow.client_credential_id).in_(made), reason)
+        with_theirs = col(WorkloadSignInRow.client_credential_id).in_(select(row.id).where(theirs))
+        came = await sign_in_rows.end(uow, by, with_theirs, reason)
         told: dict[str, Json] = {"keys": keys, "credentials": credentials}
         return {**told, "client_credentials": made, "workload_sign_ins": came}

@@ -58,19 +58,39 @@ async def test_a_sign_in_never_outlives_the_secret_that_it_was_made_with(
     assert told["expires_in"] == 600
 
 
+async def with_a_secret_of(control_plane: ControlPlane, client: httpx.AsyncClient, maker: Any) -> None:
+    """deploy-bot signs in with a secret that this admin made for a day."""
+    async with control_plane.units() as uow:
+        token = (await control_plane.sign_ins.open(uow, maker, "cli")).token.reveal()
+    body, theirs = {"identity": "deploy-bot", "ttl_days": 1}, {"authorization": f"Bearer {token}"}
+    made = (await client.post("/v1/client-credentials/secrets", json=body, headers=theirs)).json()
+    form = {"grant_type": "client_credentials", "client_id": "deploy-bot", "client_secret": made["secret"]}
+    bearer(await client.post("/v1/token", data=form))
+
+
 async def test_what_was_asked_for_by_an_expired_secret_ends_with_who_made_it(
     control_plane: ControlPlane, ground: httpx.AsyncClient, anonymous: httpx.AsyncClient, clock: ManualClock,
     person: Any,
 ) -> None:  # fmt: skip
     eve = await person("eve", "admin")
-    async with control_plane.units() as uow:
-        token = (await control_plane.sign_ins.open(uow, eve, "cli")).token.reveal()
-    body, hers = {"identity": "deploy-bot", "ttl_days": 1}, {"authorization": f"Bearer {token}"}
-    made = (await anonymous.post("/v1/client-credentials/secrets", json=body, headers=hers)).json()
-    form = {"grant_type": "client_credentials", "client_id": "deploy-bot", "client_secret": made["secret"]}
-    bearer(await anonymous.post("/v1/token", data=form))
+    await with_a_secret_of(control_plane, anonymous, eve)
     clock.advance(days=2)
     assert await stand(control_plane) == [True]
     async with control_plane.units() as uow:
         await control_plane.who.ending.end(uow, SYSTEM, eve.id, "left")
+    assert await stand(control_plane) == [False]
+
+
+async def test_what_was_asked_for_by_an_expired_secret_ends_when_its_machine_is_handed_over(
+    control_plane: ControlPlane, ground: httpx.AsyncClient, anonymous: httpx.AsyncClient, clock: ManualClock,
+    person: Any,
+) -> None:  # fmt: skip
+    eve, _ = await person("eve", "admin"), await person("lin")
+    async with control_plane.units() as uow:
+        await control_plane.identities.change(uow, SYSTEM, "deploy-bot", owner="eve")
+    await with_a_secret_of(control_plane, anonymous, eve)
+    clock.advance(days=2)
+    assert await stand(control_plane) == [True]
+    async with control_plane.units() as uow:
+        await control_plane.identities.change(uow, SYSTEM, "deploy-bot", owner="lin")
     assert await stand(control_plane) == [False]
