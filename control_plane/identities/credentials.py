@@ -14,12 +14,10 @@ import msgspec
 
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.binding import EVERY_TARGET, Binding
-from control_plane.identities.domain import Identity, bareness
-from control_plane.identities.errors import BareMachineError, IdentityNotFoundError
 from control_plane.identities.parents import Bounds, Parents
 from control_plane.identities.ports import CertificateIssuer, CertificateRequestError, IssuedCertificate, TargetNames
 from control_plane.identities.sign_ins import KEY_PREFIX
-from control_plane.identities.standing import hold, still_stands
+from control_plane.identities.standing import machine_given, still_stands
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
@@ -234,7 +232,7 @@ class CredentialService:
     ) -> MintedKey:
         """Good until the machine's own end at the latest. Raises BareMachineError, IdentityNotFoundError, InvalidError,
         UnauthenticatedError."""
-        identity = await self._machine(uow, by, name)
+        identity = await machine_given(uow, by, name, self._parents)
         key = KEY_PREFIX + random_text(_KEY_LENGTH)
         row = ServiceAccountKeyRow(
             id=new_id("key"),
@@ -248,22 +246,6 @@ class CredentialService:
         uow.session.add(row)
         uow.audit(AuditEvent("service-account-key.created", by.actor, row.id, {"identity": name}))
         return MintedKey(row, name, Secret(key))
-
-    async def _machine(self, uow: UnitOfWork, by: Principal, name: str) -> Identity:
-        """One that may be given a key. Who asks and it are held at once: no two who do so wait for each other."""
-        known = await repository.identity_by_name(uow.session, name)
-        await hold(uow, {by.identity, *([known.id] if known else [])})
-        await still_stands(uow, by, self._parents)
-        identity = await repository.identity_by_name(uow.session, name)
-        if identity is None:
-            raise IdentityNotFoundError(name)
-        if problem := bareness(identity):
-            raise BareMachineError(name, problem)
-        if not identity.able:
-            raise InvalidError(f"{name!r} is disabled, or its owner is: enable it, or give it another owner, first")
-        if identity.ends_at is not None and identity.ends_at <= uow.now:
-            raise InvalidError(f"the end date of {name!r} has come: say another one first")
-        return identity
 
     async def keys_page(
         self, uow: UnitOfWork, paging: Paging

@@ -11,10 +11,13 @@ from collections.abc import Collection
 
 from sqlmodel import col, select
 
+from control_plane.identities import repository
+from control_plane.identities.domain import Identity, bareness
+from control_plane.identities.errors import BareMachineError, IdentityNotFoundError
 from control_plane.identities.parents import Parents
 from control_plane.identities.tables import IdentityRow, ServiceAccountKeyRow, SignInRow
 from control_plane.kit.access import Principal
-from control_plane.kit.errors import UnauthenticatedError
+from control_plane.kit.errors import InvalidError, UnauthenticatedError
 from control_plane.kit.unit_of_work import UnitOfWork
 
 
@@ -24,6 +27,25 @@ async def still_stands(uow: UnitOfWork, principal: Principal, parents: Parents |
     people = {str(principal.identity), *map(str, principal.chain)}
     if not await hold(uow, people) or not await _is_good(uow, principal, parents):
         raise UnauthenticatedError("what you came with ended at this moment; sign in again")
+
+
+async def machine_given(uow: UnitOfWork, by: Principal, name: str, parents: Parents | None = None) -> Identity:
+    """One that may be given what it proves itself by; first in the transaction that makes that. Who asks and it are
+    held at once: no two who do so wait for each other. Raises BareMachineError, IdentityNotFoundError, InvalidError,
+    UnauthenticatedError."""
+    known = await repository.identity_by_name(uow.session, name)
+    await hold(uow, {by.identity, *([known.id] if known else [])})
+    await still_stands(uow, by, parents)
+    identity = await repository.identity_by_name(uow.session, name)
+    if identity is None:
+        raise IdentityNotFoundError(name)
+    if problem := bareness(identity):
+        raise BareMachineError(name, problem)
+    if not identity.able:
+        raise InvalidError(f"{name!r} is disabled, or its owner is: enable it, or give it another owner, first")
+    if identity.ends_at is not None and identity.ends_at <= uow.now:
+        raise InvalidError(f"the end date of {name!r} has come: say another one first")
+    return identity
 
 
 async def hold(uow: UnitOfWork, identity_ids: Collection[str]) -> bool:

@@ -16,10 +16,9 @@ import msgspec
 from sqlmodel import col, select
 
 from control_plane.identities import credential_rows
-from control_plane.identities.domain import Identity, bareness
-from control_plane.identities.errors import BareMachineError
+from control_plane.identities.domain import Identity
 from control_plane.identities.service import IdentityService
-from control_plane.identities.standing import still_stands
+from control_plane.identities.standing import machine_given
 from control_plane.kit.access import Principal
 from control_plane.kit.errors import ConflictError, FieldProblem, InvalidError, NotFoundError
 from control_plane.kit.ids import new_id, random_text
@@ -66,7 +65,7 @@ class ClientCredentials:
     async def add_key_pair(
         self, uow: UnitOfWork, by: Principal, name: str, jwk: Mapping[str, Any], more: Wanted
     ) -> MadeClientCredential:
-        await still_stands(uow, by)
+        machine = await machine_given(uow, by, name)
         key = tokens.public_key(jwk)
         if key is None or "d" in jwk or "k" in jwk:
             problem = (
@@ -77,15 +76,15 @@ class ClientCredentials:
         taken = select(ClientCredentialRow.id).where(col(ClientCredentialRow.thumbprint) == thumbprint)
         if (await uow.session.exec(taken)).first() is not None:
             raise ConflictError("this key is, or was, somebody's already; make another one")
-        row = self._row(uow, by, await self._machine(uow, name), "key-pair", more, LONGEST_KEY_PAIR)
+        row = self._row(uow, by, machine, "key-pair", more, LONGEST_KEY_PAIR)
         row.public_jwk = json.dumps({**key.as_dict(private=False), "kid": key.kid or thumbprint}, sort_keys=True)
         row.thumbprint = thumbprint
         return self._made(uow, by, row, name)
 
     async def add_secret(self, uow: UnitOfWork, by: Principal, name: str, more: Wanted) -> MadeClientCredential:
-        await still_stands(uow, by)
+        machine = await machine_given(uow, by, name)
         secret = SECRET_PREFIX + random_text(_SECRET_LENGTH)
-        row = self._row(uow, by, await self._machine(uow, name), "secret", more, LONGEST_SECRET)
+        row = self._row(uow, by, machine, "secret", more, LONGEST_SECRET)
         row.secret_hash = credential_rows.hash_of(secret)
         return self._made(uow, by, row, name, Secret(secret))
 
@@ -135,12 +134,6 @@ class ClientCredentials:
         told = {"identity": name, "kind": row.kind, "expires_at": row.expires_at.isoformat()}
         uow.audit(AuditEvent("client-credential.created", by.actor, row.id, told))
         return MadeClientCredential(row, name, secret)
-
-    async def _machine(self, uow: UnitOfWork, name: str) -> Identity:
-        identity = await self._identities.named(uow, name)
-        if problem := bareness(identity):
-            raise BareMachineError(name, problem)
-        return identity
 
     # -------------------------------------------------------------- proven
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from sqlmodel import col, update
 
 from control_plane.assembly import ControlPlane
+from control_plane.identities.tables import IdentityRow
 from tests.control_plane.conftest import ManualClock
 from tests.control_plane.identities.test_credentials import verified
 from tests.control_plane.workloads.platforms import (
@@ -27,6 +29,7 @@ from tests.control_plane.workloads.platforms import (
     signed,
 )
 
+ANY = {"if-match": "*"}
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
@@ -173,6 +176,28 @@ async def test_a_machine_without_a_purpose_or_an_end_date_gets_neither(ground: h
     assert (await ground.post("/v1/client-credentials/secrets", json=body)).status_code == 422
     pair = {**body, "jwk": ed().as_dict(private=False)}
     assert (await ground.post("/v1/client-credentials/key-pairs", json=pair)).status_code == 422
+
+
+async def refusals(admin: httpx.AsyncClient) -> list[str]:
+    """What an admin is told who would give deploy-bot a secret, or a key pair."""
+    body = {"identity": "deploy-bot"}
+    pair = {**body, "jwk": ed().as_dict(private=False)}
+    secret = await admin.post("/v1/client-credentials/secrets", json=body)
+    answers = [secret, await admin.post("/v1/client-credentials/key-pairs", json=pair)]
+    assert [one.status_code for one in answers] == [422, 422]
+    return [one.json()["detail"] for one in answers]
+
+
+async def test_a_machine_whose_owner_is_gone_gets_neither(ground: httpx.AsyncClient):
+    assert (await ground.patch("/v1/identities/ada", json={"disabled": True}, headers=ANY)).is_success
+    assert ["or its owner is" in one for one in await refusals(ground)] == [True, True]
+
+
+async def test_a_machine_whose_day_has_come_gets_neither(ground: httpx.AsyncClient, control_plane: ControlPlane):
+    async with control_plane.units() as uow:
+        named = col(IdentityRow.name) == "deploy-bot"
+        await uow.session.exec(update(IdentityRow).where(named).values(ends_at=uow.now))
+    assert ["has come" in one for one in await refusals(ground)] == [True, True]
 
 
 @pytest.mark.parametrize(
