@@ -97,7 +97,8 @@ class Who:
         self.loops: list[tuple[str, Callable[[], Awaitable[None]]]] = []
         self.ending = Ending()
         named = DocumentNames()
-        self.identities = IdentityService(self.ending, named)
+        sources = ClientSources()
+        self.identities = IdentityService(self.ending, named, sources)
         self.cookies = Cookies(settings.url)
         self.authenticator = RequestAuthenticator(units, self.cookies.name)
         sign_in = self._local_accounts(units, settings, hasher)
@@ -108,7 +109,7 @@ class Who:
         self.ending.follow(self.ssh_certificates)
         self.sourced = SourcedIdentities(self.identities, named)
         self.providers = ProviderKind(self.sourced)
-        self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins, ClientSources())
+        self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins, sources)
         self.accounts = ExternalAccounts(self.identities, self.providers, self.sourced, self.ending)
         self._scim(units, settings)
         self._saml(units, settings, clock, seal)

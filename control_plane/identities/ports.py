@@ -108,6 +108,13 @@ class NamedInDocuments(Protocol):
         """Every name that is in some document, whether or not anybody is called so."""
 
 
+class AddressSources(Protocol):
+    """Where the mail addresses of identities are from."""
+
+    async def is_believed(self, uow: UnitOfWork, identity: Identity) -> bool:
+        """False: whoever told the address of this one may not speak for it."""
+
+
 class TargetNames(Protocol):
     async def known(self, uow: UnitOfWork) -> frozenset[str]: ...
 

@@ -37,7 +37,7 @@ from control_plane.identities.errors import (
     StillNamedError,
     StillOwnsError,
 )
-from control_plane.identities.ports import NamedInDocuments
+from control_plane.identities.ports import AddressSources, NamedInDocuments
 from control_plane.identities.tables import GroupRow, IdentityRow
 from control_plane.kit.errors import InvalidError
 from control_plane.kit.ids import new_id
@@ -53,9 +53,10 @@ def _told(identity: Identity) -> dict[str, Json]:
 
 
 class IdentityService:
-    def __init__(self, ending: Ending, documents: NamedInDocuments) -> None:
+    def __init__(self, ending: Ending, documents: NamedInDocuments, addresses: AddressSources) -> None:
         self._ending = ending
         self._documents = documents
+        self._addresses = addresses
 
     # -------------------------------------------------------------- asked by other features
 
@@ -88,6 +89,13 @@ class IdentityService:
     async def with_email(self, uow: UnitOfWork, email: str) -> list[Identity]:
         """All of them: who asks decides what several mean."""
         return await repository.identities_by_email(uow.session, email) if email else []
+
+    async def meant_by_email(self, uow: UnitOfWork, email: str) -> list[Identity]:
+        """As `with_email`; of several only those who are believed to have it, if any are: nobody loses theirs by what
+        somebody chose at another provider."""
+        found = await self.with_email(uow, email)
+        believed = [one for one in found if await self._addresses.is_believed(uow, one)] if len(found) > 1 else []
+        return believed or found
 
     # -------------------------------------------------------------- shown
 

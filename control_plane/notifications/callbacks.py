@@ -51,7 +51,7 @@ _REFUSED: Final = "the channel takes no decisions, or the signature, its timesta
 class People(Addresses, Protocol):
     """Asked of identities: who carries an attribute, and nothing else."""
 
-    async def with_email(self, uow: UnitOfWork, email: str) -> list[Identity]: ...
+    async def meant_by_email(self, uow: UnitOfWork, email: str) -> list[Identity]: ...
 
     async def with_external_id(self, uow: UnitOfWork, external_id: str) -> Identity | None: ...
 
@@ -128,7 +128,7 @@ class Callbacks:
         """Exactly one, and a person. There is one mapping, and no other is tried."""
         match spec.decisions.map if spec.decisions else None:
             case "email":
-                found = await self._people.with_email(uow, said)
+                found = await self._people.meant_by_email(uow, said)
             case "external-id":
                 one = await self._people.with_external_id(uow, said)
                 found = [one] if one is not None else []

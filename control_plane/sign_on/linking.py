@@ -19,15 +19,18 @@ from control_plane.identities.sign_ins import Channel, OpenedSignIn, Proof, Sign
 from control_plane.identities.sourced import SourcedIdentities
 from control_plane.identities.tables import ExternalAccountRow, IdentityRow
 from control_plane.kit.unit_of_work import SYSTEM, AuditEvent, UnitOfWork
-from control_plane.sign_on import addresses
+from control_plane.sign_on import addresses, speaking
 from control_plane.sign_on.documents import IdentityProviderSpec, Linking, source_of
-from control_plane.sign_on.domain import Told, domain_of, our_groups
+from control_plane.sign_on.domain import Told, our_groups
 from control_plane.sign_on.errors import NotKnownHereError
 
 
 class Pushers(Protocol):
     async def sources_of(self, uow: UnitOfWork, provider: str) -> Collection[str]:
         """Of people who are pushed in the name of this provider."""
+
+    async def is_believed(self, uow: UnitOfWork, identity: Identity) -> bool:
+        """That it has its address."""
 
 
 class SignOn:
@@ -110,8 +113,11 @@ class SignOn:
         """Two identities of one person could approve each other's requests, so nobody new is made with an address that
         somebody here has, or whose account at any provider has it. The newcomer's may be unverified: it keeps out
         nobody but whoever says it. The account's must have been verified once, or whoever chooses theirs could keep out
-        whose it is; and not even so does it count against a provider that may speak for the domain. Raises
-        NotKnownHereError."""
+        whose it is; and not even so does it count against a provider that may speak for the domain, nor does what
+        another's SCIM client pushes that may not. Raises NotKnownHereError."""
+        if _is_listed(rules, told):
+            trusted = await self._trusted(uow, told)
+            known = [one for one in known if one.source in trusted or await self._pushers.is_believed(uow, one)]
         if one := next(iter(known), None):
             raise NotKnownHereError(told.provider, f"{one.name!r} has its address already: an admin links them")
         account = next(iter(await addresses.accounts_with(uow, told.email)), None)
@@ -132,13 +138,17 @@ class SignOn:
         found = await self._identities.with_email(uow, told.email)
         return [one for one in found if one.kind == "person"]
 
+    async def _trusted(self, uow: UnitOfWork, told: Told) -> Collection[str]:
+        """Sources whose people have the addresses that this provider, where it may speak for one, says they have."""
+        return {"", _source(told), *await self._pushers.sources_of(uow, told.provider)}
+
     async def _by_email(
         self, uow: UnitOfWork, rules: Linking, told: Told, known: Collection[Identity]
     ) -> Identity | None:
         """Raises NotKnownHereError: the one person who has it is another of the provider's subjects already."""
         if not _is_listed(rules, told):
             return None
-        trusted = {"", _source(told), *await self._pushers.sources_of(uow, told.provider)}
+        trusted = await self._trusted(uow, told)
         people = [one for one in known if one.source in trusted]
         if len(people) != 1:
             return None
@@ -168,4 +178,4 @@ def _source(told: Told) -> str:
 
 
 def _is_listed(rules: Linking, told: Told) -> bool:
-    return told.email_verified and domain_of(told.email) in {one.lower() for one in rules.by_email}
+    return told.email_verified and speaking.lists(rules, told.email)

@@ -75,7 +75,7 @@ class People:
         if self._mapping == "slack-user-id":
             found = await self._identities.of_slack_user(uow, claim.user_id)
             return found or Nobody(f"No identity has your Slack user id {claim.user_id}: ask an admin to add it.")
-        several = await self._identities.with_email(uow, claim.email)
+        several = await self._identities.meant_by_email(uow, claim.email)
         if not several:
             return Nobody("No identity has your e-mail address: ask an admin to add it.")
         if len(several) > 1:

@@ -17,6 +17,7 @@ from control_plane.assembly import ControlPlane
 from control_plane.config import Settings
 from control_plane.identities.domain import Identity
 from control_plane.kit.clock import milliseconds
+from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.notifications.signing import signed
 from tests.control_plane.approvals.test_endpoints import WHATEVER, Held, hold
 from tests.control_plane.conftest import ManualClock
@@ -289,6 +290,14 @@ async def test_an_address_of_two_people_is_nobody_s(
     assert await caller.is_pending()
     (entry,) = (await auditor.get("/v1/audit", params={"kind": "webhook.person-unknown"})).json()["items"]
     assert entry["data"]["person"] == "reviewer@example.org"
+
+
+async def test_an_address_that_somebody_chose_at_another_provider_stays_whose_it_is(
+    caller: Caller, control_plane: ControlPlane
+) -> None:
+    async with control_plane.units() as uow:
+        await control_plane.who.sourced.make_person(uow, SYSTEM, "scim:partner", "mallory", "Reviewer@example.org")
+    assert (await caller.call()).json()["person"] == "reviewer"
 
 
 async def test_what_was_not_shown_is_not_decided(caller: Caller) -> None:

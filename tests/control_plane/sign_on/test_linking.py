@@ -23,6 +23,7 @@ from control_plane.sign_on.oidc_client import OidcClient, Tokens
 from control_plane.sign_on.oidc_metadata import Announced
 from control_plane.sign_on.oidc_telling import Kept, Known
 from control_plane.sign_on.oidc_tokens import Claims, IdToken, TokenError
+from tests.support.stack import document
 
 ANYBODY = IdentityProviderSpec(linking=Linking(create=True))
 CORP = IdentityProviderSpec(linking=Linking(create=True, by_email=("example.com",)))
@@ -83,6 +84,41 @@ async def test_whom_a_scim_client_of_this_provider_pushed_is_linked_and_of_anoth
             await control_plane.who.sourced.make_person(uow, SYSTEM, source, called, f"{called}@example.com")
     assert (await opened(control_plane, LINKS, told("corp", "a-1", "ada"))).name == "ada"
     await refused(control_plane, LINKS, told("corp", "b-1", "boss"))
+
+
+async def listing(admin: httpx.AsyncClient, **linking: list[str] | bool) -> None:
+    """Providers, with what each says of linking, and a SCIM client each."""
+    for name, rules in linking.items():
+        more = {"linking": {"by_email": rules}} if isinstance(rules, list) else {"linking": {"create": rules}}
+        shown = document("IdentityProvider", name, oidc={"issuer": HOME, "client_id": "assentry"}, **more)
+        assert (await admin.post("/v1/documents/apply", json={"documents": [shown]})).is_success
+        assert (await admin.post("/v1/scim-clients", json={"name": name, "provider": name})).status_code == 201
+
+
+async def pushed(control_plane: ControlPlane, source: str, name: str, email: str) -> None:
+    async with control_plane.units() as uow:
+        await control_plane.who.sourced.make_person(uow, SYSTEM, source, name, email)
+
+
+async def test_whoever_is_pushed_with_an_address_keeps_it_from_nobody_whose_provider_may_speak_for_it(
+    control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await listing(admin, partner=False)
+    await pushed(control_plane, "scim:partner", "mallory", "boss@example.com")
+    boss = await opened(control_plane, CORP, told("corp", "b-1", "boss"))
+    assert (boss.name, boss.email) == ("boss", "boss@example.com")
+    await refused(control_plane, ANYBODY, told("other", "o-1", "boss"))
+
+
+async def test_two_providers_that_may_speak_for_a_domain_make_one_identity_of_one_person(
+    control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await listing(admin, partner=["Example.com"])
+    await pushed(control_plane, "scim:partner", "ada", "ada@example.com")
+    await opened(control_plane, CORP, told("partner", "b-1", "bob"))
+    for name in ("ada", "bob"):
+        cause = await refused(control_plane, CORP, told("corp", "c-1", name))
+        assert cause == f"{name!r} has its address already: an admin links them"
 
 
 async def test_an_address_that_was_given_to_somebody_else_links_no_second_subject(

@@ -73,6 +73,16 @@ async def test_an_address_that_two_identities_have_is_nobodys(scene: Scene, mess
 
 
 @by_email
+async def test_an_address_that_somebody_chose_at_another_provider_stays_whose_it_is(scene: Scene, message: Message):
+    async with scene.control_plane.units() as uow:
+        await scene.control_plane.who.sourced.make_person(uow, SYSTEM, "scim:partner", "mallory", "Ada@example.org")
+    await scene.double.press("UADA", message, APPROVE)
+    await scene.shows(message, "Approved: write")
+    (agreed,) = await scene.audited("approval.agreed")
+    assert agreed["actor"] == "ada"
+
+
+@by_email
 async def test_slack_that_cannot_be_asked_delays_the_decision_and_loses_it_not(scene: Scene, message: Message):
     scene.double.broken["users.info"] = 2  # aiohttp tries what only reads once more by itself
     await scene.double.press("UADA", message, APPROVE)
