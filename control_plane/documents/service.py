@@ -61,7 +61,8 @@ class DocumentService:
         plan = await self.plan(uow, values, prune=prune)
         await self._carry_out(uow, by, plan, managed=True)
         for kind, name in plan.adopted:
-            await self._kinds[kind].manage(uow, name)
+            if by.may(self._kinds[kind].permission):  # or somebody's next prune would delete what they may not touch
+                await self._kinds[kind].manage(uow, name)
         found = Counter(change.change for change in plan.changes)
         counts: dict[str, Json] = {change: found[change] for change in _CHANGING}
         if any(counts.values()):

@@ -142,6 +142,12 @@ async def test_the_same_name_twice_is_refused(admin: httpx.AsyncClient):
     assert list(await problems_of(admin, ADA, ADA)) == ["$.documents[1].metadata.name"]
 
 
+async def planned_prune(admin: httpx.AsyncClient) -> dict[str, str]:
+    answer = await admin.post("/v1/documents/plan", json={"documents": [], "prune": True})
+    assert answer.status_code == 200, answer.text
+    return {f"{one['kind']}/{one['name']}": one["change"] for one in answer.json()["changes"]}
+
+
 async def test_prune_deletes_what_was_applied_and_only_that(admin: httpx.AsyncClient):
     await apply(admin, *ALL)
     await admin.post("/v1/identities", json={"name": "by-hand", "kind": "person"})
@@ -181,6 +187,19 @@ async def test_a_policy_editor_changes_policies_and_neither_targets_nor_people(c
     assert refused.status_code == 403
     target = changed(ORDERS, "spec.address", "elsewhere:5432")
     assert (await editor.put("/v1/targets/orders", json=target, headers={"if-match": "*"})).status_code == 403
+
+
+async def test_what_was_made_by_hand_is_pruned_only_once_somebody_has_applied_it_who_may_delete_it(
+    client_of, admin: httpx.AsyncClient
+):
+    assert (await admin.post("/v1/identities", json={"name": "by-hand", "kind": "person"})).status_code == 201
+    assert (await admin.put("/v1/masks/pii", json=MASK, headers={"if-none-match": "*"})).is_success
+    known = (await admin.get("/v1/documents/export")).json()["documents"]
+    mine = [one for one in known if one["metadata"]["name"] in ("by-hand", "pii")]
+    assert set((await apply(await client_of("policy-editor"), *mine)).values()) == {"unchanged"}
+    assert await planned_prune(admin) == {"Mask/pii": "delete"}
+    assert set((await apply(admin, *mine)).values()) == {"unchanged"}
+    assert await planned_prune(admin) == {"Identity/by-hand": "delete", "Mask/pii": "delete"}
 
 
 async def test_one_document_is_put_with_the_version_that_was_seen(admin: httpx.AsyncClient):
