@@ -1,11 +1,13 @@
 """Which documents name an identity or a group: whoever is given such a name is given what the documents say of it.
 
 Documents that hold names stand for somebody by that name alone, also when nobody is called so any more. Conditions are
-read as text: where one speaks of the requester's name or groups, every text in it counts as a name.
+read as they are compiled: where one speaks of the requester's name or groups, every text in it counts as a name. Those
+that cannot be compiled (any more) are read as text, and each text in them counts.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -15,10 +17,12 @@ from sqlmodel import col, select
 
 from control_plane.documents.tables import DocumentRow, DocumentVersionRow
 from control_plane.kit.unit_of_work import UnitOfWork
+from data_plane.policy.conditions import ConditionError, compiled
+from data_plane.policy.mentions import mentions
 
 Named = Literal["identity", "group"]
 _FREE: Final = frozenset({"labels", "claims", "claim_patterns"})  # their fields are called as people like
-_TEXT: Final = re.compile(r"\"([^\"\\]*)\"|'([^'\\]*)'")
+_TEXT: Final = re.compile(r"\"([^\"]*)\"|'([^']*)'")
 
 
 class _Places(msgspec.Struct, frozen=True):
@@ -73,10 +77,20 @@ def _found(value: Any, fields: Collection[str], condition: str) -> Iterator[str]
     for field, held in value.items():
         if field in fields:
             yield from _texts(held)
-        elif field == "when" and condition and condition in held:
-            yield from (double or single for double, single in _TEXT.findall(held))
+        elif field == "when" and condition:
+            yield from _compared(held, condition)
         elif field not in _FREE:
             yield from _found(held, fields, condition)
+
+
+@functools.lru_cache(maxsize=4096)
+def _compared(text: str, variable: str) -> frozenset[str]:
+    """What the condition may compare the variable with."""
+    condition = compiled(text)
+    if isinstance(condition, ConditionError):
+        return frozenset(double or single for double, single in _TEXT.findall(text))
+    spoken = mentions(condition)
+    return spoken.texts if variable in spoken.variables else frozenset()
 
 
 def _texts(held: Any) -> Iterator[str]:

@@ -86,6 +86,11 @@ class Condition:
             return Truth.ERROR
 
     @property
+    def checked(self) -> bytes:
+        """A google.protobuf.Any that holds a cel.expr.CheckedExpr."""
+        return bytes(self._expression.serialize())
+
+    @property
     def never(self) -> bool:
         """False whatever its variables are."""
         return self.holds(Facts({})) is Truth.FALSE

@@ -10,6 +10,7 @@ from sqlmodel import col, delete
 
 from control_plane.assembly import ControlPlane
 from control_plane.documents.naming import DocumentNames
+from control_plane.documents.tables import DocumentRow
 from control_plane.identities.tables import IdentityRow
 from control_plane.kit.unit_of_work import SYSTEM
 from data_plane.policy import model
@@ -112,6 +113,39 @@ async def test_a_condition_names_whom_it_compares_the_requester_with(
     without = document("Policy", "open", rules=[elsewhere])
     await apply(admin, without, prune=True)
     assert (await admin.get("/v1/identities/ada")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "when",
+    [
+        'requester .name == "ada"',
+        'requester // who asks\n.name == "ada"',
+        r'requester.name == "\u0061d\141"',
+        "requester.name in [r'''ada''']",
+        'requester.name == "a" + "da"',
+    ],
+)
+async def test_a_condition_names_somebody_however_it_is_written(
+    admin: httpx.AsyncClient, control_plane: ControlPlane, when: str
+):
+    rule = {"name": "reads", "match": {"action": "read"}, "effect": "allow", "when": when}
+    await apply(admin, document("Policy", "open", rules=[rule]))
+    async with control_plane.units() as uow:
+        made = await control_plane.who.sourced.make_person(uow, SYSTEM, "provider:corp", "ada", "")
+    assert made.name == "ada-2"
+
+
+async def test_a_condition_that_is_none_any_more_names_all_that_stands_in_it(
+    admin: httpx.AsyncClient, control_plane: ControlPlane
+):
+    rule = {"name": "reads", "match": {"action": "read"}, "effect": "allow", "when": "target.name == 'ada'"}
+    await apply(admin, document("Policy", "open", rules=[rule]))
+    async with control_plane.units() as uow:
+        assert await DocumentNames().naming(uow, "identity", "ada") == []
+        row = await uow.session.get_one(DocumentRow, ("Policy", "open"))
+        row.json_text = row.json_text.replace("target.name", "target.gone")
+        await uow.session.flush()
+        assert await DocumentNames().naming(uow, "identity", "ada") == ["Policy 'open'"]
 
 
 async def test_a_provider_gives_nobody_a_name_that_documents_still_have_for_somebody_else(
