@@ -1,9 +1,11 @@
 """How many may have begun to sign in and not come back yet: bounded in all, and shared out by where they come from.
 
 One network has a share of its own and begins no more than that at a time. When all places are taken, the oldest of the
-network that holds most gives way: a flood from some networks pays for newcomers out of its own, and neither refuses nor
-forgets anybody elsewhere. What this cannot tell apart is a flood from as many networks as there are places. Whoever
-comes through this machine has no share but counts like a network: it may be a proxy that does not say for whom it asks.
+network that holds most gives way. So no network pays for others while it holds less than its even part: all places,
+divided by the networks that hold any. Whoever floods from many networks makes that part small, and an office that holds
+more pays before them: from as many networks as there are places (a single IPv6 /32 has more) it is one, and beyond that
+the oldest goes, whoever it is. Whoever comes through this machine has no share but counts like a network: it may be a
+proxy that does not say for whom it asks.
 """
 
 from __future__ import annotations

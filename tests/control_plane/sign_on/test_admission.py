@@ -42,6 +42,16 @@ async def test_the_oldest_of_the_network_that_holds_most_gives_way(units: Units,
     assert await begun(units) == {"a/1", "b/2", "b/3", "c/1", "c/2", "d/1"}
 
 
+async def test_a_network_that_holds_less_than_its_even_part_pays_for_nobody_else(units: Units, clock: ManualClock):
+    await begin(units, clock, "office/1", *[f"{network}/{n}" for network in "ab" for n in (1, 2)], "c/1", "d/1", "e/1")
+    assert await begun(units) == {"office/1", "a/2", "b/2", "c/1", "d/1", "e/1"}
+
+
+async def test_a_flood_from_many_networks_leaves_each_its_even_part_alone(units: Units, clock: ManualClock):
+    await begin(units, clock, "office/1", "office/2", "a/1", "b/1", "c/1", "d/1", "e/1")
+    assert await begun(units) == {"office/2", "a/1", "b/1", "c/1", "d/1", "e/1"}
+
+
 async def test_the_newcomers_own_network_pays_before_others_that_hold_as_much(units: Units, clock: ManualClock):
     await begin(units, clock, "a/1", "a/2", "b/1", "b/2", "c/1", "c/2", "c/3")
     assert await begun(units) == {"a/1", "a/2", "b/1", "b/2", "c/2", "c/3"}
