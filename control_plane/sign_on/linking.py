@@ -114,7 +114,12 @@ class SignOn:
         somebody here has, or whose account at any provider has it. The newcomer's may be unverified: it keeps out
         nobody but whoever says it. The account's must have been verified once, or whoever chooses theirs could keep out
         whose it is; and not even so does it count against a provider that may speak for the domain, nor does what
-        another's SCIM client pushes that may not. Raises NotKnownHereError."""
+        another's SCIM client pushes that may not. Whose provider tells none may be anybody whom another one has made.
+        Raises NotKnownHereError."""
+        if not told.email and await speaking.others_make_people(uow, told.provider):
+            raise NotKnownHereError(
+                told.provider, "it tells no address, and other providers make people too: an admin links them"
+            )
         if _is_listed(rules, told):
             trusted = await self._trusted(uow, told)
             known = [one for one in known if one.source in trusted or await self._pushers.is_believed(uow, one)]

@@ -121,6 +121,17 @@ async def test_two_providers_that_may_speak_for_a_domain_make_one_identity_of_on
         assert cause == f"{name!r} has its address already: an admin links them"
 
 
+async def test_whose_provider_tells_no_address_is_made_where_no_other_provider_makes_anybody(
+    control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await listing(admin, partner=True, other=["example.com"])
+    assert (await opened(control_plane, ANYBODY, Told("partner", "s-1", HOME, "ada"))).name == "ada"
+    await listing(admin, corp=True)
+    cause = await refused(control_plane, ANYBODY, Told("partner", "s-2", HOME, "ada"))
+    assert cause == "it tells no address, and other providers make people too: an admin links them"
+    assert (await opened(control_plane, ANYBODY, Told("partner", "s-1", HOME, "ada"))).name == "ada"
+
+
 async def test_an_address_that_was_given_to_somebody_else_links_no_second_subject(
     control_plane: ControlPlane, admin: httpx.AsyncClient
 ):
