@@ -229,6 +229,10 @@ class Driver:
         if not self.reason:
             self._guarded(lambda: self._core.terminate(reason, message))
 
+    def cut_target(self) -> None:
+        """Before `terminate`, where what was sent must not run any more."""
+        self.target.cut()
+
     @contextlib.asynccontextmanager
     async def nothing_to_target(self) -> AsyncIterator[None]:
         """While a cancel request is on its way, so that it cannot hit what the client sends next."""

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import select
+import struct
 from collections.abc import Callable
+from socket import AF_INET, AF_INET6, SO_LINGER, SOL_SOCKET
 from typing import Final, Protocol, cast
 
 from data_plane.gate.interface import Permit
@@ -15,6 +17,8 @@ from data_plane.runtime.connection import Connection
 
 WRITE_HIGH: Final = 256 * 1024  # bytes that may wait for a slow peer before the other is not read any more
 WRITE_LOW: Final = 64 * 1024
+
+_RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, for no time
 
 BACKPRESSURE: Final = 1
 BY_CORE: Final = 2
@@ -137,6 +141,15 @@ class Leg:
         self.sent = _ignore
         if not self.lost:
             self.transport.close()
+
+    def cut(self) -> None:
+        """At once, with a reset: what was sent and is not read yet is dropped at both ends, where a close delivers it."""
+        if self.lost:
+            return
+        socket = self.transport.get_extra_info("socket")
+        if socket is not None and socket.family in {AF_INET, AF_INET6} and socket.fileno() >= 0:
+            socket.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+        self.transport.abort()
 
     def hung_up(self) -> bool:
         """Whether the peer has closed, even when it is not being read: asks the kernel."""

@@ -145,8 +145,10 @@ class RelayCore:
         self.reminders = 0
         self.hold_limit = 0.0
         self.forward_cancel = True
+        self.sent = 0  # bytes, by the client
 
     def client_sent(self, data: bytes) -> None:
+        self.sent += len(data)
         if data[5:9] == b"hold":
             self.waiting, self.held = data, True
             self.output.hold(None, Held(DECISION), data, self.hold_limit)  # type: ignore[arg-type]

@@ -43,7 +43,6 @@ class PostgresCore(Core, Protocol):
     @property
     def idle(self) -> bool:
         """Nothing is begun: no transaction, no unanswered message, no part of one."""
-
     def cancel_requested(self) -> bool:
         """True: forward a CancelRequest to the target; False: it was for a hold, or there is nothing to cancel."""
 
@@ -89,8 +88,11 @@ class PostgresSession:
         return self._core.idle
 
     def end(self, reason: str, message: str) -> None:
-        """What runs at the target is cancelled there: a server does not look whether its client is still connected."""
+        """What runs at the target is cancelled there: a server does not look whether its client is still connected. What
+        was sent behind it is never read: the server finds the connection reset when it would answer or read on."""
         running = not (self._driver.reason or self._core.idle or self._core.held)
+        if running:
+            self._driver.cut_target()
         self._driver.terminate(reason, message)
         if running and self._target_key is not None:
             delivery = send_cancel(self._admitted.target, self._target_key)

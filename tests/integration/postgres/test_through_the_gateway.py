@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from data_plane.gate import admission
 from data_plane.gate.interface import Code
 from data_plane.policy.model import TargetSpec, TargetTls
+from data_plane.protocols.postgres.messages import encode_query
 from data_plane.protocols.postgres.target_startup import encode_startup
 from tests.support.postgres import PostgresServer
 from tests.support.relaying import TOKEN, Relay, certificates, relaying
@@ -357,6 +359,44 @@ async def test_what_a_session_runs_when_it_is_ended_is_cancelled_at_the_target(p
         _, err = await process.communicate()
         assert b"the identity was disabled" in err
         await until_running(postgres, "ended", 0)
+
+
+@pytest.mark.parametrize("mode", ["disable", "verify-full"])
+@pytest.mark.parametrize("how", ["terminated", "drained"])
+async def test_nothing_that_was_sent_behind_a_running_statement_runs_after_the_end(
+    postgres: PostgresServer, mode: str, how: str
+) -> None:
+    """Invariant 7: each had its verdict when it was sent, and the client was told that all has ended."""
+    late, name = f"late_{how}_{mode[:4]}", f"late-{how}-{mode}"
+    async with contextlib.AsyncExitStack() as open_, through(postgres, mode=mode) as relay:
+        own = await asyncpg.connect(postgres.url())
+        open_.push_async_callback(own.close)
+        await own.execute(f"create table {late} (n int)")
+        client = await psycopg.AsyncConnection.connect(f"{dsn(relay)}?application_name={name}", autocommit=True)
+        open_.push_async_callback(client.close)
+        os.write(client.fileno(), sleep := encode_query("select pg_sleep(60)"))
+        await until_running(postgres, name)
+        behind = b"".join(encode_query(f"insert into {late} values ({n})") for n in range(900))
+        os.write(client.fileno(), behind)
+        await until(lambda: relay.cores[0].sent == len(sleep + behind))
+        if how == "drained":
+            await relay.sessions.drain(0)
+        else:
+            relay.sessions.terminate_where(lambda _: True, "terminated", "the identity was disabled")
+        await gone(postgres, name)
+        ran = await own.fetchval(f"select count(*) from {late}")
+        await own.execute(f"drop table {late}")
+        assert ran == 0
+
+
+async def gone(postgres: PostgresServer, application_name: str) -> None:
+    """The target has let go of the session."""
+    connection = await asyncpg.connect(postgres.url())
+    there = "select count(*) from pg_stat_activity where application_name = $1"
+    async with asyncio.timeout(30):
+        while await connection.fetchval(there, application_name):
+            await asyncio.sleep(0.02)
+    await connection.close()
 
 
 async def test_draining_ends_open_sessions_with_57p01(postgres: PostgresServer) -> None:
