@@ -143,7 +143,7 @@ class Leg:
             self.transport.close()
 
     def cut(self) -> None:
-        """At once, with a reset: what was sent and is not read yet is dropped at both ends, where a close delivers it."""
+        """At once, with a reset: what is sent and not read is dropped at both ends, where a close delivers it."""
         if self.lost:
             return
         socket = self.transport.get_extra_info("socket")

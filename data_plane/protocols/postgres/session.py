@@ -88,8 +88,8 @@ class PostgresSession:
         return self._core.idle
 
     def end(self, reason: str, message: str) -> None:
-        """What runs at the target is cancelled there: a server does not look whether its client is still connected. What
-        was sent behind it is never read: the server finds the connection reset when it would answer or read on."""
+        """What runs at the target is cancelled there: a server does not look whether its client is still connected.
+        What was sent behind it is not run: the server finds the connection reset when it would answer or read on."""
         running = not (self._driver.reason or self._core.idle or self._core.held)
         if running:
             self._driver.cut_target()

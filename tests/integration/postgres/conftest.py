@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 import pytest
 import uvloop
 
-ON_BOTH = ("test_through_the_gateway", "test_attacks_on_the_handshake")
+ON_BOTH = ("test_through_the_gateway", "test_ends_of_sessions", "test_attacks_on_the_handshake")
 ON_ASYNCIO = ("test_masked_sessions",)
 
 
