@@ -43,6 +43,7 @@ class PostgresCore(Core, Protocol):
     @property
     def idle(self) -> bool:
         """Nothing is begun: no transaction, no unanswered message, no part of one."""
+
     def cancel_requested(self) -> bool:
         """True: forward a CancelRequest to the target; False: it was for a hold, or there is nothing to cancel."""
 
