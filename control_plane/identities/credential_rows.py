@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Text, cast
 from sqlalchemy.orm import Mapped
 from sqlmodel import and_, col, delete, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import SelectOfScalar
 
 from control_plane.identities.ports import SignedOut
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow, SignInRow
@@ -76,9 +77,17 @@ async def revoke_keys_made_by(
     session: AsyncSession, identity_ids: Sequence[str], now: datetime, *, of: str | None = None
 ) -> list[str]:
     """`of`: only those of this machine."""
+    return await _revoke(session, ServiceAccountKeyRow, _keys_made_by(identity_ids, of), now)
+
+
+def ids_of_keys_made_by(identity_ids: Sequence[str], *, of: str | None = None) -> SelectOfScalar[str]:
+    """Expired ones too: what was asked for with them may wait still."""
+    return select(ServiceAccountKeyRow.id).where(_keys_made_by(identity_ids, of))
+
+
+def _keys_made_by(identity_ids: Sequence[str], of: str | None) -> ColumnElement[bool]:
     made = col(ServiceAccountKeyRow.created_by).in_(identity_ids)
-    which = made if of is None else and_(made, col(ServiceAccountKeyRow.identity_id) == of)
-    return await _revoke(session, ServiceAccountKeyRow, which, now)
+    return made if of is None else and_(made, col(ServiceAccountKeyRow.identity_id) == of)
 
 
 async def revoke_credentials_of(session: AsyncSession, identity_ids: Sequence[str], now: datetime) -> list[str]:

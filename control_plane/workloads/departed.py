@@ -19,7 +19,8 @@ class MadeByTheDeparted:
     async def ended(self, uow: UnitOfWork, by: Actor, identity_ids: Sequence[str], reason: str) -> Mapping[str, Json]:
         keys = await credential_rows.revoke_keys_made_by(uow.session, identity_ids, uow.now)
         credentials = await credential_rows.revoke_made_with(uow.session, keys, uow.now)
-        await sign_in_rows.end_acting_tokens(uow, by, col(ActingTokenRow.made_with).in_(keys), reason)
+        with_any = col(ActingTokenRow.made_with).in_(credential_rows.ids_of_keys_made_by(identity_ids))
+        await sign_in_rows.end_acting_tokens(uow, by, with_any, reason)
         theirs = col(ClientCredentialRow.created_by).in_(identity_ids)
         made = await sign_in_rows.end_those(uow, theirs)
         with_theirs = col(WorkloadSignInRow.client_credential_id).in_(select(ClientCredentialRow.id).where(theirs))

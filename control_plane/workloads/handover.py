@@ -20,7 +20,10 @@ class MadeByFormerOwners:
     ) -> Mapping[str, Json]:
         keys = await credential_rows.revoke_keys_made_by(uow.session, [former_owner_id], uow.now, of=machine_id)
         credentials = await credential_rows.revoke_made_with(uow.session, keys, uow.now)
-        await sign_in_rows.end_acting_tokens(uow, by, col(ActingTokenRow.made_with).in_(keys), reason)
+        with_any = col(ActingTokenRow.made_with).in_(
+            credential_rows.ids_of_keys_made_by([former_owner_id], of=machine_id)
+        )
+        await sign_in_rows.end_acting_tokens(uow, by, with_any, reason)
         row = ClientCredentialRow
         theirs = and_(col(row.identity_id) == machine_id, col(row.created_by) == former_owner_id)
         made = await sign_in_rows.end_those(uow, theirs)

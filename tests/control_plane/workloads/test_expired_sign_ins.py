@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
+import pytest
 
 from control_plane.assembly import ControlPlane
 from control_plane.kit.unit_of_work import SYSTEM
@@ -93,4 +94,34 @@ async def test_what_was_asked_for_by_an_expired_secret_ends_when_its_machine_is_
     assert await stand(control_plane) == [True]
     async with control_plane.units() as uow:
         await control_plane.identities.change(uow, SYSTEM, "deploy-bot", owner="lin")
+    assert await stand(control_plane) == [False]
+
+
+@pytest.mark.parametrize("how", ["handed over", "left"])
+async def test_what_an_agent_asked_for_by_an_expired_key_ends_with_who_made_it(
+    control_plane: ControlPlane, ground: httpx.AsyncClient, anonymous: httpx.AsyncClient, platform: Platform,
+    clock: ManualClock, person: Any, how: str,
+) -> None:  # fmt: skip
+    """By a token to act that was made with the key."""
+    eve, _ = await person("eve", "admin"), await person("lin")
+    bots = document("Group", "bots", members=["deploy-bot", "helper"], roles=["requester"])
+    await applied(ground, machine("helper"), bots, trust("helpers", platform, **HELPER))
+    async with control_plane.units() as uow:
+        if how == "handed over":
+            await control_plane.identities.change(uow, SYSTEM, "deploy-bot", owner="eve")
+        token = (await control_plane.sign_ins.open(uow, eve, "cli")).token.reveal()
+    theirs = {"authorization": f"Bearer {token}"}
+    body = {"identity": "deploy-bot", "ttl_days": 1}
+    made = await anonymous.post("/v1/service-account-keys", json=body, headers=theirs)
+    key = {"authorization": f"Bearer {made.json()['key']}"}
+    told = (await anonymous.post("/v1/acting-tokens", json={"actor": "helper"}, headers=key)).json()["token"]
+    own = {"actor_token": platform.token("agent-2"), "actor_token_type": JWT}
+    assert (await exchanged(anonymous, told, **own)).status_code == 200
+    clock.advance(days=2)
+    assert await stand(control_plane) == [True]
+    async with control_plane.units() as uow:
+        if how == "left":
+            await control_plane.who.ending.end(uow, SYSTEM, eve.id, "left")
+        else:
+            await control_plane.identities.change(uow, SYSTEM, "deploy-bot", owner="lin")
     assert await stand(control_plane) == [False]
