@@ -110,6 +110,7 @@ class Ownership(msgspec.Struct, frozen=True):
     name: str
     kind: Kind
     owner: str
+    before: str = ""  # the owner it has already: that one may be disabled, or nobody who owns a machine could be
 
     def problem(self, people: Mapping[str, bool]) -> str:
         """Empty: it may stand. `people`: names of persons, and whether each is able."""
@@ -119,7 +120,9 @@ class Ownership(msgspec.Struct, frozen=True):
             return "a machine needs an owner: a person who answers for it"
         if self.owner not in people:
             return f"the owner {self.owner!r} is not a person that is known"
-        return "" if people[self.owner] else f"the owner {self.owner!r} is disabled; name another person"
+        if people[self.owner] or self.owner == self.before:
+            return ""
+        return f"the owner {self.owner!r} is disabled; name another person"
 
 
 def bareness(identity: Identity) -> str:

@@ -22,7 +22,9 @@ def _identities(world: World) -> Iterator[Problem]:
     called = {one.spec.external_id: one.metadata.name for one in reversed(everybody)}
     for one in everybody:
         name, spec = one.metadata.name, one.spec
-        if problem := Ownership(name, spec.kind, spec.owner).problem(people):
+        before = cast("IdentityDocument | None", world.before.get("Identity", {}).get(name))
+        owner_before = before.spec.owner if before is not None else ""
+        if problem := Ownership(name, spec.kind, spec.owner, owner_before).problem(people):
             yield Problem("Identity", name, "$.spec.owner", problem)
         if problem := slack_problem(spec.kind, spec.slack_user_id):
             yield Problem("Identity", name, "$.spec.slack_user_id", problem)
@@ -36,7 +38,6 @@ def _identities(world: World) -> Iterator[Problem]:
             yield Problem("Identity", name, "$.spec.external_id", message)
         if spec.kind == "machine":
             yield from _taken_away(name, spec)
-        before = cast("IdentityDocument | None", world.before.get("Identity", {}).get(name))
         if before is not None and before.spec.kind != spec.kind:
             message = f"{name!r} is a {before.spec.kind} and stays one; give the other another name"
             yield Problem("Identity", name, "$.spec.kind", message)

@@ -8,6 +8,7 @@ import httpx
 
 from control_plane.assembly import ControlPlane
 from control_plane.kit.unit_of_work import SYSTEM
+from tests.control_plane.documents.test_documents import changed
 from tests.control_plane.workloads.platforms import applied, document
 
 
@@ -72,6 +73,27 @@ async def test_documents_move_a_machines_end_where_they_say_so_and_never_take_it
     assert next(one for one in exported if one["metadata"]["name"] == "worker")["spec"]["ends_at"] == later
     again = await admin.post("/v1/documents/plan", json={"documents": exported})
     assert {one["change"] for one in again.json()["changes"]} == {"unchanged"}
+
+
+async def test_an_owner_of_machines_is_disabled_by_a_document_and_what_is_exported_then_applies(
+    control_plane: ControlPlane, admin: httpx.AsyncClient
+) -> None:
+    zoe, owned = document("Identity", "zoe", kind="person"), worker(purpose="works", ends_at="2026-12-01T00:00:00Z")
+    bot, second = changed(owned, "spec.owner", "zoe"), changed(owned, "metadata.name", "second")
+    await applied(admin, zoe, bot, second)
+    await applied(admin, changed(zoe, "spec.disabled", True))
+    async with control_plane.units.reading() as uow:
+        assert [(await control_plane.identities.named(uow, one)).able for one in ("zoe", "worker")] == [False, False]
+    exported = (await admin.get("/v1/documents/export")).json()["documents"]
+    again = await admin.post("/v1/documents/plan", json={"documents": exported})
+    assert again.is_success, again.text
+    assert {one["change"] for one in again.json()["changes"]} == {"unchanged"}
+    await applied(admin, changed(bot, "spec.email", "bot@example.org"))
+    for new in (changed(second, "spec.owner", "zoe"), changed(bot, "metadata.name", "third")):
+        refused = await admin.post("/v1/documents/apply", json={"documents": [new]})
+        (problem,) = refused.json()["errors"]
+        assert problem["path"] == "$.documents[0].spec.owner"
+        assert problem["message"] == "the owner 'zoe' is disabled; name another person"
 
 
 async def test_of_a_person_documents_take_the_end_away_where_they_say_so(admin: httpx.AsyncClient) -> None:
