@@ -23,6 +23,7 @@ from control_plane.agents.ports import Approvals, Secrets, Sessions
 from control_plane.agents.reports import ReportIntake, reporter
 from control_plane.agents.service import AgentService
 from control_plane.agents.snapshots import Snapshots
+from control_plane.approvals.domain import Outcome
 from control_plane.approvals.reports import Answer, DecidedAnswer, PendingAnswer, RequestedReport
 from control_plane.kit.events import RESYNC, Events, News, Subscription
 from control_plane.kit.keys import SigningKeys
@@ -227,15 +228,18 @@ class AgentStream:
                     await self._write(wire.drain(int(seconds)))
 
     async def _tell_everything(self) -> None:
-        await self._tell_approvals(sorted(self._waiting))
         await self._tell_terminations()
+        await self._tell_approvals(sorted(self._waiting))
         await self._tell_secrets()
         await self._hand_over(await unbroken(self._parts.errands.open(self._agent.name)))
 
     async def _tell_approvals(self, approval_ids: list[str]) -> None:
-        """The answers of those that are known here; others are still on their way in a report."""
+        """The answers of those that are known here; others are still on their way in a report. What is cancelled may be
+        so because its session is to end: a client that heard of it first could run on behind it."""
         for approval_id in approval_ids:
             answer = await unbroken(self._decision(approval_id))
+            if isinstance(answer, DecidedAnswer) and answer.outcome is Outcome.CANCELLED:
+                await self._tell_terminations()
             if answer is not None:
                 await self._answer(answer)
 

@@ -81,6 +81,17 @@ async def open_of(session: AsyncSession, instance_id: str) -> list[str]:
     return list((await session.exec(statement.order_by(col(SessionRow.id)))).all())
 
 
+async def to_terminate(session: AsyncSession, instance_id: str) -> list[tuple[str, str]]:
+    """Id and reason."""
+    which = (
+        col(SessionRow.instance_id) == instance_id,
+        col(SessionRow.closed_at_ms).is_(None),
+        col(SessionRow.terminate_reason) != "",
+    )
+    statement = select(SessionRow.id, SessionRow.terminate_reason).where(*which).order_by(col(SessionRow.id))
+    return list((await session.exec(statement)).all())
+
+
 async def open_requested_by(session: AsyncSession, requester_ids: Collection[str]) -> Sequence[SessionRow]:
     """Each locked, in the order of their ids."""
     theirs = col(SessionRow.requester_id).in_(requester_ids), col(SessionRow.closed_at_ms).is_(None)

@@ -200,8 +200,7 @@ class SessionService:
 
     async def terminations(self, uow: UnitOfWork, instance_id: str) -> list[tuple[str, str]]:
         """Id and reason of this instance's open sessions that somebody wants ended: told again at Hello."""
-        rows = [await repository.one(uow.session, one) for one in await repository.open_of(uow.session, instance_id)]
-        return [(row.id, row.terminate_reason) for row in rows if row is not None and row.terminate_reason]
+        return await repository.to_terminate(uow.session, instance_id)
 
     async def replayed(self, uow: UnitOfWork, principal: Principal, row: SessionRow, how: str) -> None:
         """Watching is an act of its own."""

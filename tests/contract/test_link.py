@@ -9,6 +9,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from control_plane.agents import repository
@@ -28,6 +29,7 @@ from tests.contract.stack import (
     SYSTEM_CLOCK,
     ControlSide,
     RunningAgent,
+    approval_request,
     changed,
     control_side,
     policy_document,
@@ -288,6 +290,26 @@ async def test_a_session_that_an_admin_ends_is_ended_at_once(control: ControlSid
     await agent.until(lambda: agent.side.terminated)
     assert time.perf_counter() - started < 1
     assert agent.side.terminated == [(facts.id, "enough")]
+
+
+async def test_a_session_hears_of_its_end_before_its_hold_hears_that_it_is_cancelled(
+    control: ControlSide, agent: RunningAgent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 7: or what its client has queued behind the hold would run in between."""
+    heard: list[str] = []
+    facts = agent.open_session()
+    agent.approvals.request(
+        approval_request(facts, "DELETE FROM orders"), agent.pendings.put_nowait, lambda _: heard.append("cancelled")
+    )
+    await asyncio.wait_for(agent.pendings.get(), 5)
+    monkeypatch.setattr(agent.side, "terminate", lambda *_: heard.append("ended"))
+    subjects = control.world.neighbours.subjects
+    subjects[facts.requester.id] = msgspec.structs.replace(subjects[facts.requester.id], enabled=False)
+    async with control.world.units() as uow:
+        await control.world.endings.ended(uow, SYSTEM, [facts.requester.id], "left")
+        await control.world.sessions.terminate(uow, facts.id, SYSTEM, "left")
+    await agent.until(lambda: "cancelled" in heard)
+    assert heard[:2] == ["ended", "cancelled"]
 
 
 async def test_a_termination_that_came_while_the_agent_was_away_is_told_at_hello(
