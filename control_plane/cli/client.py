@@ -76,6 +76,9 @@ class Api:
     def put(self, path: str, body: Any, if_match: str | None = None) -> Any:
         return self._call("PUT", path, json=body, headers=_seen(if_match))
 
+    def patch(self, path: str, body: Any, if_match: str) -> Any:
+        return self._call("PATCH", path, json=body, headers=_seen(if_match))
+
     def delete(self, path: str, if_match: str | None = None) -> Any:
         return self._call("DELETE", path, headers=_seen(if_match))
 

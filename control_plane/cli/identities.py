@@ -85,6 +85,25 @@ def password(
 
 
 @app.command()
+def disable(name: Annotated[str, typer.Argument(help="name of a person or machine")]) -> None:
+    """End somebody, and their machines: sessions, sign-ins, tokens and keys, at once and for good."""
+    _switched(name, disabled=True)
+    say(f"{cell(name)} is disabled; what they and their machines had open has ended")
+
+
+@app.command()
+def enable(name: Annotated[str, typer.Argument(help="name of a disabled person or machine")]) -> None:
+    """Let somebody sign in again; what has ended stays so."""
+    able = _switched(name, disabled=False)["able"]
+    say(f"{cell(name)} is enabled" + ("" if able else ", and may do nothing until the owner is too"))
+
+
+def _switched(name: str, *, disabled: bool) -> Json:
+    shown: Json = Api(load_profile()).patch(f"/v1/identities/{part(name)}", {"disabled": disabled}, if_match="*")
+    return shown
+
+
+@app.command()
 def accounts(
     name: Annotated[str, typer.Argument(help="name of a person")], output: OutputOption = Format.TABLE
 ) -> None:

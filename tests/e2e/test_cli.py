@@ -21,7 +21,7 @@ import pytest
 
 from control_plane.cli.config import Profile, save_profile_to
 from control_plane.cli.main import main
-from tests.support.stack import HOST, REQUESTER, REVIEWER, Stack, eventually
+from tests.support.stack import HOST, MACHINES_END, REQUESTER, REVIEWER, Stack, document, eventually
 
 RUN = [sys.executable, "-c", "from control_plane.cli.main import main; main()"]
 WAIT = 60
@@ -350,6 +350,33 @@ def test_an_agent_is_let_in_with_files_that_only_its_owner_reads(admin: Cli, tmp
     assert "no agent is named" in admin.refused("agents", "disable", "no-such")
 
 
+# -------------------------------------------------------------- identities
+
+
+def test_an_admin_disables_and_enables_somebody_and_what_has_ended_stays_so(
+    admin: Cli, nobody: Cli, stack: Stack
+) -> None:
+    stack.control.apply(
+        [
+            document("Identity", "kim", kind="person"),
+            document("Identity", "kims-bot", kind="machine", owner="kim", purpose="works", ends_at=MACHINES_END),
+        ]
+    )
+    key = admin.json("identities", "key", "kims-bot", "--days", "1")["key"]
+    assert nobody.said("whoami", ASSENTRY_TOKEN=key)
+    assert admin.said("identities", "disable", "kim").startswith("kim is disabled; ")
+    listed = {one["name"]: one for one in admin.json("identities", "list")}
+    assert [(listed[one]["disabled"], listed[one]["able"]) for one in ("kim", "kims-bot")] == [
+        (True, False),
+        (False, False),
+    ]
+    assert "until the owner is too" in admin.said("identities", "enable", "kims-bot")
+    assert admin.said("identities", "enable", "kim") == "kim is enabled\n"
+    assert admin.said("identities", "enable", "kims-bot") == "kims-bot is enabled\n"
+    assert "login` again" in nobody.refused("whoami", ASSENTRY_TOKEN=key)
+    assert "no identity" in admin.refused("identities", "disable", "no-such")
+
+
 def test_a_reviewer_may_not_do_what_admins_do(rosa: Cli) -> None:
-    for command in (["agents", "join", "x"], ["export"], ["identities", "keys"]):
+    for command in (["agents", "join", "x"], ["export"], ["identities", "keys"], ["identities", "disable", "x"]):
         assert "permission" in rosa.refused(*command)
