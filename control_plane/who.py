@@ -110,7 +110,7 @@ class Who:
         self.sourced = SourcedIdentities(self.identities, named)
         self.providers = ProviderKind(self.sourced)
         self.sign_on = SignOn(self.identities, self.sourced, self.sign_ins, sources)
-        self.accounts = ExternalAccounts(self.identities, self.providers, self.sourced, self.ending)
+        self.accounts = ExternalAccounts(self.identities, self.providers, self.sourced, self.ending, sources)
         self._scim(units, settings)
         self._saml(units, settings, clock, seal)
         self._oidc(units, settings, clock, own_secrets)

@@ -101,6 +101,14 @@ async def user_of_identity(session: AsyncSession, identity_id: str) -> ScimUserR
     return (await session.exec(select(ScimUserRow).where(col(ScimUserRow.identity_id) == identity_id))).first()
 
 
+async def pushed_subject(session: AsyncSession, provider: str, subject: str) -> ScimUserRow | None:
+    """By any client of this provider that has not deleted it."""
+    statement = select(ScimUserRow).join(ScimClientRow, col(ScimClientRow.name) == col(ScimUserRow.client))
+    theirs = (col(ScimClientRow.provider) == provider, col(ScimUserRow.external_id) == subject)
+    pushed = col(ScimUserRow.user_name_key).is_not(None)
+    return (await session.exec(statement.where(*theirs, pushed).order_by(col(ScimUserRow.id)))).first()
+
+
 async def identities_of(session: AsyncSession, client: str, ids: Iterable[str]) -> dict[str, str]:
     """Ids of identities by ids of people whom this client has pushed; those that it has not are left out."""
     found: dict[str, str] = {}

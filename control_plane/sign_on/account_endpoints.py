@@ -68,7 +68,12 @@ async def link(
         return AccountOut.of(await service.link(uow, admin.actor, name, provider, body.subject))
 
 
-@router.delete("/{provider}", status_code=204, summary="Take that back, and end what was signed in for so")
+@router.delete(
+    "/{provider}",
+    status_code=204,
+    summary="Take that back, and end what was signed in for so",
+    responses=problems(409),
+)
 async def unlink(name: NamePath, provider: ProviderPath, admin: Admin, service: Service, units: UnitsOfWork) -> None:
     async with units() as uow:
         await service.unlink(uow, admin.actor, name, provider)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from control_plane.kit.errors import ForbiddenError, NotFoundError
+from control_plane.kit.errors import ConflictError, ForbiddenError, NotFoundError
 
 
 class NotKnownHereError(ForbiddenError):
@@ -45,3 +45,15 @@ class NotProvenAgainError(ForbiddenError):
             "this does not prove again who you are; sign in there as the same person, when you are asked to"
         )
         self.cause = cause
+
+
+class SubjectPushedError(ConflictError):
+    """`wanted`: whom an admin would have it be; empty: nobody."""
+
+    def __init__(self, provider: str, subject: str, client: str, name: str, wanted: str) -> None:
+        then = f", and `assentry scim-clients link {client} {subject} --identity {wanted}` before it pushes them anew"
+        super().__init__(
+            f"the SCIM client {client!r} has pushed {provider}'s {subject!r} as {name!r}, and would end somebody else"
+            f" than who signs in: first let it delete that person (or `assentry scim-clients delete {client} --people"
+            f" keep`), then `assentry identities unlink {name} {provider}`{then if wanted else ''}"
+        )

@@ -125,3 +125,41 @@ async def test_what_another_provider_verified_does_not_count_against_one_that_ma
     await made(control_plane, "provider:partner", "mallory", "ada@example.org", "partner")
     await pusher.user("ada", externalId="e1", emails=ADA["emails"])
     assert (await identity_of(control_plane, "ada")).email == "Ada@example.org"
+
+
+async def test_whoever_signs_in_as_a_pushed_subject_is_whom_the_client_ends(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    """Until the client has let go of it; then the one whom an admin has named is pushed, and ended, as that subject."""
+    await made(control_plane, "", "rosa", "")
+    pushed = await pusher.user("rosa", externalId="rosa-sub")
+    parted = await admin.delete("/v1/identities/rosa-2/accounts/corp")
+    taken = await admin.put("/v1/identities/rosa/accounts/corp", json={"subject": "rosa-sub"})
+    assert (parted.status_code, taken.status_code) == (409, 409)
+    for answer in (parted, taken):
+        assert "the SCIM client 'corp' has pushed corp's 'rosa-sub' as 'rosa-2'" in answer.json()["detail"]
+        assert "then `assentry identities unlink rosa-2 corp`" in answer.json()["detail"]
+    assert "`assentry scim-clients link corp rosa-sub --identity rosa`" in taken.json()["detail"]
+    same = await admin.put("/v1/identities/rosa-2/accounts/corp", json={"subject": "rosa-sub"})
+    assert same.status_code == 200, "it is already"
+    await pusher.http.delete(f"/Users/{pushed['id']}")
+    assert (await admin.delete("/v1/identities/rosa-2/accounts/corp")).status_code == 204
+    link = {"subject": "rosa-sub", "identity": "rosa"}
+    assert (await admin.put("/v1/scim-clients/corp/links", json=link)).status_code == 204
+    anew = await pusher.user("rosa", externalId="rosa-sub")
+    assert await accounts(control_plane) == {("corp", "rosa-sub"): "rosa"}
+    await pusher.patch(f"/Users/{anew['id']}", {"op": "replace", "path": "active", "value": False})
+    assert (await identity_of(control_plane, "rosa")).able is False
+
+
+async def test_a_subject_that_no_client_of_the_provider_has_pushed_is_an_admins_to_link(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await made(control_plane, "", "rosa", "")
+    await pusher.user("ada", externalId="e1")
+    partner = {**PROVIDER, "metadata": {"name": "partner"}}
+    assert (await admin.post("/v1/documents/apply", json={"documents": [partner]})).is_success
+    for provider, subject in (("corp", "e2"), ("partner", "e1")):
+        linked = await admin.put(f"/v1/identities/rosa/accounts/{provider}", json={"subject": subject})
+        assert linked.status_code == 200, linked.text
+        assert (await admin.delete(f"/v1/identities/rosa/accounts/{provider}")).status_code == 204
