@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import msgspec
@@ -48,6 +49,7 @@ class World(msgspec.Struct, frozen=True):
     """Everything as it would be, and as it is. By kind, then by name."""
 
     documents: Mapping[str, Mapping[str, model.Document]]
+    now: datetime
     before: Mapping[str, Mapping[str, model.Document]] = {}
     secrets: frozenset[str] = frozenset()  # the names of those that have a value
     delivered: frozenset[str] = frozenset()  # the names of those of which an agent has ever been given a value

@@ -138,7 +138,7 @@ class DocumentService:
             after[kind][name] = _after(stored, (kind, name), document)
         for kind, name in gone:
             after[kind].pop(name, None)
-        return World(after, before, await self._secrets.known(uow), await self._secrets.delivered(uow))
+        return World(after, uow.now, before, await self._secrets.known(uow), await self._secrets.delivered(uow))
 
     def _check(self, world: World, places: Mapping[Key, int]) -> None:
         """What was wrong before, in a document that nobody touches, keeps nobody from changing another."""

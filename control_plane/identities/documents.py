@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 import msgspec
 
@@ -35,7 +35,7 @@ class IdentitySpec(model.Document, frozen=True):
     external_id: str = ""  # of a person: who this is in another system that speaks for people
     purpose: str | msgspec.UnsetType = msgspec.UNSET  # what a machine is there for; not written: as it is
     # Then it is ended, with all that it has open. Not written: as it is; null: no such day any more, of a person.
-    ends_at: datetime | msgspec.UnsetType | None = msgspec.UNSET
+    ends_at: Annotated[datetime, msgspec.Meta(tz=True)] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class IdentityDocument(model.Document, frozen=True, tag_field="kind", tag="Identity"):

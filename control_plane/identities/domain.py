@@ -125,6 +125,14 @@ class Ownership(msgspec.Struct, frozen=True):
         return f"the owner {self.owner!r} is disabled; name another person"
 
 
+def over_problem(ends_at: datetime, before: object, now: datetime, *, disabled: bool | None) -> str:
+    """Why somebody cannot have this end date, who has had the one `before`. Empty: they can. Of whom is disabled it
+    may be any day: what has ended stays as it is written down."""
+    if ends_at > now or ends_at == before or disabled:
+        return ""
+    return "this has passed, and would end them at once: disable them, or say a later day"
+
+
 def bareness(identity: Identity) -> str:
     """What a machine lacks to be given anything to sign in with. Empty: nothing."""
     if identity.kind != "machine":

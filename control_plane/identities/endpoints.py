@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Path, Response
 
+from control_plane.identities.domain import over_problem
 from control_plane.identities.schemas import (
     GroupIn,
     GroupOut,
@@ -19,7 +20,7 @@ from control_plane.identities.schemas import (
 from control_plane.identities.service import IdentityService
 from control_plane.identities.sign_ins import SignInService
 from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, requires
-from control_plane.kit.errors import InvalidError, problems
+from control_plane.kit.errors import FieldProblem, InvalidError, problems
 from control_plane.kit.etags import IfMatch, check_version, etag
 from control_plane.kit.idempotency import IdempotencyKey
 from control_plane.kit.names import PATTERN
@@ -53,6 +54,7 @@ async def create_identity(
 
         async def create() -> IdentityOut:
             wanted = body.model_dump()
+            _check_end(body.ends_at, None, uow.now)
             if body.kind == "machine" and body.ends_at is None:
                 wanted["ends_at"] = uow.now + A_YEAR
             return IdentityOut.of(await service.create(uow, admin.actor, **wanted))
@@ -90,6 +92,8 @@ async def change_identity(
         check_version(if_match, before.version)
         if before.kind == "machine":
             _check_kept(name, body)
+        disabled = before.disabled if body.disabled is None else body.disabled
+        _check_end(body.ends_at, before.ends_at, uow.now, disabled=disabled)
         identity = await service.change(uow, admin.actor, name, **body.model_dump(exclude_unset=True))
     response.headers["etag"] = etag(identity.version)
     return IdentityOut.of(identity)
@@ -148,6 +152,13 @@ async def put_group(
         group = await service.put_group(uow, admin.actor, name, roles=body.roles, members=body.members, reviews=reviews)
     response.headers["etag"] = etag(group.version)
     return GroupOut.of(group)
+
+
+def _check_end(ends_at: datetime | None, before: datetime | None, now: datetime, *, disabled: bool = False) -> None:
+    """Raises InvalidError."""
+    if ends_at is not None and (problem := over_problem(ends_at, before, now, disabled=disabled)):
+        told = FieldProblem(path="$.ends_at", message=problem)
+        raise InvalidError(f"the end date {ends_at.isoformat()} cannot be taken", [told])
 
 
 def _check_kept(name: str, body: IdentityChange) -> None:

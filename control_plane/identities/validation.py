@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import cast
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import GroupDocument, IdentityDocument, IdentitySpec
-from control_plane.identities.domain import Ownership, external_problem, scope_problem, slack_problem
+from control_plane.identities.domain import Ownership, external_problem, over_problem, scope_problem, slack_problem
 from data_plane.policy.documents import Problem
 
 
@@ -38,6 +39,7 @@ def _identities(world: World) -> Iterator[Problem]:
             yield Problem("Identity", name, "$.spec.external_id", message)
         if spec.kind == "machine":
             yield from _taken_away(name, spec)
+        yield from _over(name, spec, before, world.now)
         if before is not None and before.spec.kind != spec.kind:
             message = f"{name!r} is a {before.spec.kind} and stays one; give the other another name"
             yield Problem("Identity", name, "$.spec.kind", message)
@@ -51,6 +53,13 @@ def _taken_away(name: str, spec: IdentitySpec) -> Iterator[Problem]:
     if isinstance(spec.purpose, str) and not spec.purpose.strip():
         message = "a machine has a purpose: say what it is there for, or leave this out to leave it as it is"
         yield Problem("Identity", name, "$.spec.purpose", message)
+
+
+def _over(name: str, spec: IdentitySpec, before: IdentityDocument | None, now: datetime) -> Iterator[Problem]:
+    if isinstance(spec.ends_at, datetime):
+        ended = before.spec.ends_at if before is not None else None
+        if problem := over_problem(spec.ends_at, ended, now, disabled=spec.disabled):
+            yield Problem("Identity", name, "$.spec.ends_at", problem)
 
 
 def _groups(world: World) -> Iterator[Problem]:

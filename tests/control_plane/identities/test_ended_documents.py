@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
 from control_plane.assembly import ControlPlane
+from control_plane.identities.ends import EndDates
 from control_plane.kit.unit_of_work import SYSTEM
+from tests.control_plane.conftest import ManualClock
 from tests.control_plane.documents.test_documents import changed
 from tests.control_plane.workloads.platforms import applied, document
 
@@ -94,6 +98,33 @@ async def test_an_owner_of_machines_is_disabled_by_a_document_and_what_is_export
         (problem,) = refused.json()["errors"]
         assert problem["path"] == "$.documents[0].spec.owner"
         assert problem["message"] == "the owner 'zoe' is disabled; name another person"
+
+
+async def test_documents_end_no_machine_by_a_day_that_has_passed_and_keep_one_that_has_ended_as_it_is(
+    control_plane: ControlPlane, admin: httpx.AsyncClient, clock: ManualClock
+) -> None:
+    async def refused(sent: dict[str, Any]) -> str:
+        said = {(await admin.post(f"/v1/documents/{do}", json={"documents": [sent]})).text for do in ("plan", "apply")}
+        (problem,) = json.loads(said.pop())["errors"]
+        assert problem["path"] == "$.documents[0].spec.ends_at"
+        return str(problem["message"])
+
+    past = (clock.now() - timedelta(days=1)).isoformat()
+    assert "disable them, or say a later day" in await refused(worker(purpose="works", ends_at=past))
+    until = clock.now() + timedelta(hours=1)
+    await applied(admin, worker(purpose="works", ends_at=until.isoformat()))
+    assert "disable them, or say a later day" in await refused(worker(ends_at=past))
+    assert "timezone" in await refused(worker(ends_at="2026-12-01T00:00:00"))
+    clock.advance(hours=2)
+    await applied(admin, worker(email="worker@example.org", ends_at=until.isoformat()))
+    await EndDates(control_plane.units, control_plane.who.ending).end_what_is_due()
+    exported = (await admin.get("/v1/documents/export")).json()["documents"]
+    again = await admin.post("/v1/documents/plan", json={"documents": exported})
+    assert again.is_success, again.text
+    assert {one["change"] for one in again.json()["changes"]} == {"unchanged"}
+    ended = next(one for one in exported if one["metadata"]["name"] == "worker")
+    await applied(admin, changed(ended, "metadata.name", "elsewhere"))
+    assert (await admin.get("/v1/identities/elsewhere")).json()["disabled"] is True
 
 
 async def test_of_a_person_documents_take_the_end_away_where_they_say_so(admin: httpx.AsyncClient) -> None:

@@ -45,6 +45,29 @@ async def test_a_machines_end_date_is_moved_and_never_taken_away(admin: httpx.As
     assert (refused.status_code, "those have a purpose" in refused.text) == (422, True)
 
 
+async def test_an_end_date_that_has_passed_is_refused_rather_than_ending_somebody_at_once(
+    admin: httpx.AsyncClient, clock: ManualClock
+):
+    past, now = ((clock.now() - timedelta(days=ago)).isoformat() for ago in (1, 0))
+    until = (await create(admin)).json()["ends_at"]
+    await create(admin, name="lin", kind="person", owner="", purpose="")
+
+    async def moved(name: str, **body: object) -> httpx.Response:
+        return await admin.patch(f"/v1/identities/{name}", json=body, headers={"if-match": "*"})
+
+    for refused in (
+        await create(admin, name="late", ends_at=past),
+        await moved("worker", ends_at=past),
+        await moved("worker", ends_at=now),
+        await moved("lin", ends_at=past),
+    ):
+        told = "this has passed, and would end them at once: disable them, or say a later day"
+        assert (refused.status_code, refused.json()["errors"]) == (422, [{"path": "$.ends_at", "message": told}])
+    assert (await admin.get("/v1/identities/worker")).json()["ends_at"] == until
+    assert (await moved("worker", ends_at=past, disabled=True)).is_success
+    assert (await moved("worker", ends_at=past, purpose="has ended")).is_success
+
+
 async def test_an_identity_is_ended_when_its_end_date_has_come(
     admin: httpx.AsyncClient, anonymous: httpx.AsyncClient, control_plane: ControlPlane, clock: ManualClock
 ):
