@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import re2
+from cryptography import x509
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import IdentityDocument
@@ -89,8 +90,18 @@ def _keys(spec: WorkloadTrustSpec) -> Found:
             tokens.keys_of(spec.jwks, traits_of(spec).key_use)
     except TokenError as error:
         yield "jwks", str(error)
-    if spec.ca and "-----BEGIN CERTIFICATE-----" not in spec.ca:
-        yield "ca", "certificates as PEM"
+    if spec.ca and (problem := _certificates_problem(spec.ca)):
+        yield "ca", problem
+
+
+def _certificates_problem(pem: str) -> str:
+    if "PRIVATE KEY-----" in pem:
+        return "a private key stands in it: only certificates belong here, and whoever could read this has the key now"
+    try:
+        x509.load_pem_x509_certificates(pem.encode())
+    except ValueError:
+        return "certificates as PEM: what stands here cannot be read as such"
+    return ""
 
 
 def _matching(spec: WorkloadTrustSpec, _world: World) -> Found:

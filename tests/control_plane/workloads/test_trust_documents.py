@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import trustme
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import IdentityDocument
@@ -14,6 +15,8 @@ from data_plane.policy import documents, model
 from data_plane.policy.documents import Problem
 from tests.control_plane.workloads.platforms import ADA, document, ec, key_set, machine, rsa, target
 
+AUTHORITY = trustme.CA().cert_pem.bytes().decode()
+PEM = "-----BEGIN {0}-----\n{1}\n-----END {0}-----\n"
 GITHUB = {"platform": "github", "identity": "deploy-bot", "subject": "repo:acme/shop:ref:refs/heads/main"}
 SAME = {"platform": "oidc", "issuer": "https://token.actions.githubusercontent.com", "identity": "deploy-bot"}
 CLUSTER = {"platform": "kubernetes", "issuer": "https://cluster.example", "identity": "deploy-bot", "subject": "a"}
@@ -53,6 +56,7 @@ def problems(spec: dict[str, Any], **identity: Any) -> list[str]:
         CLUSTER,
         {**CLUSTER, "issuer": "https://kubernetes.default.svc", "jwks": key_set(rsa())},
         {**CLUSTER, "issuer": "kubernetes/serviceaccount", "jwks": key_set(rsa())},
+        {**CLUSTER, "ca": AUTHORITY + AUTHORITY},
         MESH,
         {**MESH, "jwks": "", "jwks_url": "https://bundles.example/example.org"},
     ],
@@ -93,6 +97,9 @@ def test_a_trust_that_says_whom_it_means_may_stand(spec: dict[str, Any]):
         ({**CLUSTER, "jwks": key_set(rsa()), "jwks_url": "https://a.example"}, "gives the keys already"),
         ({**CLUSTER, "jwks_url": "http://a.example"}, "$.spec.jwks_url"),
         ({**CLUSTER, "ca": "not PEM"}, "$.spec.ca"),
+        ({**CLUSTER, "ca": PEM.format("CERTIFICATE", "bm9uc2Vuc2U=")}, "$.spec.ca: certificates as PEM"),
+        ({**CLUSTER, "ca": AUTHORITY + PEM.format("CERTIFICATE", "nonsense")}, "$.spec.ca: certificates as PEM"),
+        ({**CLUSTER, "ca": AUTHORITY + PEM.format("PRIVATE KEY", "AAAA")}, "$.spec.ca: a private key stands in it"),
         ({**CLUSTER, "trust_domain": "example.org"}, "only tokens of SPIFFE"),
         ({**CLUSTER, "identity": "ada"}, "is a person"),
         ({**CLUSTER, "identity": "nobody"}, "there is no Identity named 'nobody'"),
