@@ -19,6 +19,7 @@ ASYMMETRIC: Final = frozenset(
 )
 MOST_KEYS: Final = 100
 SMALLEST_RSA: Final = 2048
+SECRET_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})  # of a JWK (RFC 7518 §6)
 _PUBLIC: Final = ("kty", "kid", "alg", "n", "e", "crv", "x", "y")
 Key = RSAKey | ECKey | OKPKey
 

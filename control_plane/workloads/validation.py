@@ -6,6 +6,7 @@ everybody shares it must say which owner, organisation or project.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -15,6 +16,7 @@ from cryptography import x509
 
 from control_plane.documents.domain import World
 from control_plane.identities.documents import IdentityDocument
+from control_plane.kit.jws import SECRET_MEMBERS, listed_keys
 from control_plane.kit.outside import address_problem
 from control_plane.workloads import claims, tokens
 from control_plane.workloads.documents import KIND, WorkloadTrust, WorkloadTrustSpec
@@ -85,6 +87,7 @@ def _keys(spec: WorkloadTrustSpec) -> Found:
         yield "jwks_url", "`jwks` gives the keys already"
     if spec.jwks_url and (problem := address_problem(spec.jwks_url)):
         yield "jwks_url", problem
+    yield from (("jwks", problem) for problem in _private_keys(spec.jwks))
     try:
         if spec.jwks:
             tokens.keys_of(spec.jwks, traits_of(spec).key_use)
@@ -92,6 +95,20 @@ def _keys(spec: WorkloadTrustSpec) -> Found:
         yield "jwks", str(error)
     if spec.ca and (problem := _certificates_problem(spec.ca)):
         yield "ca", problem
+
+
+def _private_keys(jwks: str) -> Iterator[str]:
+    """Documents are read, exported and kept in the audit log by whoever may sign nothing."""
+    try:
+        listed = listed_keys(json.loads(jwks or "null")) or ()
+    except (ValueError, RecursionError):
+        return
+    for index, key in enumerate(listed):
+        if secret := sorted(SECRET_MEMBERS & key.keys()):
+            yield (
+                f"keys[{index}] is a private or shared key (it has {', '.join(map(repr, secret))}): write only its"
+                " public half, and take it for known, as it stood here"
+            )
 
 
 def _certificates_problem(pem: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -128,3 +129,13 @@ def test_a_trust_that_means_too_much_or_nothing_is_refused(spec: dict[str, Any],
 def test_a_machine_that_is_trusted_has_a_purpose_and_an_end_date(field: str, empty: Any):
     (problem,) = problems(GITHUB, **{field: empty})
     assert problem.startswith("$.spec.identity: 'deploy-bot' has no")
+
+
+@pytest.mark.parametrize(
+    "members", [rsa().as_dict(private=True), ec().as_dict(private=True), {"kty": "oct", "k": "c2VjcmV0"}]
+)
+def test_a_key_that_signs_is_refused_and_not_repeated(members: dict[str, str]):
+    shown = json.dumps({"keys": [rsa().as_dict(private=False), members]})
+    (problem,) = problems({**CLUSTER, "jwks": shown})
+    assert problem.startswith("$.spec.jwks: keys[1] is a private or shared key")
+    assert members.get("d", members.get("k")) not in problem
