@@ -94,7 +94,7 @@ class ExternalAccountRow(Table, table=True):
     email: str = Field(default="", max_length=255)  # as the provider told it last
     email_verified: bool = False  # as it said then
     created_at: datetime = Field(sa_type=UtcDateTime)
-    last_used_at: datetime = Field(sa_type=UtcDateTime)
+    last_used_at: datetime | None = Field(default=None, sa_type=UtcDateTime)  # empty: nobody signed in yet
 
 
 class ExternalAccountAddressRow(Table, table=True):

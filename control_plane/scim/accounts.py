@@ -61,13 +61,7 @@ class Accounts:
         if other is not None:  # the external ids are to be the subjects that sign in there
             raise KnownOtherwiseError(f"{identity.name!r} is {client.provider}'s {other.subject!r}, not {subject!r}")
         uow.session.add(
-            ExternalAccountRow(
-                provider=client.provider,
-                subject=subject,
-                identity_id=identity.id,
-                created_at=uow.now,
-                last_used_at=uow.now,
-            )
+            ExternalAccountRow(provider=client.provider, subject=subject, identity_id=identity.id, created_at=uow.now)
         )
         await uow.session.flush()
         linked = {"provider": client.provider, "subject": subject}

@@ -37,7 +37,7 @@ class AccountOut(BaseModel):
     subject: str = Field(examples=["248289761001"])
     email: str = Field(description="as the provider told it last", examples=["ada@example.org"])
     created_at: datetime
-    last_used_at: datetime
+    last_used_at: datetime | None = Field(description="null: nobody has signed in with it yet")
 
     @staticmethod
     def of(row: ExternalAccountRow) -> AccountOut:

@@ -87,9 +87,7 @@ class ExternalAccounts:
         other = await self._at(uow, provider, identity)
         if other is not None:
             raise ConflictError(f"{identity.name!r} is {provider}'s {other.subject!r}: unlink that first")
-        row = ExternalAccountRow(
-            provider=provider, subject=subject, identity_id=identity.id, created_at=uow.now, last_used_at=uow.now
-        )
+        row = ExternalAccountRow(provider=provider, subject=subject, identity_id=identity.id, created_at=uow.now)
         uow.session.add(row)
         await uow.session.flush()
         uow.audit(AuditEvent("identity.linked", by, identity.name, {"provider": provider, "subject": subject}))

@@ -39,6 +39,8 @@ async def test_who_is_pushed_anew_with_another_subject_has_that_alone(
     assert linked.status_code == 204, linked.text
     await pusher.user("ada", externalId="e2")
     assert await accounts(control_plane) == {("corp", "e2"): "ada"}
+    (shown,) = (await admin.get("/v1/identities/ada/accounts")).json()
+    assert (shown["subject"], shown["last_used_at"]) == ("e2", None), "nobody has signed in yet"
 
 
 async def test_what_a_subject_has_signed_in_for_ends_when_the_client_calls_the_person_otherwise(

@@ -36,7 +36,9 @@ async def test_whom_an_address_keeps_out_signs_in_once_an_admin_has_linked_them(
     linked = await admin.put(f"{PATH}/partner", json={"subject": "a/1"})
     assert (linked.status_code, linked.json()["subject"]) == (200, "a/1")
     assert (await admin.put(f"{PATH}/partner", json={"subject": "a/1"})).is_success, "again changes nothing"
+    assert [one["last_used_at"] for one in (await admin.get(PATH)).json()] == [None]
     assert (await opened(control_plane, ANYBODY, said)).name == "ada"
+    assert [one["last_used_at"] for one in (await admin.get(PATH)).json()] == ["2026-03-01T12:00:00Z"]
     assert [(one["provider"], one["email"]) for one in (await admin.get(PATH)).json()] == [
         ("partner", "ada@example.com")
     ]

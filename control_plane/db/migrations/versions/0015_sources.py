@@ -58,7 +58,7 @@ def upgrade() -> None:
         sa.Column("email", sa.String(255), nullable=False),
         sa.Column("email_verified", sa.Boolean(), nullable=False),
         _instant("created_at", nullable=False),
-        _instant("last_used_at", nullable=False),
+        _instant("last_used_at"),
         sa.PrimaryKeyConstraint("provider", "subject", name="pk_external_accounts"),
         sa.UniqueConstraint("provider", "identity_id", name="uq_external_accounts_provider_identity_id"),
         sa.ForeignKeyConstraint(
