@@ -103,7 +103,7 @@ def test_groups_that_the_provider_left_out_for_being_too_many_refuse_the_sign_in
 def problems(saml: Saml, linking: Linking = NO_LINKING) -> list[tuple[str, str]]:
     spec = IdentityProviderSpec(saml=saml, linking=linking)
     document = IdentityProvider("assentry.dev/v1", model.Metadata("corp"), spec)
-    found = saml_validation.check(World({"IdentityProvider": {"corp": document}}))
+    found = saml_validation.check(World({"IdentityProvider": {"corp": document}}, NOW))
     return [(one.path, one.message) for one in found]
 
 
