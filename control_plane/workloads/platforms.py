@@ -24,6 +24,7 @@ class Traits(msgspec.Struct, frozen=True):
     single_use: bool = True  # a token works once unless a trust says otherwise
     shared: bool = False  # other people's workloads have tokens of this issuer
     subject_prefix: str = ""  # what every subject begins with, before whose it is
+    owner_end: str = "/"  # what follows in a subject on whose it is
     whose: frozenset[str] = frozenset()  # claims that say whose workload it is
     told: tuple[str, ...] = ()  # claims that tell people which run it was
     algorithms: frozenset[str] = ASYMMETRIC
@@ -49,6 +50,9 @@ PLATFORMS: Final[Mapping[Platform, Traits]] = {
     ),
     "kubernetes": Traits(
         single_use=False,
+        subject_prefix="system:serviceaccount:",
+        owner_end=":",
+        whose=frozenset({"kubernetes.io.namespace"}),
         told=(
             "kubernetes.io.namespace",
             "kubernetes.io.serviceaccount.name",

@@ -27,6 +27,7 @@ from data_plane.policy.documents import Problem
 
 _LONGEST_PATTERN: Final = 512
 _DOMAIN: Final = re.compile(r"[a-z0-9._-]{1,255}", re.ASCII)
+_ACCOUNT: Final = re.compile(r"system:serviceaccount:[a-z0-9-]{1,63}:[a-z0-9.-]{1,253}", re.ASCII)
 _PLAIN: Final = re.compile(r"(?:[A-Za-z0-9_/:@=-]|\\[.^$*+?()\[\]{}|\\-])*", re.ASCII)  # what a pattern says literally
 _QUANTIFIERS: Final = ("?", "*", "+", "{")
 Found = Iterator[tuple[str, str]]
@@ -131,7 +132,9 @@ def _matching(spec: WorkloadTrustSpec, _world: World) -> Found:
         yield "subject_pattern", "`subject` says it already"
     if spec.platform == "spiffe":
         yield from _within_domain(spec)
-    if (traits := shared_traits(spec)) is not None:
+    if spec.platform == "kubernetes":
+        yield from _within_namespace(spec)
+    elif (traits := shared_traits(spec)) is not None:
         if not _says_whose(spec, traits):
             whose = ", ".join(sorted(traits.whose))
             yield (
@@ -147,8 +150,8 @@ def _says_whose(spec: WorkloadTrustSpec, traits: Traits) -> bool:
     if spec.subject or traits.whose & spec.claims.keys():
         return True
     spelt = _spelt(spec.subject_pattern)
-    owner, slash, _ = spelt.removeprefix(traits.subject_prefix).partition("/")
-    return spelt.startswith(traits.subject_prefix) and bool(owner and slash)
+    owner, end, _ = spelt.removeprefix(traits.subject_prefix).partition(traits.owner_end)
+    return spelt.startswith(traits.subject_prefix) and bool(owner and end)
 
 
 def _spelt(pattern: str) -> str:
@@ -183,6 +186,15 @@ def _within_domain(spec: WorkloadTrustSpec) -> Found:
         yield "subject", f"begins with {prefix}"
     if spec.subject_pattern and not spec.subject_pattern.replace("\\", "").startswith(prefix):
         yield "subject_pattern", f"begins with {prefix}"
+
+
+def _within_namespace(spec: WorkloadTrustSpec) -> Found:
+    """Whoever may make pods in any namespace of a cluster has tokens of its issuer."""
+    if spec.subject and _ACCOUNT.fullmatch(spec.subject) is None:
+        yield "subject", "in the tokens of a cluster it is system:serviceaccount:NAMESPACE:NAME"
+    elif not _says_whose(spec, traits_of(spec)):
+        field, exact = "subject_pattern" if spec.subject_pattern else "subject", "kubernetes.io.namespace"
+        yield field, f"every namespace has tokens of this issuer: say which, here or exactly by the claim {exact}"
 
 
 def _pattern_problem(pattern: str) -> str:

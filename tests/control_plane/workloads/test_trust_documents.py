@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,11 +17,13 @@ from data_plane.policy import documents, model
 from data_plane.policy.documents import Problem
 from tests.control_plane.workloads.platforms import ADA, document, ec, key_set, machine, rsa, target
 
+NOW = datetime(2026, 7, 1, tzinfo=UTC)
 AUTHORITY = trustme.CA().cert_pem.bytes().decode()
 PEM = "-----BEGIN {0}-----\n{1}\n-----END {0}-----\n"
 GITHUB = {"platform": "github", "identity": "deploy-bot", "subject": "repo:acme/shop:ref:refs/heads/main"}
 SAME = {"platform": "oidc", "issuer": "https://token.actions.githubusercontent.com", "identity": "deploy-bot"}
-CLUSTER = {"platform": "kubernetes", "issuer": "https://cluster.example", "identity": "deploy-bot", "subject": "a"}
+DEPLOYER = "system:serviceaccount:shop:deployer"
+CLUSTER = {"platform": "kubernetes", "issuer": "https://cluster.example", "identity": "deploy-bot", "subject": DEPLOYER}
 MESH = {
     "platform": "spiffe",
     "trust_domain": "example.org",
@@ -38,7 +41,7 @@ def problems(spec: dict[str, Any], **identity: Any) -> list[str]:
     orders = documents.into(model.Target, target("orders"), "", "")
     world = {"Identity": people, "Target": [orders], "WorkloadTrust": [shaped]}
     by_name = {kind: {one.metadata.name: one for one in found} for kind, found in world.items()}  # type: ignore[union-attr]
-    return [f"{one.path}: {one.message}" for one in validation.check(World(by_name))]  # type: ignore[arg-type]
+    return [f"{one.path}: {one.message}" for one in validation.check(World(by_name, NOW))]  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -58,6 +61,8 @@ def problems(spec: dict[str, Any], **identity: Any) -> list[str]:
         {**CLUSTER, "issuer": "https://kubernetes.default.svc", "jwks": key_set(rsa())},
         {**CLUSTER, "issuer": "kubernetes/serviceaccount", "jwks": key_set(rsa())},
         {**CLUSTER, "ca": AUTHORITY + AUTHORITY},
+        {**CLUSTER, "subject": "", "subject_pattern": "system:serviceaccount:shop:.*"},
+        {**CLUSTER, "subject": "", "claims": {"kubernetes.io.namespace": "shop"}},
         MESH,
         {**MESH, "jwks": "", "jwks_url": "https://bundles.example/example.org"},
     ],
@@ -87,7 +92,16 @@ def test_a_trust_that_says_whom_it_means_may_stand(spec: dict[str, Any]):
         ({**GITHUB, "subject": "", "claim_patterns": {"repository": ".*"}}, "it matches anything"),
         ({**GITHUB, "subject": "", "claim_patterns": {"repository": "acme/.*"}}, "everybody has tokens"),
         ({**GITHUB, "subject_pattern": "repo:acme/.*"}, "`subject` says it already"),
-        ({**CLUSTER, "subject": ""}, "this takes every token of the issuer"),
+        ({**CLUSTER, "platform": "oidc", "subject": ""}, "this takes every token of the issuer"),
+        ({**CLUSTER, "subject": ""}, "$.spec.subject: every namespace"),
+        ({**CLUSTER, "subject": "shop:deployer"}, "$.spec.subject: in the tokens of a cluster it is system:service"),
+        ({**CLUSTER, "subject": "system:serviceaccount:shop"}, "it is system:serviceaccount:NAMESPACE:NAME"),
+        ({**CLUSTER, "subject": "", "subject_pattern": "system:serviceaccount:.*"}, "_pattern: every namespace"),
+        ({**CLUSTER, "subject": "", "subject_pattern": "system:serviceaccount:shop.*"}, "_pattern: every namespace"),
+        ({**CLUSTER, "subject": "", "subject_pattern": "system:serviceaccount:.*:deployer"}, "every namespace"),
+        ({**CLUSTER, "subject": "", "subject_pattern": "shop:.*"}, "every namespace"),
+        ({**CLUSTER, "subject": "", "claims": {"kubernetes.io.serviceaccount.name": "deployer"}}, "every namespace"),
+        ({**CLUSTER, "subject": "", "claim_patterns": {"kubernetes.io.namespace": "shop.*"}}, "every namespace"),
         ({**CLUSTER, "issuer": ""}, "has no issuer of its own"),
         ({**CLUSTER, "issuer": "http://cluster.example"}, "is not https"),
         ({**CLUSTER, "subject": "", "subject_pattern": "(a"}, "$.spec.subject_pattern: no RE2 pattern"),
