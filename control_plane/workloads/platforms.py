@@ -65,6 +65,13 @@ PLATFORMS: Final[Mapping[Platform, Traits]] = {
 }
 
 
+# Of no platform of their own: Google's subjects are numbers, so a pattern of them says nothing of whose it is.
+_SHARED: Final = (
+    *(one for one in PLATFORMS.values() if one.shared),
+    Traits(issuer="https://accounts.google.com", shared=True, whose=frozenset({"email"})),
+)
+
+
 def traits_of(spec: WorkloadTrustSpec) -> Traits:
     return PLATFORMS[spec.platform]
 
@@ -80,6 +87,6 @@ def single_use(spec: WorkloadTrustSpec) -> bool:
 
 def shared_traits(spec: WorkloadTrustSpec) -> Traits | None:
     """Of the platform whose issuer it is, whatever the trust calls it, if others than this deployment's own people run
-    workloads with tokens of this issuer."""
-    issuer = issuer_of(spec).rstrip("/").lower()
-    return next((one for one in PLATFORMS.values() if one.shared and one.issuer == issuer), None)
+    workloads with tokens of this issuer. Google writes it with `https://` and without."""
+    issuer = "https://" + issuer_of(spec).rstrip("/").lower().removeprefix("https://")
+    return next((one for one in _SHARED if one.issuer == issuer), None)

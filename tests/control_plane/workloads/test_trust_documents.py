@@ -24,6 +24,7 @@ GITHUB = {"platform": "github", "identity": "deploy-bot", "subject": "repo:acme/
 SAME = {"platform": "oidc", "issuer": "https://token.actions.githubusercontent.com", "identity": "deploy-bot"}
 DEPLOYER = "system:serviceaccount:shop:deployer"
 CLUSTER = {"platform": "kubernetes", "issuer": "https://cluster.example", "identity": "deploy-bot", "subject": DEPLOYER}
+GOOGLE = {"platform": "oidc", "issuer": "https://accounts.google.com", "identity": "deploy-bot"}
 MESH = {
     "platform": "spiffe",
     "trust_domain": "example.org",
@@ -54,6 +55,8 @@ def problems(spec: dict[str, Any], **identity: Any) -> list[str]:
         {**GITHUB, "subject": "", "subject_pattern": "repo:acme/(shop|web):ref:refs/heads/main"},
         {**SAME, "subject_pattern": "repo:acme/shop:.*"},
         {**GITHUB, "issuer": "https://ghes.example/_services/token", "subject": "", "subject_pattern": "repo:.*"},
+        {**GOOGLE, "subject": "104212345678901234567"},
+        {**GOOGLE, "claims": {"email": "deployer@shop.iam.gserviceaccount.com"}},
         {**GITHUB, "targets": ["orders"], "lifetime": "1h", "actors": ["deploy-bot"]},
         {"platform": "gitlab", "identity": "deploy-bot", "claims": {"project_id": "22"}},
         {"platform": "gitlab", "identity": "deploy-bot", "subject_pattern": "project_path:acme/shop:.*"},
@@ -88,6 +91,10 @@ def test_a_trust_that_says_whom_it_means_may_stand(spec: dict[str, Any]):
         ({**GITHUB, "subject": "", "subject_pattern": "repo:acme/[(]x|repo:.*"}, "everybody has tokens"),
         ({**GITHUB, "subject": "", "subject_pattern": r"repo:acme/\Q(\E|repo:.*"}, "everybody has tokens"),
         ({**SAME, "subject_pattern": "repo:.*:ref:refs/heads/main"}, "everybody has tokens"),
+        ({**GOOGLE, "subject_pattern": "[0-9]+"}, "everybody has tokens"),
+        ({**GOOGLE, "subject_pattern": "1042[0-9]+"}, "everybody has tokens"),
+        ({**GOOGLE, "claim_patterns": {"email": ".*@shop.iam.gserviceaccount.com"}}, "everybody has tokens"),
+        ({**GOOGLE, "issuer": "accounts.google.com", "jwks": key_set(rsa()), "claims": {"hd": "a"}}, "everybody has"),
         ({**GITHUB, "subject": "", "claims": {"ref": "refs/heads/main"}}, "everybody has tokens"),
         ({**GITHUB, "subject": "", "claim_patterns": {"repository": ".*"}}, "it matches anything"),
         ({**GITHUB, "subject": "", "claim_patterns": {"repository": "acme/.*"}}, "everybody has tokens"),
@@ -104,7 +111,7 @@ def test_a_trust_that_says_whom_it_means_may_stand(spec: dict[str, Any]):
         ({**CLUSTER, "subject": "", "claim_patterns": {"kubernetes.io.namespace": "shop.*"}}, "every namespace"),
         ({**CLUSTER, "issuer": ""}, "has no issuer of its own"),
         ({**CLUSTER, "issuer": "http://cluster.example"}, "is not https"),
-        ({**CLUSTER, "subject": "", "subject_pattern": "(a"}, "$.spec.subject_pattern: no RE2 pattern"),
+        ({**CLUSTER, "subject": "", "subject_pattern": "(a"}, "$.spec.subject_pattern: no RE2 pattern: missing ): (a"),
         ({**CLUSTER, "subject": "", "subject_pattern": r"(a)\1"}, "no RE2 pattern"),
         ({**CLUSTER, "subject": "", "subject_pattern": "a" * 600}, "at most 512 characters"),
         ({**CLUSTER, "jwks": "{}"}, "$.spec.jwks: no JWK set"),
