@@ -203,7 +203,8 @@ def _pattern_problem(pattern: str) -> str:
     try:
         compiled = claims.compiled(pattern)
     except re2.error as error:
-        return f"no RE2 pattern: {error}"
+        told = error.args[0]
+        return f"no RE2 pattern: {told.decode(errors='replace') if isinstance(told, bytes) else told}"
     return "it matches anything" if all(compiled.fullmatch(one) for one in ("", "a", "x:/y", "0")) else ""
 
 
