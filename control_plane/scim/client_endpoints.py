@@ -99,9 +99,14 @@ async def revoke_token(admin: Admin, name: NamePath, id: TokenPath, service: Ser
         await service.tokens.revoke(uow, admin.actor, name, id)
 
 
-@router.put("/{name}/links", status_code=204, summary="Link a subject to who is here already", responses=problems(404))
+@router.put(
+    "/{name}/links",
+    status_code=204,
+    summary="Link a subject to who is here already, before it is pushed",
+    responses=problems(404, 409),
+)
 async def link(admin: Admin, name: NamePath, body: LinkIO, service: Service, units: UnitsOfWork) -> None:
-    """Without it nobody who was made here, or by another source, is ever taken over. Used once, by the next push."""
+    """Without it nobody who was made here, or by another source, is ever taken over. Used once, by the first push."""
     async with units() as uow:
         await service.link(uow, admin.actor, name, body.link)
 

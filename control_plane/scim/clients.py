@@ -14,7 +14,12 @@ from control_plane.kit.pagination import Paging, single_key
 from control_plane.kit.unit_of_work import Actor, AuditEvent, Json, UnitOfWork
 from control_plane.scim import payloads, repository
 from control_plane.scim.domain import source_of
-from control_plane.scim.errors import ClientNameTakenError, ScimClientNotFoundError, StillPushesError
+from control_plane.scim.errors import (
+    AlreadyPushedError,
+    ClientNameTakenError,
+    ScimClientNotFoundError,
+    StillPushesError,
+)
 from control_plane.scim.tables import ScimClientRow, ScimLinkRow, ScimTokenRow
 from control_plane.scim.tokens import TokenService, is_living
 from control_plane.sign_on.documents import ProviderKind
@@ -114,9 +119,10 @@ class ClientService:
         await uow.snapshot_changed()
 
     async def link(self, uow: UnitOfWork, by: Actor, name: str, link: Link) -> None:
-        """From its next push on, the subject is this person or this group."""
-        await self._row(uow, name)
+        """From its first push on, the subject is this person or this group. Raises AlreadyPushedError."""
+        client = await self._row(uow, name)
         subject = payloads.exact(link.subject) or ""
+        await self._check_not_pushed(uow, client, subject, link)
         identity_id = await self._person(uow, link.identity) if link.identity else None
         if link.group:
             await self._check_group(uow, link.group)
@@ -147,6 +153,19 @@ class ClientService:
             raise NotFoundError(f"{name!r} has no link of {subject!r} that waits")
         await uow.session.delete(row)
         uow.audit(AuditEvent("scim-client.unlinked", by, name, {"subject": row.subject}))
+
+    async def _check_not_pushed(self, uow: UnitOfWork, client: ScimClientRow, subject: str, link: Link) -> None:
+        if link.identity:
+            user = await repository.user_with(uow.session, client.name, external_id=subject)
+            if user is None or user.user_name_key is None:
+                return
+            identity = await self._identities.find(uow, user.identity_id)
+            whose = identity.name if identity is not None else user.identity_id
+            raise AlreadyPushedError(client.name, subject, "person", whose, client.provider)
+        find = repository.group_with_name if link.by_name else repository.group_with_external_id
+        group = await find(uow.session, client.name, subject)
+        if group is not None:
+            raise AlreadyPushedError(client.name, subject, "group", group.group_name)
 
     async def _person(self, uow: UnitOfWork, name: str) -> str:
         identity = await self._identities.named(uow, name)

@@ -50,6 +50,16 @@ class StillPushesError(ConflictError):
         super().__init__(f"{name!r} has pushed people: say with people=end or people=keep what becomes of them")
 
 
+class AlreadyPushedError(ConflictError):
+    def __init__(self, client: str, subject: str, kind: str, whose: str, provider: str = "") -> None:
+        """`provider`: where a person signs in as this subject; empty: nowhere."""
+        parted = f"`assentry identities unlink {whose} {provider}`, " if provider else ""
+        super().__init__(
+            f"{client!r} has pushed {subject!r} already as the {kind} {whose!r}; a link counts at the first push only:"
+            f" let the provider delete it there, {parted}link it then, and let the provider push it anew"
+        )
+
+
 class ClientNameTakenError(ConflictError):
     def __init__(self, name: str) -> None:
         super().__init__(

@@ -163,6 +163,12 @@ async def group_with_external_id(session: AsyncSession, client: str, external_id
     return (await session.exec(select(ScimGroupRow).where(*mine))).first()
 
 
+async def group_with_name(session: AsyncSession, client: str, display_name: str) -> ScimGroupRow | None:
+    """As the client calls it, in its spelling."""
+    mine = (col(ScimGroupRow.client) == client, col(ScimGroupRow.display_name) == display_name)
+    return (await session.exec(select(ScimGroupRow).where(*mine).order_by(col(ScimGroupRow.id)))).first()
+
+
 async def holder_of_group(session: AsyncSession, name: str) -> ScimGroupRow | None:
     return (await session.exec(select(ScimGroupRow).where(col(ScimGroupRow.group_name) == name))).first()
 

@@ -165,3 +165,45 @@ async def test_a_subject_that_no_client_of_the_provider_has_pushed_is_an_admins_
         linked = await admin.put(f"/v1/identities/rosa/accounts/{provider}", json={"subject": subject})
         assert linked.status_code == 200, linked.text
         assert (await admin.delete(f"/v1/identities/rosa/accounts/{provider}")).status_code == 204
+
+
+async def linked_to(admin: httpx.AsyncClient, **link: object) -> httpx.Response:
+    return await admin.put("/v1/scim-clients/corp/links", json=link)
+
+
+async def test_a_link_that_could_never_be_used_any_more_is_refused_with_what_was_pushed_and_what_to_do(
+    pusher: Pusher, control_plane: ControlPlane, admin: httpx.AsyncClient
+):
+    await made(control_plane, "", "rosa", "")
+    await admin.put("/v1/groups/dba", json={"roles": [], "members": []})
+    person = await pusher.user("rosa", externalId="e1")
+    group = await pusher.group("DBA", str(person["id"]), externalId="g1")
+    late = [
+        await linked_to(admin, subject="e1", identity="rosa"),
+        await linked_to(admin, subject="g1", group="dba"),
+        await linked_to(admin, subject="DBA", group="dba", by_name=True),
+    ]
+    assert [one.status_code for one in late] == [409, 409, 409]
+    told = [one.json()["detail"] for one in late]
+    assert told[0].startswith("'corp' has pushed 'e1' already as the person 'rosa-2'; a link counts at the first push")
+    assert "`assentry identities unlink rosa-2 corp`, link it then, and let the provider push it anew" in told[0]
+    assert told[1].startswith("'corp' has pushed 'g1' already as the group 'corp.dba'")
+    assert told[2].startswith("'corp' has pushed 'DBA' already as the group 'corp.dba'")
+    for path in (f"/Groups/{group['id']}", f"/Users/{person['id']}"):
+        assert (await pusher.http.delete(path)).status_code == 204
+    assert (await admin.delete("/v1/identities/rosa-2/accounts/corp")).status_code == 204
+    assert (await linked_to(admin, subject="e1", identity="rosa")).status_code == 204
+    assert (await linked_to(admin, subject="g1", group="dba")).status_code == 204
+    again = await pusher.user("rosa", externalId="e1")
+    await pusher.group("DBA", str(again["id"]), externalId="g1")
+    assert (await identity_of(control_plane, "rosa")).groups == ("dba",)
+
+
+async def test_a_link_waits_for_what_only_another_kind_or_another_spelling_was_pushed_of(
+    pusher: Pusher, admin: httpx.AsyncClient
+):
+    await admin.put("/v1/groups/dba", json={"roles": [], "members": []})
+    await pusher.user("ada", externalId="x1")
+    await pusher.group("x2", externalId="x3")
+    waiting = [{"subject": "x1"}, {"subject": "x2"}, {"subject": "x3", "by_name": True}, {"subject": "X3"}]
+    assert [(await linked_to(admin, group="dba", **one)).status_code for one in waiting] == [204] * 4
