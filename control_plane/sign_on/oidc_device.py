@@ -15,7 +15,7 @@ from control_plane.sign_on.documents import IdentityProviderSpec
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import SignInRefusedError
 from control_plane.sign_on.oidc_client import ProviderSaysNoError
-from control_plane.sign_on.oidc_errors import NoSuchProviderError
+from control_plane.sign_on.oidc_errors import NoDeviceFlowError, NoSuchProviderError
 from control_plane.sign_on.oidc_telling import CAUSES, OidcTelling
 from control_plane.sign_on.refusals import Refusals
 
@@ -42,7 +42,8 @@ class OidcDevice:
         self._refusals = refusals
 
     async def begin(self, provider: str, address: str = "") -> DeviceBegun:
-        """`address`: of whoever asks. Not inside a transaction. Raises NoSuchProviderError, SignInRefusedError."""
+        """`address`: of whoever asks. Not inside a transaction. Raises NoSuchProviderError, NoDeviceFlowError,
+        SignInRefusedError."""
         await self._spec(provider)
         try:
             known = await self._telling.known(provider)
@@ -65,7 +66,8 @@ class OidcDevice:
         )
 
     async def poll(self, provider: str, handle: str, address: str = "") -> Told | NotYetTold:
-        """Not inside a transaction; what is told goes to `SignOn`. Raises NoSuchProviderError, SignInRefusedError."""
+        """Not inside a transaction; what is told goes to `SignOn`. Raises NoSuchProviderError,
+        NoDeviceFlowError, SignInRefusedError."""
         await self._spec(provider)
         try:
             known = await self._telling.known(provider)
@@ -79,11 +81,13 @@ class OidcDevice:
             raise SignInRefusedError(provider) from error
 
     async def spec(self, provider: str) -> IdentityProviderSpec:
-        """For `SignOn.open`. Raises NoSuchProviderError."""
+        """For `SignOn.open`. Raises NoSuchProviderError, NoDeviceFlowError."""
         return await self._spec(provider)
 
     async def _spec(self, provider: str) -> IdentityProviderSpec:
-        spec = await self._telling.spec(provider)
-        if spec is None or spec.oidc is None or not spec.oidc.device:
+        spec = await self._telling.listed(provider)
+        if spec is None:
             raise NoSuchProviderError(provider)
+        if spec.oidc is None or not spec.oidc.device:
+            raise NoDeviceFlowError(provider, "`oidc: {device: true}`" if spec.oidc else "SAML knows none")
         return spec

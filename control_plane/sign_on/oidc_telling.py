@@ -74,10 +74,15 @@ class OidcTelling:
 
     async def spec(self, name: str) -> IdentityProviderSpec | None:
         """None: there is no such provider, or it is disabled, or it is none of OpenID Connect."""
+        spec = await self.listed(name)
+        return spec if spec is not None and spec.oidc is not None else None
+
+    async def listed(self, name: str) -> IdentityProviderSpec | None:
+        """Of whatever protocol. None: there is no such provider, or it is disabled."""
         async with self._units.reading() as uow:
             row = await self._kind.row(uow, name)
         spec = None if row is None else parse(row.json_text).spec
-        return spec if spec is not None and spec.oidc is not None and not spec.disabled else None
+        return spec if spec is not None and not spec.disabled else None
 
     async def known(self, name: str) -> Known:
         """Asks the provider when it was not asked lately. Raises what is in CAUSES."""

@@ -9,8 +9,10 @@ import pytest
 from control_plane.sign_on.domain import Told
 from control_plane.sign_on.errors import SignInRefusedError
 from control_plane.sign_on.oidc_device import DeviceBegun, NotYetTold, OidcDevice
-from control_plane.sign_on.oidc_errors import NoSuchProviderError
+from control_plane.sign_on.oidc_errors import NoDeviceFlowError, NoSuchProviderError
 from tests.control_plane.sign_on.oidc.signing_in import Corp
+from tests.control_plane.sign_on.saml.test_metadata import metadata
+from tests.support.stack import document
 
 
 @pytest.fixture
@@ -54,8 +56,20 @@ async def test_who_refuses_at_the_provider_is_not_told(corp: Corp, device: OidcD
 
 async def test_a_provider_without_leave_has_no_device_flow(corp: Corp):
     await corp.ready()
-    with pytest.raises(NoSuchProviderError):
+    told = r"'corp' has no device flow here \(`oidc: {device: true}`\); use `assentry login`"
+    with pytest.raises(NoDeviceFlowError, match=told):
         await corp.control_plane.who.oidc.device.begin("corp")
+    saml = {"metadata": metadata(), "email_verified": True}
+    assert (await corp.apply(document("IdentityProvider", "corp", saml=saml))).is_success
+    with pytest.raises(NoDeviceFlowError, match="'corp' has no device flow here"):
+        await corp.control_plane.who.oidc.device.begin("corp")
+
+
+async def test_a_provider_that_nobody_signs_in_at_has_none_either(corp: Corp, device: OidcDevice):
+    await corp.apply(corp.document(oidc={"device": True}, disabled=True))
+    for name in ("corp", "nobody"):
+        with pytest.raises(NoSuchProviderError):
+            await device.begin(name)
 
 
 async def test_a_provider_that_announces_none_is_refused_with_its_cause(corp: Corp, device: OidcDevice):
