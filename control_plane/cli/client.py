@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from control_plane.cli.config import Profile
+from control_plane.cli.config import Profile, is_of_the_environment
 from control_plane.cli.errors import CommandError
 
 Json = dict[str, Any]
@@ -19,6 +19,9 @@ _PAGE: Final = 100
 _MOST_TOLD: Final = 5
 _FIRST: Final = "not signed in: `assentry login`, or set ASSENTRY_TOKEN to a service-account key"
 _AGAIN: Final = "the sign-in has ended or its token is not valid: `assentry login` again"
+_GIVEN: Final = (
+    "the token in ASSENTRY_TOKEN has ended or is not valid: set another, or unset it and `assentry login` again"
+)
 
 
 def part(name: str) -> str:
@@ -43,7 +46,7 @@ class Api:
         if profile.token:
             headers["Authorization"] = f"Bearer {profile.token}"
         self._url = profile.url
-        self._has_token = bool(profile.token)
+        self._without = _FIRST if not profile.token else _GIVEN if is_of_the_environment(profile.token) else _AGAIN
         try:
             self._http = httpx.Client(base_url=profile.url, headers=headers, timeout=timeout)
         except httpx.InvalidURL as error:
@@ -136,7 +139,7 @@ class Api:
             message = "; ".join([message.removesuffix(", see errors"), *told])
         signs_in = response.request.method == "POST" and response.url.path.endswith("/v1/session")
         if response.status_code == httpx.codes.UNAUTHORIZED and not signs_in:
-            message = _AGAIN if self._has_token else _FIRST
+            message = self._without
         return ApiError(message, response.status_code, problem)
 
     def _unexplained(self, response: httpx.Response) -> str:

@@ -70,6 +70,11 @@ def load_profile() -> Profile:
     return Profile(url, token, stored.addresses)
 
 
+def is_of_the_environment(token: str) -> bool:
+    """Whether ASSENTRY_TOKEN gave it, whatever the file says."""
+    return bool(token) and token == os.environ.get("ASSENTRY_TOKEN", "").strip()
+
+
 def checked_url(url: str) -> str:
     """Without the slash at its end. Raises CommandError."""
     if not url.startswith(("https://", "http://")):
