@@ -142,33 +142,35 @@ class KnownRulebook:
         return TargetFacts(found.name, found.spec.protocol, found.spec.environment, dict(found.labels))
 
     async def fingerprint(self, uow: UnitOfWork, subject: Subject | None, chain: str, target: str) -> str:
-        selecting = [] if subject is None else await self._selecting(uow, subject, target)
-        return _hashed(*await self._texts(uow, chain, target), *(policy.text for policy in selecting))
+        found = await self._targets.target(uow, target)
+        selecting = [] if subject is None else await self._selecting(uow, subject, found)
+        return _hashed(*await self._texts(uow, chain, found), *(policy.text for policy in selecting))
 
     async def offer_fingerprint(self, uow: UnitOfWork, offer: str, chain: str, target: str) -> str:
-        return _hashed(*await self._texts(uow, chain, target), *await self._windows.grounds(uow, offer))
+        found = await self._targets.target(uow, target)
+        return _hashed(*await self._texts(uow, chain, found), *await self._windows.grounds(uow, offer))
 
     async def plan_rules(self, uow: UnitOfWork, subject: Subject, target: str) -> Sequence[PlanRule]:
         return [
             PlanRule(policy.name, plans.approval, plans.most)
-            for policy in await self._selecting(uow, subject, target)
+            for policy in await self._selecting(uow, subject, await self._targets.target(uow, target))
             if (plans := policy.document.spec.plans) is not None
         ]
 
-    async def _texts(self, uow: UnitOfWork, chain: str, target: str) -> Sequence[str]:
-        found_chain = await self._policies.chain(uow, chain)
-        found_target = await self._targets.target(uow, target)
-        labels = dict(found_target.labels) if found_target else {}
-        on = [found_target.spec_text, msgspec.json.encode(labels, order="sorted").decode()] if found_target else []
-        return [found_chain.text if found_chain else "", *on]
+    async def _texts(self, uow: UnitOfWork, chain: str, target: Target | None) -> Sequence[str]:
+        found = await self._policies.chain(uow, chain)
+        labels = dict(target.labels) if target else {}
+        on = [target.spec_text, msgspec.json.encode(labels, order="sorted").decode()] if target else []
+        return [found.text if found else "", *on]
 
-    async def _selecting(self, uow: UnitOfWork, subject: Subject, target: str) -> list[Versioned[model.Policy]]:
-        found = await self._targets.target(uow, target)
-        if found is None:
+    async def _selecting(
+        self, uow: UnitOfWork, subject: Subject, target: Target | None
+    ) -> list[Versioned[model.Policy]]:
+        if target is None:
             return []
-        session = _session_of(subject, found)
-        published = await self._policies.published(uow)
-        return [policy for policy in published.policies if selects(policy.document.spec, session)]
+        session = _session_of(subject, target)
+        written = await self._policies.all_policies(uow)
+        return [policy for policy in written if selects(policy.document.spec, session)]
 
 
 class KnownSessions:

@@ -33,6 +33,7 @@ class Seen(msgspec.Struct, frozen=True):
     request: Request
     votes: Sequence[VoteRow]
     people: Mapping[str, Person]  # those who have decided, and whoever else was asked for
+    requester: Subject | None  # None: gone
     delegations: Sequence[DelegationRow] = ()  # that hold now and cover it
 
 
@@ -60,8 +61,8 @@ class Standing:
         broken = None if row.state == State.PENDING else await uow.session.get(BreakGlassRow, row.id)
         broken_by = broken.broken_by_id if broken else ""
         (seen,) = await self.seen(uow, [row], *others, broken_by)
-        fault = await self._fault(uow, row, await self._people.subject(uow, row.requester_id))
-        return Judged(seen.request, seen.votes, seen.people, seen.delegations, fault=fault, broken_by=broken_by)
+        fault = await self._fault(uow, row, seen.requester)
+        return Judged(**msgspec.structs.asdict(seen), fault=fault, broken_by=broken_by)
 
     async def seen(self, uow: UnitOfWork, rows: Sequence[ApprovalRow], *others: str) -> list[Seen]:
         """Many at once, with few questions to the database: for lists."""
@@ -72,15 +73,10 @@ class Standing:
         asked |= {one for row in delegations for one in (row.delegator_id, row.delegate_id)}
         revoked = await delegation_rows.revoked(uow.session, {vote.delegation_id for vote in given})
         people = {person.id: person for person in await self._people.people(uow, sorted(asked))}
-        owners: dict[str, list[str]] = {}
-        for requester_id in {row.requester_id for row in rows}:
-            subject = await self._people.subject(uow, requester_id)
-            owners[requester_id] = sorted(subject.answerable) if subject else []
-        world = _World(people, delegations, revoked)
-        return [
-            _seen(row, votes.get(row.id, []), world, [*owners[row.requester_id], *await self._behind(uow, row)])
-            for row in rows
-        ]
+        ids = {row.requester_id for row in rows}
+        requesters = {requester_id: await self._people.subject(uow, requester_id) for requester_id in ids}
+        world = _World(people, requesters, delegations, revoked)
+        return [_seen(row, votes.get(row.id, []), world, await self._behind(uow, row)) for row in rows]
 
     async def _behind(self, uow: UnitOfWork, row: ApprovalRow) -> Sequence[str]:
         """Who was nobody known here when it was asked on their behalf may have been linked since."""
@@ -165,14 +161,17 @@ def _with_turns(seen: Seen, people: dict[str, Person]) -> list[Person]:
 
 class _World(msgspec.Struct, frozen=True):
     people: Mapping[str, Person]
+    requesters: Mapping[str, Subject | None]
     delegations: Sequence[DelegationRow]
     revoked: frozenset[str]
 
 
-def _seen(row: ApprovalRow, votes: Sequence[VoteRow], world: _World, owners: Sequence[str]) -> Seen:
+def _seen(row: ApprovalRow, votes: Sequence[VoteRow], world: _World, behind: Sequence[str]) -> Seen:
+    requester = world.requesters[row.requester_id]
+    owners = [*(sorted(requester.answerable) if requester else ()), *behind]
     chain = repository.chain_of(row).name
     covering = [one for one in world.delegations if delegation_rows.covers(one, chain, row.environment)]
     stand_ins = [delegation_rows.stand_in(one) for one in covering]
     parties = repository.parties_of(row, owners)
     request = repository.request_of(row, votes, parties, stand_ins, world.revoked)
-    return Seen(request, votes, world.people, covering)
+    return Seen(request, votes, world.people, requester, covering)

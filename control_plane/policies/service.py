@@ -45,10 +45,13 @@ class PolicyService:
 
     async def published(self, uow: UnitOfWork) -> Published:
         return Published(
-            policies=tuple(_versioned(model.Policy, row) for row in await self.policies.rows(uow)),
+            policies=await self.all_policies(uow),
             chains=tuple(_versioned(model.ApprovalChain, row) for row in await self.chains.rows(uow)),
             masks=tuple(_versioned(model.Mask, row) for row in await self.masks.rows(uow)),
         )
+
+    async def all_policies(self, uow: UnitOfWork) -> tuple[Versioned[model.Policy], ...]:
+        return tuple(_versioned(model.Policy, row) for row in await self.policies.rows(uow))
 
     async def policy(self, uow: UnitOfWork, name: str) -> Versioned[model.Policy] | None:
         row = await self.policies.row(uow, name)

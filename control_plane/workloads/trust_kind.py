@@ -54,8 +54,9 @@ class TrustKind(StoredKind):
 
     async def makers(self, uow: UnitOfWork, identity_id: str) -> Sequence[str]:
         """Ids of those who wrote what lets a workload in as this machine."""
-        machine = {one.name for one in await repository.identities_by_id(uow.session, [identity_id])}
-        trusts = [row.name for row in await self.rows(uow) if parse(row.json_text).spec.identity in machine]
+        rows = await self.rows(uow)
+        machine = {one.name for one in await repository.identities_by_id(uow.session, [identity_id])} if rows else set()
+        trusts = [row.name for row in rows if parse(row.json_text).spec.identity in machine]
         writers = await trust_writers.of_trusts(uow) if trusts else {}
         return sorted({one.id for trust in trusts for one in writers[trust]})
 
