@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
@@ -15,6 +16,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 LOOK_SECONDS = 0.5
 IDLE = 0.05  # of a core: what processes at rest use at most
 PATIENCE_SECONDS = 15.0
+_PROGRESS = re.compile(r"progress: ([\d.]+) s, ([\d.]+) tps")
 
 
 @dataclass(frozen=True)
@@ -81,19 +83,26 @@ class Sample:
 
 
 def pgbench(endpoint: Endpoint, binary: Path, mode: str, clients: int, seconds: int) -> tuple[float, float]:
-    """`pgbench -S` for a while: (transactions per second, CPU µs per transaction in between)."""
+    """`pgbench -S` for a while: (transactions per second, CPU µs per transaction in between).
+
+    Counted from its first report of progress to its last: then every session is open and none is being closed."""
     endpoint.rest()
-    before = endpoint.cpu_seconds()
-    command = [binary, "-n", "-S", "-M", mode, "-c", clients, "-j", min(clients, 2), "-T", seconds]
-    done = subprocess.run(
-        [str(word) for word in command], env=endpoint.environment, capture_output=True, text=True, check=False
-    )
-    used = endpoint.cpu_seconds() - before
-    rate = re.search(r"tps = ([\d.]+)", done.stdout)
-    count = re.search(r"actually processed: (\d+)", done.stdout)
-    if done.returncode or not rate or not count:
-        raise RuntimeError(f"pgbench against {endpoint.name} failed: {done.stderr[-2000:]}")
-    return float(rate[1]), used / int(count[1]) * 1e6
+    command = [binary, "-n", "-S", "-P", 1, "-M", mode, "-c", clients, "-j", min(clients, 2), "-T", seconds]
+    reports: list[tuple[float, float, float]] = []  # seconds, transactions in each since the one before, CPU so far
+    said: list[str] = []
+    with subprocess.Popen(
+        [str(word) for word in command],
+        env=endpoint.environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        for line in running.stderr or ():
+            said.append(line)
+            if found := _PROGRESS.match(line):
+                reports.append((float(found[1]), float(found[2]), endpoint.cpu_seconds()))
+    if running.returncode or len(reports) < 2:
+        raise RuntimeError(f"pgbench against {endpoint.name} failed: {''.join(said)[-2000:]}")
+    count = sum((at - before) * rate for (before, _, _), (at, rate, _) in pairwise(reports))
+    (began, _, used_before), (ended, _, used) = reports[0], reports[-1]
+    return count / (ended - began), (used - used_before) / count * 1e6
 
 
 def bulk(endpoint: Endpoint, psql: Path, query: str, rows: int) -> tuple[float, float]:
