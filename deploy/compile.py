@@ -34,6 +34,7 @@ SOURCES = (
     "data_plane/protocols/postgres/statements/classifier.py",
     "data_plane/protocols/postgres/statements/shape.py",
     "data_plane/recording/decisions.py",
+    "data_plane/recording/pieces.py",
     "data_plane/recording/recorder.py",
     "data_plane/runtime/leg.py",
 )

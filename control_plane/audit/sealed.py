@@ -1,16 +1,17 @@
 """Sealed batches of decisions: kept as agents packed them, opened when somebody reads them. Pure and light.
 
 A batch is one zstd frame over a MessagePack array of [operation number, Unix ms, effect, action, [policy/rule…],
-code], one item for each decision. Taking it in costs nothing for each decision: the bytes go into the audit log as they
-came, the entry's `data` says what the agent told about them (`first_operation last_operation count allowed held
-denied`), and the hash chain covers both. Nothing in it is believed: what is too large, cannot be decoded or is not
-what was told is Unreadable, a problem to be shown and never an error.
+code, later]. Each byte of `later` is one more decision like it, of the next operation, so many ms after the one before;
+batches of earlier agents lack it. Taking a batch in costs nothing for each decision: the bytes go into the audit log as
+they came, the entry's `data` says what the agent told about them (`first_operation last_operation count allowed held
+denied`), and the hash chain covers both. Nothing in it is believed: what is too large, cannot be decoded or is not what
+was told is Unreadable, a problem to be shown and never an error.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -36,7 +37,24 @@ class Unreadable(msgspec.Struct, frozen=True):
     reason: str
 
 
-_decoder = msgspec.msgpack.Decoder(tuple[Decision, ...])
+class _Run(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    operation: int
+    at_ms: int
+    effect: Literal["allow", "hold", "deny"]
+    action: str
+    rules: tuple[str, ...]
+    code: str
+    later: bytes = b""
+
+    def decisions(self) -> Iterator[Decision]:
+        operation, at_ms = self.operation, self.at_ms
+        for after in (0, *self.later):
+            at_ms += after
+            yield Decision(operation, at_ms, self.effect, self.action, self.rules, self.code)
+            operation += 1
+
+
+_decoder = msgspec.msgpack.Decoder(tuple[_Run, ...])
 
 
 def implausible(sealed: bytes, told: Mapping[str, object]) -> str:
@@ -65,9 +83,11 @@ def opened(sealed: bytes, told: Mapping[str, object]) -> tuple[Decision, ...] | 
         return Unreadable(problem)
     try:
         packed = zstandard.ZstdDecompressor().decompress(sealed, max_output_size=_LARGEST_BYTES, allow_extra_data=False)
-        decisions = _decoder.decode(packed) if _length(packed) == told["count"] else ()
+        runs = _decoder.decode(packed) if 0 < _length(packed) <= _MOST_DECISIONS else ()
     except (zstandard.ZstdError, msgspec.DecodeError) as error:
         return Unreadable(str(error))
+    fits = sum(1 + len(run.later) for run in runs) == told["count"]
+    decisions = tuple(decision for run in runs for decision in run.decisions()) if fits else ()
     return decisions if _is_what_was_told(decisions, told) else Unreadable("it does not hold what was told of it")
 
 

@@ -8,20 +8,15 @@ the recording already, or about to be.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 from data_plane.recording.interface import DecisionReports, Decisions
+from data_plane.recording.pieces import MOST_DECISIONS, Batch
 from data_plane.recording.recorder import SessionRecorder
 from data_plane.recording.writer import Compressor
 
 GATHER_SECONDS = 1.0
-_MOST = 2000  # of one batch
-_DECISIONS = frozenset({"decided", "judged"})  # both begin with the same fields
-_MOST_BYTES = 1 << 20  # packed, before compression; the control plane opens four times as much
-
-Entry = tuple[int, int, str, str, Sequence[str], str]  # operation, Unix ms, effect, action, rules, code
 
 
 @final
@@ -30,27 +25,26 @@ class GatheredDecisions:
         self._reports = reports
         self._compressor = compressor
         self._monotonic = monotonic
-        self._waiting: dict[SessionRecorder, list[Entry]] = {}
+        self._waiting: dict[SessionRecorder, list[Batch]] = {}
         self._since = 0.0  # the oldest that waits
 
     def __bool__(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, recorder: SessionRecorder, events: Sequence[Any]) -> None:
-        """Those among events that are decisions. May report; raises what reporting does."""
-        zero = recorder.opened.started_at_ms
-        decided: list[Entry] = [
-            (event[2], zero + event[1], event[3], event[4], event[5], event[6])
-            for event in events
-            if event[0] in _DECISIONS
-        ]
-        if not decided:
+    def add(self, recorder: SessionRecorder, batches: Sequence[Batch]) -> None:
+        """The next decisions of a session. May report; raises what reporting does."""
+        if not batches:
             return
         if not self._waiting:
             self._since = self._monotonic()
         waiting = self._waiting.setdefault(recorder, [])
-        waiting += decided
-        if len(waiting) >= _MOST or any(entry[2] != "allow" for entry in decided):
+        for batch in batches:
+            if waiting and waiting[-1].room_for(batch):
+                waiting[-1].append(batch)
+            else:
+                waiting.append(batch)
+        last = waiting[-1]
+        if len(waiting) > 1 or last.count >= MOST_DECISIONS or last.held or last.denied:
             self.report(recorder)
 
     def due(self) -> Sequence[SessionRecorder]:
@@ -68,41 +62,29 @@ class GatheredDecisions:
 
     def report(self, recorder: SessionRecorder) -> None:
         """What waits of one session. When reporting raises, what was not reported still waits."""
-        entries = self._waiting.get(recorder)
-        if entries is None:
+        batches = self._waiting.get(recorder)
+        if batches is None:
             return
-        report_all(recorder.opened.session_id, entries, self._reports, self._compressor)
+        report_all(recorder.opened.session_id, batches, self._reports, self._compressor)
         del self._waiting[recorder]
 
 
-def report_all(session_id: str, entries: list[Entry], reports: DecisionReports, compressor: Compressor) -> None:
-    """In batches that the control plane takes. What was reported is out of `entries`, also when reporting raises."""
-    while entries:
-        count, packed = _packed(entries, compressor)
-        reports.decisions(_batch(session_id, entries[:count], packed))
-        del entries[:count]
+def report_all(session_id: str, batches: list[Batch], reports: DecisionReports, compressor: Compressor) -> None:
+    """What was reported is out of `batches`, also when reporting raises."""
+    while batches:
+        reports.decisions(_packed(session_id, batches[0], compressor))
+        del batches[0]
 
 
-def _packed(entries: Sequence[Entry], compressor: Compressor) -> tuple[int, bytes]:
-    """As many as fit into a batch, from the first on; at least one."""
-    count = min(len(entries), _MOST)
-    while count > 1:
-        packed = compressor.pack_within(entries[:count], _MOST_BYTES)
-        if packed is not None:
-            return count, packed
-        count //= 2
-    return 1, compressor.pack(entries[:1])
-
-
-def _batch(session_id: str, entries: Sequence[Entry], packed: bytes) -> Decisions:
-    effects = Counter(entry[2] for entry in entries)
+def _packed(session_id: str, batch: Batch, compressor: Compressor) -> Decisions:
+    runs, entries = batch.encoded()
     return Decisions(
         session_id=session_id,
-        first_operation=entries[0][0],
-        last_operation=entries[-1][0],
-        count=len(entries),
-        allowed=effects["allow"],
-        held=effects["hold"],
-        denied=effects["deny"],
-        entries=packed,
+        first_operation=batch.first,
+        last_operation=batch.last,
+        count=batch.count,
+        allowed=batch.count - batch.held - batch.denied,
+        held=batch.held,
+        denied=batch.denied,
+        entries=compressor.pack_encoded(runs, entries),
     )

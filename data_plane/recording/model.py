@@ -104,6 +104,22 @@ class Answered(Event, frozen=True, tag="answered"):
     rows: int
 
 
+class Ran(Event, frozen=True, tag="ran"):
+    """Judged and Answered in one: allowed at once, and answered before what was judged had to be written."""
+
+    operation: int
+    effect: str
+    action: str
+    rules: tuple[str, ...]
+    text: str
+    bind: bytes
+    types: tuple[int, ...]
+    answered_at_ms: int
+    data: bytes
+    status: str
+    rows: int
+
+
 AGENT_CRASHED = "agent-crashed"
 
 
@@ -116,4 +132,4 @@ class Closed(Event, frozen=True, tag="closed"):
 
 
 AnyEvent = Opened | Input | Decided | HeldForApproval | HoldEnded | Output | Completed | Closed
-Written = AnyEvent | Judged | Answered  # what lies on disk
+Written = AnyEvent | Judged | Answered | Ran  # what lies on disk

@@ -27,7 +27,7 @@ from data_plane.recording.format import (
     RecordingEnd,
     length,
 )
-from data_plane.recording.model import Answered, AnyEvent, Completed, Decided, Input, Judged, Output, Written
+from data_plane.recording.model import Answered, AnyEvent, Completed, Decided, Input, Judged, Output, Ran, Written
 
 _header = msgspec.msgpack.Decoder(Header)
 _events = msgspec.msgpack.Decoder(list[Written])
@@ -207,7 +207,12 @@ def _signed(end: RecordingEnd, public_keys: Sequence[bytes]) -> bool:
 
 def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
     for one in written:
-        if isinstance(one, Judged):
+        if isinstance(one, Ran):
+            yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
+            yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules)
+            yield Output(one.answered_at_ms, one.operation, one.data)
+            yield Completed(one.answered_at_ms, one.operation, one.status, one.rows, one.rows, len(one.data))
+        elif isinstance(one, Judged):
             yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
             yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules, one.code, one.message)
         elif isinstance(one, Answered):

@@ -14,9 +14,10 @@ import msgspec
 import structlog
 
 from data_plane.recording import reader
-from data_plane.recording.decisions import Entry, report_all
+from data_plane.recording.decisions import report_all
 from data_plane.recording.interface import Reported, SalvageReports
 from data_plane.recording.model import AGENT_CRASHED, AnyEvent, Closed, Decided, Input, Opened
+from data_plane.recording.pieces import Batch, enter
 from data_plane.recording.shelf import Shelf, Spooled
 from data_plane.recording.writer import Compressor
 
@@ -27,7 +28,7 @@ class _Found(msgspec.Struct):
     opened: Opened | None = None
     closed: Closed | None = None
     last_operation: int = 0
-    missing: list[Entry] = msgspec.field(default_factory=list)
+    missing: list[Batch] = msgspec.field(default_factory=list)
 
 
 def report_left(shelf: Shelf, reports: SalvageReports) -> None:
@@ -50,7 +51,9 @@ def _report(
             return  # nothing of it was written: it never opened
         reports.opened_before(found.opened)
     log.warning(
-        "a session of the last run was not reported to its end", session=item.session_id, missing=len(found.missing)
+        "a session of the last run was not reported to its end",
+        session=item.session_id,
+        missing=sum(batch.count for batch in found.missing),
     )
     report_all(item.session_id, found.missing, reports, compressor)
     reason, operations = AGENT_CRASHED, found.last_operation
@@ -73,9 +76,8 @@ def _found(events: Iterator[AnyEvent], reported: int) -> _Found:
                 found.last_operation = event.operation
                 reported -= 1
                 if reported < 0:
-                    at_ms = zero + event.at_ms
-                    entry = (event.operation, at_ms, event.effect, event.action, event.rules, event.code)
-                    found.missing.append(entry)
+                    decided = (event.effect, event.action, event.rules, event.code)
+                    enter(found.missing, event.operation, zero + event.at_ms, *decided)
             case Closed():
                 found.closed = event
             case _:

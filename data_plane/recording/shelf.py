@@ -213,7 +213,7 @@ class Shelf:
         if not found or isinstance(found[-1], Closed):
             return
         last = max(getattr(event, "operation", 0) for event in found)
-        data = writer.chunk([Closed(found[-1].at_ms, AGENT_CRASHED, last)], Compressor())
+        data = writer.chunk(Compressor().pack([Closed(found[-1].at_ms, AGENT_CRASHED, last)]))
         with contextlib.suppress(OSError):
             self.append(writer, data)
             writer.written(data)

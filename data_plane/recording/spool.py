@@ -16,6 +16,7 @@ soon as the disk has room. Other sessions are not touched; new ones are refused 
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -28,18 +29,18 @@ from data_plane.recording.decisions import GatheredDecisions
 from data_plane.recording.format import RecordingEnd
 from data_plane.recording.interface import DecisionReports, RecordingError
 from data_plane.recording.model import Opened
+from data_plane.recording.pieces import Piece
 from data_plane.recording.recorder import SessionRecorder
 from data_plane.recording.shelf import Shelf
 from data_plane.recording.writer import Compressor
 
 log = structlog.get_logger(__name__)
 
-FLUSH_SECONDS = 0.05
+FLUSH_SECONDS = 0.1
 SEGMENT_BYTES = 1 << 20
 IDLE_SECONDS = 5.0
 AGE_SECONDS = 60.0
 _RETRY_SECONDS = 5.0
-_EVENTS_A_CHUNK = 20_000
 _NEVER_OPENED = "never-opened"
 
 
@@ -66,12 +67,12 @@ class Spool:
         self._on_sealed = on_sealed
         self._compressor = Compressor()
         self._decisions = GatheredDecisions(reports, self._compressor, clock.monotonic)
-        self._queue: deque[SessionRecorder] = deque()
+        self._awake: list[SessionRecorder] = []
+        self._timer: asyncio.TimerHandle | None = None  # runs while any is awake
+        self._queue: deque[tuple[SessionRecorder, Piece]] = deque()
         self._open: set[SessionRecorder] = set()  # with an open segment
         self._unfinished: list[tuple[SessionRecorder, float]] = []  # failed, could not be ended yet; retried then
-        self._awake = False
         self._something = threading.Event()
-        self._now = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
 
@@ -80,8 +81,8 @@ class Spool:
 
     def stop(self, timeout_seconds: float = 10.0) -> None:
         """Writes what there is and ends the thread. Close the sessions first: what is open is left as after a crash."""
+        self._hand_over()
         self._stopping = True
-        self._now.set()
         self._something.set()
         self._thread.join(timeout_seconds)
 
@@ -98,14 +99,18 @@ class Spool:
     # ------------------------------------------------------------ called by recorders, on their event loops
 
     def wake(self, recorder: SessionRecorder) -> None:
-        self._queue.append(recorder)
-        if not self._awake:
-            self._awake = True
-            self._something.set()
+        self._awake.append(recorder)
+        if self._timer is None:
+            self._timer = recorder.loop.call_later(FLUSH_SECONDS, self._hand_over)
 
     def hurry(self, recorder: SessionRecorder) -> None:
-        self._queue.append(recorder)
-        self._now.set()
+        self._queue.append((recorder, recorder.hand_over()))
+        self._something.set()
+
+    def _hand_over(self) -> None:
+        self._timer = None
+        awake, self._awake = self._awake, []
+        self._queue.extend([(recorder, recorder.hand_over()) for recorder in awake if recorder.awake])
         self._something.set()
 
     # ------------------------------------------------------------ the thread
@@ -113,11 +118,7 @@ class Spool:
     def _run(self) -> None:
         while not self._stopping or self._queue:
             self._something.wait(self._patience())
-            if not self._stopping:
-                self._now.wait(FLUSH_SECONDS if self._something.is_set() else 0)
             self._something.clear()
-            self._now.clear()
-            self._awake = False
             self._drain()
             self._report(self._decisions.due())
             self._seal_what_rests()
@@ -134,38 +135,37 @@ class Spool:
 
     def _drain(self) -> None:
         for _ in range(len(self._queue)):
-            recorder = self._queue.popleft()
+            recorder, piece = self._queue.popleft()
             try:
-                self._write(recorder)
+                self._write(recorder, piece)
             except Exception as error:  # noqa: BLE001  # one session's trouble must not end the thread
                 self._give_up(recorder, error)
 
-    def _write(self, recorder: SessionRecorder) -> None:
-        closing = recorder.closing
-        waiting = recorder.waiting()
-        events = recorder.take()
+    def _write(self, recorder: SessionRecorder, piece: Piece) -> None:
+        recorder.taken_bytes += piece.size
         if recorder.over:
             recorder.failure = recorder.failure or "the recording has ended"
-            recorder.settle(waiting)
+            recorder.settle(piece.waiting)
             return
         try:
-            self._put(recorder, events, sync=any(sync for _, sync in waiting))
+            self._put(recorder, piece)
         except Exception as error:
             recorder.failure = recorder.failure or _reason(error)
             raise
         finally:
-            recorder.settle(waiting)
-        if closing is not None:
-            self._finish(recorder, closing)
+            recorder.settle(piece.waiting)
+        if piece.closing is not None:
+            self._finish(recorder, piece.closing)
         elif recorder.writer.size >= SEGMENT_BYTES:
             self._seal(recorder)
 
-    def _put(self, recorder: SessionRecorder, events: Sequence[Any], *, sync: bool) -> None:
+    def _put(self, recorder: SessionRecorder, piece: Piece) -> None:
         if recorder.failure:
             raise RecordingError(recorder.failure)
-        for start in range(0, len(events), _EVENTS_A_CHUNK):
-            self._append(recorder, events[start : start + _EVENTS_A_CHUNK])
-        if sync:
+        if piece.events:
+            self._append(recorder, piece.events)
+        self._decisions.add(recorder, piece.batches)
+        if any(sync for _, sync in piece.waiting):
             self._shelf.sync(recorder.writer)
             self._decisions.report(recorder)
 
@@ -175,14 +175,13 @@ class Spool:
         if not recorder.shelved:
             self._shelf.begin(writer.session_id)
             recorder.shelved = True
-        data = writer.chunk(events, self._compressor)
+        data = writer.chunk(self._compressor.pack(events))
         self._shelf.append(writer, data)
         writer.written(data)
         recorder.touched_at = self._clock.monotonic()
         if first:
             recorder.segment_began_at = recorder.touched_at
             self._open.add(recorder)
-        self._decisions.add(recorder, events)
 
     def _report(self, recorders: Sequence[SessionRecorder]) -> None:
         for recorder in recorders:

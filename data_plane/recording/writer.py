@@ -17,6 +17,7 @@ from data_plane.recording.format import MAGIC, NO_HASH, SIGNATURE_CONTEXT, Heade
 
 SEALED, RECOVERED = 0, 1
 LEVEL = -1  # of zstd: chunks are small, and with level 1 they take three times as long for a tenth less
+_ARRAY_32 = b"\xdd"  # MessagePack: four bytes of count and the values follow
 _encoder = msgspec.msgpack.Encoder()
 
 
@@ -31,10 +32,9 @@ class Compressor:
         """A zstd frame of a MessagePack array."""
         return self._zstd.compress(_encoder.encode(values))
 
-    def pack_within(self, values: Sequence[Any], most_bytes: int) -> bytes | None:
-        """The same. None: the array is larger than that."""
-        packed = _encoder.encode(values)
-        return None if len(packed) > most_bytes else self._zstd.compress(packed)
+    def pack_encoded(self, count: int, encoded: bytearray) -> bytes:
+        """The same of so many values that are encoded already, one after another."""
+        return self._zstd.compress(_ARRAY_32 + count.to_bytes(4, "big") + encoded)
 
 
 @final
@@ -54,9 +54,9 @@ class RecordingWriter:
         """What a new segment begins with."""
         return MAGIC + prefixed(_encoder.encode(Header(self.session_id, self.index, self.previous)))
 
-    def chunk(self, events: Sequence[Any], compressor: Compressor) -> bytes:
-        """Events (or tuples of their tag and fields) as the next bytes of the segment."""
-        data = prefixed(compressor.pack(events))
+    def chunk(self, packed: bytes) -> bytes:
+        """Events, as a Compressor packs them, as the next bytes of the segment."""
+        data = prefixed(packed)
         return data if self.size else self.opening() + data
 
     def written(self, data: bytes) -> None:

@@ -22,7 +22,7 @@ def record(shelf: Shelf, session_id: str, segments: int, *, key: Ed25519PrivateK
     writer, compressor = RecordingWriter(session_id), Compressor()
     shelf.begin(session_id)
     for number in range(segments):
-        data = writer.chunk([("input", number, number, f"SELECT {number} -- {'x' * 2000}", ())], compressor)
+        data = writer.chunk(compressor.pack([("input", number, number, f"SELECT {number} -- {'x' * 2000}", ())]))
         shelf.append(writer, data)
         writer.written(data)
         shelf.seal(writer)
@@ -77,7 +77,7 @@ async def test_segments_of_a_session_that_goes_on_are_uploaded_as_they_are_seale
     writer, compressor = RecordingWriter(facts.id), Compressor()
     agent.shelf.begin(facts.id)
     for number in range(3):
-        data = writer.chunk([("input", number, number, "SELECT 1", ())], compressor)
+        data = writer.chunk(compressor.pack([("input", number, number, "SELECT 1", ())]))
         agent.shelf.append(writer, data)
         writer.written(data)
         agent.shelf.seal(writer)

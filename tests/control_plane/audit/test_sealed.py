@@ -27,6 +27,14 @@ def test_a_batch_is_what_was_told_of_it() -> None:
     )
 
 
+def test_a_run_is_its_decisions() -> None:
+    run = sealed((*ALLOWED, b"\x07"))
+    assert opened(run, TOLD) == (
+        Decision(1, AT_MS, "allow", "read", ("p/r",), ""),
+        Decision(2, AT_MS + 7, "allow", "read", ("p/r",), ""),
+    )
+
+
 @pytest.mark.parametrize("name", ["first_operation", "last_operation", "count", "allowed", "held", "denied"])
 @pytest.mark.parametrize("value", [7, -1, "2", None, 2**64])
 def test_every_number_that_was_told_is_compared(name: str, value: object) -> None:
@@ -49,6 +57,10 @@ def test_every_number_that_was_told_is_compared(name: str, value: object) -> Non
         sealed(ALLOWED, (2, AT_MS, "permit", "read", [], "")),
         sealed(ALLOWED, (2, AT_MS, "allow", "read", [])),
         sealed(ALLOWED, (2, *ALLOWED[1:], "more")),
+        sealed(ALLOWED, (2, *ALLOWED[1:], b"", "more")),
+        sealed((*ALLOWED, b"")),
+        sealed((*ALLOWED, bytes(2))),
+        sealed((*ALLOWED, bytes(1 << 20))),
         zstandard.compress(msgspec.msgpack.encode({"a": 1})),
     ],
 )

@@ -23,7 +23,7 @@ def recording(
 ) -> tuple[list[bytes], RecordingEnd]:
     writer, compressor, sealed = RecordingWriter(session_id), Compressor(), []
     for events in segments:
-        data = writer.chunk(events, compressor)
+        data = writer.chunk(compressor.pack(events))
         writer.written(data)
         footer = writer.footer()
         writer.sealed(footer)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+from typing import Any
+
+import msgspec
+import zstandard
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from data_plane.recording.format import RecordingEnd
@@ -48,10 +53,19 @@ def recording() -> tuple[list[bytes], RecordingEnd]:
         data = b""
         for part in (events[:2], events[2:]):
             if part:
-                chunk = writer.chunk(part, compressor)
+                chunk = writer.chunk(compressor.pack(part))
                 writer.written(chunk)
                 data += chunk
         footer = writer.footer()
         writer.sealed(footer)
         segments.append(data + footer)
     return segments, writer.end(KEY.sign)
+
+
+def unpacked(entries: bytes) -> list[list[Any]]:
+    """The decisions of a batch, as link.proto's DecisionBatch says: [operation, at_ms, effect, action, rules, code]."""
+    found = []
+    for operation, began, *same, later in msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(entries)):
+        times = accumulate(later, initial=began)
+        found += [[operation + number, at_ms, *same] for number, at_ms in enumerate(times)]
+    return found

@@ -7,11 +7,16 @@ import pytest
 
 from data_plane.recording.decisions import GATHER_SECONDS, GatheredDecisions
 from data_plane.recording.interface import Decisions
+from data_plane.recording.pieces import Batch, enter
 from data_plane.recording.recorder import SessionRecorder
 from data_plane.recording.writer import Compressor
 from tests.data_plane.recording.chains import OPENED
 
-ALLOWED = ("decided", 0, 1, "allow", "read", ("p/r",), "", "")
+
+def allowed() -> list[Batch]:
+    batches: list[Batch] = []
+    enter(batches, 1, 0, "allow", "read", ("p/r",), "")
+    return batches
 
 
 class World:
@@ -39,10 +44,10 @@ class World:
 async def test_all_are_due_when_the_oldest_has_waited_long_enough() -> None:
     world = World()
     first, second = world.recorder("ses_1"), world.recorder("ses_2")
-    world.gathered.add(first, [ALLOWED])
+    world.gathered.add(first, allowed())
     assert world.gathered.due_in_seconds == pytest.approx(GATHER_SECONDS)
     world.now += GATHER_SECONDS * 0.75
-    world.gathered.add(second, [ALLOWED])
+    world.gathered.add(second, allowed())
     assert world.gathered.due_in_seconds == pytest.approx(GATHER_SECONDS * 0.25)
     assert world.gathered.due() == ()
     world.now += GATHER_SECONDS * 0.5

@@ -85,9 +85,9 @@ def test_a_recording_without_its_end_is_whole_but_not_signed() -> None:
 @given(st.integers(0, 400))
 def test_of_a_torn_segment_the_whole_chunks_are_kept(cut: int) -> None:
     compressor, writer = Compressor(), RecordingWriter(SESSION)
-    first = writer.chunk([OPENED], compressor)
+    first = writer.chunk(compressor.pack([OPENED]))
     writer.written(first)
-    second = writer.chunk(EVENTS[1], compressor)
+    second = writer.chunk(compressor.pack(EVENTS[1]))
     torn = (first + second)[:cut]
     kept = reader.salvage(torn)
     whole = [len(part) for part in (first, first + second) if len(part) <= cut]
@@ -101,7 +101,7 @@ def test_of_a_torn_segment_the_whole_chunks_are_kept(cut: int) -> None:
 def test_nothing_follows_a_segment_that_a_crash_ended() -> None:
     compressor, writer, segments = Compressor(), RecordingWriter(SESSION), []
     for how in (1, 0):
-        chunk = writer.chunk([OPENED], compressor)
+        chunk = writer.chunk(compressor.pack([OPENED]))
         writer.written(chunk)
         footer = writer.footer(how)
         writer.sealed(footer)
@@ -112,11 +112,11 @@ def test_nothing_follows_a_segment_that_a_crash_ended() -> None:
 
 def test_without_an_end_too_each_segment_must_continue_the_one_before() -> None:
     writer, compressor = RecordingWriter(SESSION, index=1), Compressor()
-    chunk = writer.chunk([OPENED], compressor)
+    chunk = writer.chunk(compressor.pack([OPENED]))
     writer.written(chunk)
     stranger = chunk + writer.footer()
     skipped = RecordingWriter(SESSION, index=2, previous=SEGMENTS[0][-32:])
-    chunk = skipped.chunk([OPENED], compressor)
+    chunk = skipped.chunk(compressor.pack([OPENED]))
     skipped.written(chunk)
     for second in (stranger, chunk + skipped.footer()):
         assert isinstance(verify(SESSION, [SEGMENTS[0], second], None, []), Broken)

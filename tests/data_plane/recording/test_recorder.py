@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-import msgspec
 import pytest
 
 from data_plane.recording import model, reader, recorder
 from data_plane.recording.interface import RecordingError
+from data_plane.recording.writer import Compressor
 
 
 class Thread:
@@ -36,8 +36,8 @@ async def recording(thread: Thread) -> recorder.SessionRecorder:
 
 
 def events(recording: recorder.SessionRecorder) -> list[model.AnyEvent]:
-    written = msgspec.msgpack.decode(msgspec.msgpack.encode(recording.take()), type=list[model.Written])
-    return list(reader._apart(written))
+    piece = recording.hand_over()
+    return list(reader._unpacked(Compressor().pack(piece.events)))
 
 
 async def test_an_answer_is_its_output_and_its_end(recording: recorder.SessionRecorder) -> None:
@@ -58,7 +58,7 @@ async def test_the_thread_is_woken_once_until_it_has_taken_what_there_is(
         recording.decided(number, "allow", "read", ())
         recording.answered(number, b"bytes", "SELECT 1", 1)
     assert thread.woken == 1
-    recording.take()
+    recording.hand_over()
     recording.answered(5, b"bytes", "SELECT 1", 1)
     assert thread.woken == 2
 
@@ -78,25 +78,69 @@ async def test_what_was_taken_does_not_count_any_more(recording: recorder.Sessio
     for number in range(1, 9):
         recording.input(number, "select $1", (), bytes(1 << 19))
         recording.answered(number, bytes(1 << 19), "SELECT 1", 1)
-        recording.take()
+        recording.taken_bytes += recording.hand_over().size
     assert thread.hurried == 0
 
 
 async def test_what_was_asked_is_recorded_with_its_decision(recording: recorder.SessionRecorder) -> None:
     recording.asked(1, "select $1", b"bind", [23])
-    assert not recording.events, "it waits for the decision"
+    assert not recording._piece.events, "it waits for the decision"
     recording.decided(1, "allow", "read", ("p/r",))
-    assert len(recording.events) == 1
     asked, decided = events(recording)
     assert (asked.operation, asked.text, asked.bind, asked.types) == (1, "select $1", b"bind", (23,))
     assert (decided.operation, decided.effect, decided.action, decided.rules) == (1, "allow", "read", ("p/r",))
 
 
+async def test_what_is_answered_soon_is_one_event(recording: recorder.SessionRecorder, thread: Thread) -> None:
+    recording.asked(1, "select $1", b"bind", [23])
+    recording.decided(1, "allow", "read", ("p/r",))
+    recording.answered(1, b"bytes", "SELECT 1", 1)
+    piece = recording.hand_over()
+    assert (len(piece.events), thread.woken) == (1, 1)
+    assert list(reader._unpacked(Compressor().pack(piece.events))) == [
+        model.Input(0, 1, "select $1", (), b"bind", (23,)),
+        model.Decided(0, 1, "allow", "read", ("p/r",)),
+        model.Output(0, 1, b"bytes"),
+        model.Completed(0, 1, "SELECT 1", 1, 1, 5),
+    ]
+
+
+async def test_what_is_not_answered_is_written_all_the_same_when_it_is_time(
+    recording: recorder.SessionRecorder, thread: Thread
+) -> None:
+    """Invariant 8: a statement that runs for long is in the file from its beginning."""
+    recording.asked(1, "select 1", b"", ())
+    recording.decided(1, "allow", "read", ("p/r",))
+    assert thread.woken == 1
+    assert [type(event) for event in events(recording)] == [model.Input, model.Decided]
+    recording.answered(1, b"bytes", "SELECT 1", 1)
+    assert [type(event) for event in events(recording)] == [model.Output, model.Completed]
+
+
+async def test_an_answer_to_something_else_is_not_mistaken_for_it(recording: recorder.SessionRecorder) -> None:
+    recording.asked(2, "select 1", b"", ())
+    recording.decided(2, "allow", "read", ("p/r",))
+    recording.answered(1, b"bytes", "SELECT 1", 1)
+    told = [(type(event), event.operation) for event in events(recording)]
+    assert told == [(model.Input, 2), (model.Decided, 2), (model.Output, 1), (model.Completed, 1)]
+
+
+async def test_a_decision_with_a_message_is_written_with_it(recording: recorder.SessionRecorder) -> None:
+    recording.asked(1, "drop table t", b"", ())
+    recording.decided(1, "deny", "ddl", ("p/never",), "POLICY", "no")
+    recording.answered(1, b"", "42501", 0)
+    decided = events(recording)[1]
+    assert decided == model.Decided(0, 1, "deny", "ddl", ("p/never",), "POLICY", "no")
+
+
+@pytest.mark.parametrize("judged", [False, True])
 @pytest.mark.parametrize("then", ["asked", "input", "decided", "output", "completed", "answered", "closed", "durable"])
-async def test_what_was_asked_and_never_decided_is_recorded_all_the_same(
-    recording: recorder.SessionRecorder, then: str
+async def test_what_was_asked_and_never_decided_or_answered_is_recorded_all_the_same(
+    recording: recorder.SessionRecorder, then: str, judged: bool
 ) -> None:
     recording.asked(1, "select 1", b"", ())
+    if judged:
+        recording.decided(1, "allow", "read", ("p/r",))
     match then:
         case "asked":
             recording.asked(2, "select 2", b"", ())

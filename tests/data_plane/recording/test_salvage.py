@@ -6,20 +6,18 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import pytest
-import zstandard
-from assentry.v1 import link_pb2 as pb
 
 from data_plane.link.journal import Journal
 from data_plane.recording import decisions, reader, salvage
 from data_plane.recording.interface import DecisionReports
 from data_plane.recording.model import AGENT_CRASHED, AnyEvent, Closed, Decided, Input
+from data_plane.recording.pieces import Batch, enter
 from data_plane.recording.shelf import Shelf
 from data_plane.recording.writer import Compressor, RecordingWriter
 from data_plane.runtime.clock import SystemClock
 from tests.data_plane.link.test_journal import facts, reports
-from tests.data_plane.recording.chains import KEY, OPENED, SESSION
+from tests.data_plane.recording.chains import KEY, OPENED, SESSION, unpacked
 from tests.data_plane.recording.test_spool import World
 
 CLOCK = SystemClock()
@@ -43,12 +41,14 @@ class Machine:
         self.record([OPENED])
 
     def record(self, events: Sequence[AnyEvent]) -> None:
-        data = self.writer.chunk(events, self.compressor)
+        data = self.writer.chunk(self.compressor.pack(events))
         self.shelf.append(self.writer, data)
         self.writer.written(data)
 
     def report(self, reports: DecisionReports, *numbers: int) -> None:
-        decided: list[decisions.Entry] = [(number, OPENED.started_at_ms + number, *ALLOWED, "") for number in numbers]
+        decided: list[Batch] = []
+        for number in numbers:
+            enter(decided, number, OPENED.started_at_ms + number, *ALLOWED, "")
         decisions.report_all(SESSION, decided, reports, self.compressor)
 
     def open(self) -> None:
@@ -66,16 +66,12 @@ class Machine:
     @property
     def decided(self) -> list[int]:
         batches = [one.decisions for one in reports(self.journal) if one.WhichOneof("report") == "decisions"]
-        return [entry[0] for batch in batches for entry in entries(batch)]
+        return [entry[0] for batch in batches for entry in unpacked(batch.entries)]
 
     @property
     def ends(self) -> list[tuple[str, int]]:
         told = [one.session_closed for one in reports(self.journal) if one.WhichOneof("report") == "session_closed"]
         return [(one.reason, one.operations) for one in told]
-
-
-def entries(batch: pb.DecisionBatch) -> list[tuple[int, ...]]:
-    return list(msgspec.msgpack.decode(zstandard.ZstdDecompressor().decompress(batch.entries)))
 
 
 @pytest.fixture

@@ -1,0 +1,140 @@
+"""What a session hands to the recording thread: its events, and its decisions for the audit log, encoded in runs.
+
+An event is a tuple of its tag and fields, which has the MessagePack form of the model's Struct and is made in a third
+of the time; the recording thread encodes it. Decisions are put together where they arise: a run takes a byte for each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final, final
+
+import msgspec
+
+MOST_DECISIONS: Final = 2000  # of one batch
+MOST_DECISION_BYTES: Final = 1 << 20  # encoded, before compression; the control plane opens four times as much
+
+_encoder: Final = msgspec.msgpack.Encoder()
+_RUN_FIELDS: Final = b"\x97"  # an array of seven: the head's six, and the run's bytes
+_LATEST: Final = 255  # ms that a byte can tell
+_RUN_BYTES: Final = MOST_DECISIONS + 3  # what the seventh takes at most
+
+Waiting = tuple[asyncio.Future[None], bool]  # who waits, and whether for the disk rather than the file
+
+
+@final
+class Batch:
+    """Decisions of one session in order, as link.proto's DecisionBatch says: in runs that were decided alike."""
+
+    __slots__ = (
+        "_action", "_at_ms", "_effect", "_entries", "_head", "_later", "_may_go_on", "_rules", "_runs",
+        "count", "denied", "first", "held", "last",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.count = self.first = self.last = self.held = self.denied = 0
+        self._entries = bytearray()  # of the runs before this one
+        self._runs = 0
+        self._head = b""  # of the run
+        self._later = bytearray()
+        self._may_go_on = False
+        self._at_ms = 0
+        self._effect = self._action = ""
+        self._rules: Sequence[str] = ()
+
+    def goes_on(self, number: int, at_ms: int, effect: str, action: str, rules: Sequence[str]) -> bool:
+        """Whether this decision without a code is the next of the run; then it is in it.
+
+        Rules are told apart by which object they are: those of one decision are, and a comparison takes time."""
+        after = at_ms - self._at_ms
+        if (
+            not self._may_go_on
+            or number != self.last + 1
+            or not 0 <= after <= _LATEST
+            or rules is not self._rules
+            or action != self._action
+            or effect != self._effect
+            or self.count >= MOST_DECISIONS
+        ):
+            return False
+        self._later.append(after)
+        self._at_ms = at_ms
+        self._counted(number, effect)
+        return True
+
+    def begin(
+        self, head: bytes, number: int, at_ms: int, effect: str, action: str, rules: Sequence[str], *, may_go_on: bool
+    ) -> None:
+        """Another run, of which `head` is the first decision, encoded."""
+        self._end_run()
+        if not self.count:
+            self.first = number
+        self._head, self._at_ms, self._may_go_on = head, at_ms, may_go_on
+        self._effect, self._action, self._rules = effect, action, rules
+        self._counted(number, effect)
+
+    def _counted(self, number: int, effect: str) -> None:
+        self.count += 1
+        self.last = number
+        if effect == "hold":
+            self.held += 1
+        elif effect == "deny":
+            self.denied += 1
+
+    def _end_run(self) -> None:
+        if self._head:
+            self._entries += _RUN_FIELDS + self._head[1:] + _encoder.encode(self._later)
+            self._runs += 1
+            self._head, self._later, self._may_go_on = b"", bytearray(), False
+
+    def room(self, head: bytes) -> bool:
+        return self.count < MOST_DECISIONS and self._size() + len(head) + _RUN_BYTES <= MOST_DECISION_BYTES
+
+    def room_for(self, later: Batch) -> bool:
+        return self.count + later.count <= MOST_DECISIONS and self._size() + later._size() <= MOST_DECISION_BYTES
+
+    def _size(self) -> int:
+        return len(self._entries) + len(self._head) + len(self._later) + 8
+
+    def append(self, later: Batch) -> None:
+        """That one is of no use afterwards."""
+        runs, entries = later.encoded()
+        self._end_run()
+        self._entries += entries
+        self._runs += runs
+        self.count += later.count
+        self.last = later.last
+        self.held += later.held
+        self.denied += later.denied
+
+    def encoded(self) -> tuple[int, bytearray]:
+        """How many runs, and these one after another."""
+        self._end_run()
+        return self._runs, self._entries
+
+
+def enter(
+    batches: list[Batch], number: int, at_ms: int, effect: str, action: str, rules: Sequence[str], code: str
+) -> None:
+    """Adds a decision, made at this Unix time, to the last of the batches, or to one more when that is full."""
+    if batches and not code and batches[-1].goes_on(number, at_ms, effect, action, rules):
+        return
+    head = _encoder.encode((number, at_ms, effect, action, rules, code))
+    if not batches or not batches[-1].room(head):
+        batches.append(Batch())
+    batches[-1].begin(head, number, at_ms, effect, action, rules, may_go_on=not code)
+
+
+@final
+class Piece:
+    """The next of one session, in order. `closing`: why the session ended; None while it goes on."""
+
+    __slots__ = ("batches", "closing", "events", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.events: list[tuple[Any, ...]] = []
+        self.size = 0  # about, in bytes
+        self.batches: list[Batch] = []
+        self.waiting: list[Waiting] = []  # for this to be written
+        self.closing: str | None = None
