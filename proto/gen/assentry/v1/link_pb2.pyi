@@ -556,9 +556,11 @@ Global___SessionRefused: _TypeAlias = SessionRefused  # noqa: Y015
 @_typing.final
 class DecisionBatch(_message.Message):
     """Decisions of one session in order. `entries` is one zstd frame, its size in its head, over MessagePack, an array
-    of [operation number, at_ms, effect, action, [policy/rule…], code]; one entry each decision, 2000 and 1 MiB before
-    compression at most, but at least one. The control plane stores the bytes in its audit log as they come and opens them only to show them, so
-    the rest of the message says what is in them; a batch that holds something else is shown as unreadable.
+    of [operation number, at_ms, effect, action, [policy/rule…], code, later]. Each byte of `later` is one more decision
+    like it, of the next operation, so many ms after the one before. A batch has 2000 decisions and 1 MiB before
+    compression at most, but at least one decision. The control plane stores the bytes in its audit log as they come and
+    opens them only to show them, so the rest of the message says what is in them; a batch that holds something else is
+    shown as unreadable.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
