@@ -15,7 +15,6 @@ answered, and bytes that end in the middle of a message, are never of these form
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +53,7 @@ _READY_IDLE: Final = encode_ready_for_query(m.IDLE)
 _READY_IN_TRANSACTION: Final = encode_ready_for_query(m.IN_TRANSACTION)
 _LONGEST_TAG: Final = 256
 _LEAST: Final = 4  # a length counts itself
+_ONE_FORMAT: Final[Sequence[Sequence[int]]] = ((0,), (1,))  # made once: this is read for every execution
 _NULL: Final = 0xFFFFFFFF  # the length of a parameter that is NULL
 _STEPS_WITHOUT_DESCRIBE: Final = 3
 LARGEST: Final = 64 * 1024  # bytes of an answer; larger ones have rows that are worth the ordinary walk
@@ -166,7 +166,7 @@ def _result_formats(data: bytes, at: i64, stop: i64) -> Sequence[int] | None:
                 return None
             at += 4 if size == _NULL else 4 + size
         results, at = _formats(data, at)
-    except (IndexError, struct.error, ValueError):
+    except (IndexError, ValueError):
         return None
     return results if at == stop and (len(formats) < 2 or len(formats) == count) else None
 
@@ -178,12 +178,18 @@ def _uint16_at(data: bytes, at: i64) -> i64:
 
 def _formats(data: bytes, at: i64) -> tuple[Sequence[int], i64]:
     count: i64 = _uint16_at(data, at)
+    at += 2
     if not count:
-        return (), at + 2
-    formats = struct.unpack_from(f"!{count}H", data, at + 2)
-    if max(formats) > 1:
+        return (), at
+    if count == 1:
+        return _ONE_FORMAT[_format_at(data, at)], at + 2
+    return tuple([_format_at(data, place) for place in range(at, at + 2 * count, 2)]), at + 2 * count
+
+
+def _format_at(data: bytes, at: i64) -> int:
+    if (format_ := _uint16_at(data, at)) > 1:
         raise ValueError("a format code is 0 (text) or 1 (binary)")
-    return formats, at + 2 + 2 * count
+    return int(format_)
 
 
 class PlainAnswer:

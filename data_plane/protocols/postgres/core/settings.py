@@ -45,6 +45,8 @@ _WITHOUT_MEANING: Final = frozenset({"application_name", REASON})
 _UNSET_PATH: Final = '"$user", public'
 _SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
 _PLAIN_NAME: Final = re.compile(r"""[!#-+\--~]+""")  # of ASCII alone, without quotes or commas
+_MOST_PATHS: Final = 256
+_PATHS: Final[dict[SearchPath, SearchPath]] = {}  # equal ones of all sessions are one object, found without hashing
 _LONGEST_NAME: Final = 63  # bytes; the server cuts a longer one
 _TIMEOUT: Final = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(us|ms|s|min|h|d)?\s*", re.ASCII)
 _MILLISECONDS: Final = {"us": 0.001, "ms": 1, "s": 1000, "min": 60_000, "h": 3_600_000, "d": 86_400_000}
@@ -208,7 +210,10 @@ class Settings:
         written = self.value("search_path")
         schemas = read_path(_UNSET_PATH if written is None else written, self.user)
         temporary = self._levels[-1].temporary if self._levels else self._temporary
-        return SearchPath(schemas, temporary, self._altered, ACCOUNT in self._initial)
+        path = SearchPath(schemas, temporary, self._altered, ACCOUNT in self._initial)
+        if len(_PATHS) >= _MOST_PATHS:
+            _PATHS.clear()
+        return _PATHS.setdefault(path, path)
 
     @property
     def user(self) -> str:

@@ -92,6 +92,8 @@ def test_a_plain_statement_alone_is_taken(lane: list[bool], data: bytes) -> None
         m.encode_bind("", "x", ["‹masked›".encode()]) + RUN,
         m.encode_bind("", "x", [b"7"], [2]) + RUN,
         m.encode_bind("", "x", [b"7"], [0, 0]) + RUN,
+        m.encode_bind("", "x", [b"7", b"8"], [0, 2]) + RUN,
+        m.encode_bind("", "x", [b"7"], (), [0, 1, 256]) + RUN,
         m.encode_bind("", "x", [b"7"], (), [7]) + RUN,
         encode(m.Bind, BOUND_ONE[5:] + b"\0") + RUN,
         encode(m.Bind, BOUND_ONE[5:-1]) + RUN,

@@ -93,6 +93,15 @@ def test_a_search_path_is_read_as_the_server_reads_it(written: str, schemas: tup
     assert read_path(written, "app") == schemas
 
 
+def test_sessions_alike_share_one_path_and_others_never_do() -> None:
+    first, second, other = Settings({}), Settings({}), Settings({"search_path": "a"})
+    assert first.path is second.path
+    assert other.path.schemas == ("a",)
+    second.apply(CreatesTemporary("orders"), "CREATE TABLE")
+    assert first.path.temporary == frozenset()
+    assert second.path.temporary == {"orders"}
+
+
 def test_temporary_tables_are_part_of_the_path_until_all_is_discarded() -> None:
     settings = Settings({})
     settings.apply(CreatesTemporary("orders"), "CREATE TABLE")
