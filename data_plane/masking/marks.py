@@ -90,7 +90,8 @@ _FORMS: Final = re2.compile(
 
 def carries_mark(data: bytes) -> bool:
     """Whether `data` holds a mark: as UTF-8, escaped as JSON or SQL would, in hexadecimal, or as a marked UUID."""
-    # The word, or what its hexadecimal has in either case; one byte is found several times as quickly as a word.
-    if (_K in data and data.find(b"masked") >= 0) or (_SEVEN in data and data.find(b"61736") >= 0):
+    # The word, or what its hexadecimal has in either case. One byte is found several times as quickly as a word, and
+    # a word more quickly by `partition` than by `find`, whose arguments take longer to be read than such data.
+    if (_K in data and data.partition(b"masked")[1]) or (_SEVEN in data and data.partition(b"61736")[1]):
         return _FORMS.search(data) is not None
     return False
