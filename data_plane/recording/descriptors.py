@@ -1,4 +1,4 @@
-"""The descriptors of segments that are being written: kept open, because a busy session appends ten times a second.
+"""The descriptors of segments that are being written: kept open, because a busy session appends several times a second.
 
 Bounded: of many sessions those that wrote last are kept. Used by the recording thread only.
 """

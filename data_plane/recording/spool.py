@@ -36,7 +36,7 @@ from data_plane.recording.writer import Compressor
 
 log = structlog.get_logger(__name__)
 
-FLUSH_SECONDS = 0.1
+FLUSH_SECONDS = 0.25
 SEGMENT_BYTES = 1 << 20
 IDLE_SECONDS = 5.0
 AGE_SECONDS = 60.0
