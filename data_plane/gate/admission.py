@@ -11,7 +11,8 @@ from typing import Protocol
 
 import msgspec
 
-from data_plane.gate.interface import Code, Gate, SessionFacts
+from data_plane.gate.interface import Code, SessionFacts
+from data_plane.gate.permit import SessionGate as SessionGate  # noqa: PLC0414  # told of from here
 from data_plane.identifiers import TargetName
 from data_plane.policy.model import TargetSpec
 from data_plane.recording.interface import Recorder
@@ -51,11 +52,6 @@ class Refused(msgspec.Struct, frozen=True):
     code: Code
     message: str
     authentication: bool = False  # True: the credential was not accepted; else who it is was clear
-
-
-class SessionGate(Gate, Protocol):
-    def close(self, reason: str) -> None:
-        """The session is over: cancels what is held; approved work that never finished is `outcome-unknown`."""
 
 
 class Admission(Protocol):

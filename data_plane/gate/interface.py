@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from data_plane.gate.permit import Allowed as Allowed  # noqa: PLC0414  # this module tells everybody of it
+from data_plane.gate.permit import Gate as Gate  # noqa: PLC0414
 from data_plane.gate.permit import Permit as Permit  # noqa: PLC0414
 from data_plane.identifiers import ApprovalId, CredentialId, IdentityId, OperationId, SessionId, TargetName
 
@@ -239,28 +240,3 @@ class HoldListener(Protocol):
 class Hold(Protocol):
     def cancel(self, reason: str) -> None:
         """The client gave up or went away; `reason` is for the audit. After this nothing is called back."""
-
-
-class Gate(Protocol):
-    """The gate of one session."""
-
-    def judge(self, number: int, subjects: Sequence[Subject], raw: bytes) -> Verdict:
-        """Decides a whole batch: deny over hold over allow. Audits before it returns. Never raises.
-
-        `number` counts the session's operations from 1; its Input has been recorded already.
-        """
-
-    def ground(self) -> object:
-        """What judgements stand on: as long as this is the same object, what was judged would be judged alike."""
-
-    def hold(
-        self, operation: Operation, held: Held, raw: bytes, listener: HoldListener, preview: Preview | None = None
-    ) -> Hold:
-        """Asks people, once the preview is there. `raw` is what the permit will carry."""
-
-    def stands(self, permit: Permit) -> Denied | None:
-        """Why what people approved may not run any more; None: it may. For a protocol that could not send it at once:
-        nothing is awaited between this and the bytes going out. Never raises."""
-
-    def executed(self, permit: Permit, outcome: str, detail: str) -> None:
-        """What became of a permit that people gave: done, failed or outcome-unknown."""

@@ -33,6 +33,7 @@ from data_plane.gate.interface import (
     TargetFacts,
     Verdict,
 )
+from data_plane.gate.permit import SessionGate
 from data_plane.gate.services import GateServices
 from data_plane.gate.windows import Windows, WindowUse
 from data_plane.identifiers import ApprovalId, SessionId
@@ -74,8 +75,8 @@ class _Ruling:
 
 
 @final
-class PolicyGate:
-    """Implements `admission.SessionGate`. `masks`: those that the session was opened with. `closed` is told its end."""
+class PolicyGate(SessionGate):
+    """`masks`: those that the session was opened with. `closed` is told its end."""
 
     def __init__(
         self,
@@ -102,7 +103,6 @@ class PolicyGate:
         self._kept: dict[Subject, _Ruling] = {}
         self._state = services.state
         self._lease = services.lease
-        self._record = recorder.decided
         self._holds: set[HeldOperation | WindowUse] = set()
         self._running: dict[int, tuple[Permit, ApprovalId, int, Callable[[], Denied | None]]] = {}
         self.windows = Windows(self)
@@ -122,7 +122,7 @@ class PolicyGate:
                 ruling = self._kept.get(subjects[0]) or self._rule(subjects[0])
             else:
                 ruling = self._batch(subjects)
-            self._record(number, ruling.effect, ruling.action, ruling.rules, ruling.code, ruling.message)
+            self.recorder.decided(number, ruling.effect, ruling.action, ruling.rules, ruling.code, ruling.message)
         except Exception as error:  # noqa: BLE001  # whatever went wrong, nothing is allowed by it
             return Denied(Code.ENDED, f"this could not be judged or recorded: {error}", hint="connect again")
         if ruling.verdict is None:
@@ -173,7 +173,7 @@ class PolicyGate:
     def _refused(self, number: int, subjects: Sequence[Subject]) -> Denied:
         denied = self.objection() or Denied(Code.UNAVAILABLE, "the control plane was out of reach", hint="try again")
         action = max((subject.action for subject in subjects), key=_GRAVITY.index, default=Action.UNKNOWN)
-        self._record(number, Effect.DENY.value, action.value, (), denied.code.value, denied.message)
+        self.recorder.decided(number, Effect.DENY.value, action.value, (), denied.code.value, denied.message)
         return denied
 
     def _renew(self) -> None:

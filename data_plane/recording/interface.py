@@ -6,10 +6,12 @@ Strict: when nothing can be written any more, the next call raises RecordingErro
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
+from mypy_extensions import mypyc_attr
 
 from data_plane.recording.model import Opened
 
@@ -18,39 +20,55 @@ class RecordingError(Exception):
     """The session can no longer be recorded and must end; `args[0]` says why."""
 
 
-class Recorder(Protocol):
-    """The recording of one session. Stamps each event with its own clock."""
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Recorder:
+    """The recording of one session. Stamps each event with its own clock.
 
+    A class and not a Protocol: it is called several times for each statement, and a compiled caller finds the method
+    of a class without looking for its name."""
+
+    __slots__ = ()
+
+    @abstractmethod
     def input(
         self, number: int, text: str, parameters: Sequence[tuple[str, str, str]] = (), bind: bytes = b"",
         types: Sequence[int] = (),
     ) -> None:  # fmt: skip
         """`bind` and `types` in place of parameters: as `model.Input` says."""
 
+    @abstractmethod
     def asked(self, number: int, text: str, bind: bytes, types: Sequence[int]) -> None:
         """`input` of an operation that is judged at once: it is recorded together with what is decided of it."""
 
+    @abstractmethod
     def decided(
         self, number: int, effect: str, action: str, rules: Sequence[str], code: str = "", message: str = ""
     ) -> None:
         """Also goes to the control plane's audit log, batched. Called by the gate only."""
 
+    @abstractmethod
     def held(self, number: int, approval_id: str, digest: bytes, short_code: str, reviewers: str) -> None: ...
 
+    @abstractmethod
     def hold_ended(
         self, number: int, approval_id: str, outcome: str, reason: str, approvers: Sequence[str] = ()
     ) -> None: ...
 
+    @abstractmethod
     def output(self, number: int, data: bytes) -> None:
         """What the client was sent, masked, in the session's protocol; the caller keeps to the target's row limit."""
 
+    @abstractmethod
     def completed(self, number: int, status: str, rows: int, rows_kept: int, size: int) -> None: ...
 
+    @abstractmethod
     def answered(self, number: int, data: bytes, status: str, rows: int) -> None:
         """`output` and `completed` of an operation whose whole answer is `data`, with all of its rows."""
 
+    @abstractmethod
     def closed(self, reason: str) -> None: ...
 
+    @abstractmethod
     async def durable(self) -> None:
         """Returns when everything appended so far is on disk; awaited before a held operation runs."""
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol, final
 
 import msgspec
 
-from data_plane.recording.interface import RecordingError
+from data_plane.recording.interface import Recorder, RecordingError
 from data_plane.recording.model import Opened
 from data_plane.recording.pieces import Piece, Waiting, enter
 from data_plane.recording.writer import RecordingWriter
@@ -34,8 +34,8 @@ class Thread(Protocol):
 
 
 @final
-class SessionRecorder:
-    """Implements `interface.Recorder`. Used from one event loop; below `settle` it belongs to the recording thread."""
+class SessionRecorder(Recorder):
+    """Used from one event loop; below `settle` it belongs to the recording thread."""
 
     __slots__ = (
         "_asked",

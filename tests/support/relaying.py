@@ -31,6 +31,7 @@ from data_plane.protocols.postgres.cancellation import CancelRegistry, NoSibling
 from data_plane.protocols.postgres.core.ports import Output
 from data_plane.protocols.postgres.service import PostgresService
 from data_plane.protocols.postgres.session import MakeCore, Opening
+from data_plane.recording.interface import Recorder
 from data_plane.runtime.clock import SystemClock
 from data_plane.runtime.listener import Listener
 from data_plane.runtime.secret import Secret
@@ -48,7 +49,7 @@ class FakeHold:
         self.cancelled = reason
 
 
-class FakeGate:
+class FakeGate(admission.SessionGate):
     def __init__(self, rule: Callable[[Sequence[Subject]], bool] = lambda _: True) -> None:
         self.rule = rule
         self.masks: tuple[str, ...] = ()
@@ -79,15 +80,22 @@ class FakeGate:
         self.closed_with.append(reason)
 
 
-class FakeRecorder:
+class FakeRecorder(Recorder):
+    """Remembers how it was closed and nothing else."""
+
     def __init__(self) -> None:
         self.closed_with: list[str] = []
 
     def closed(self, reason):
         self.closed_with.append(reason)
 
-    def __getattr__(self, name):
-        return lambda *arguments, **named: None
+    def _forgotten(self, *_, **__):
+        pass
+
+    input = asked = decided = held = hold_ended = output = completed = answered = _forgotten
+
+    async def durable(self):
+        pass
 
 
 class FakeAdmission:

@@ -22,7 +22,7 @@ from data_plane.policy.model import ColumnMask, Strategy
 from data_plane.protocols.postgres.catalog_calls import HiddenCalls, of_altered, runs_code
 from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
 from data_plane.protocols.postgres.catalog_views import WrittenViews
-from data_plane.protocols.postgres.interface import Classifier, SearchPath
+from data_plane.protocols.postgres.interface import Classifier, Names, SearchPath
 from data_plane.protocols.postgres.protection import ByName, Protection, close
 
 _REMEMBERED: Final = 20_000
@@ -33,7 +33,7 @@ _OWN_SCHEMA: Final = '"$user"'
 MaskedColumns = tuple[tuple[str, Strategy], ...]
 
 
-class Catalogue:
+class Catalogue(Names):
     """Implements `interface.Names`. `wanted(changed)` is called when it should be loaded again: soon when something
     changed, and within a second when something is not known."""
 

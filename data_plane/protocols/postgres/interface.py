@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
-from data_plane.gate.interface import Subject
+from data_plane.protocols.postgres.ports import Classifier as Classifier  # noqa: PLC0414  # told of from here
+from data_plane.protocols.postgres.ports import Masking as Masking  # noqa: PLC0414
+from data_plane.protocols.postgres.ports import Names as Names  # noqa: PLC0414
 from data_plane.protocols.postgres.statement import ParsedQuery as ParsedQuery  # noqa: PLC0414  # told of from here
 from data_plane.protocols.postgres.statement import Statement as Statement  # noqa: PLC0414
 
@@ -165,14 +166,6 @@ class Form(msgspec.Struct, frozen=True):
     text: str  # the statement with marks in place of the values, for people
 
 
-class Classifier(Protocol):
-    def parse(self, text: bytes) -> ParsedQuery:
-        """Never raises. Cached; a repeated text costs a dictionary look-up. `text` is UTF-8 without its NUL."""
-
-    def form(self, text: bytes) -> Form | None:
-        """None: statements of which another may not take the place of this one. Never raises. Only for holds."""
-
-
 # ------------------------------------------------------------------ names and results
 
 
@@ -205,49 +198,3 @@ class CopyPlan(Protocol):
 class CopyRefused(msgspec.Struct, frozen=True):
     message: str
     hint: str
-
-
-class Names(Protocol):
-    """The target's catalogue, shared by its sessions."""
-
-    def resolve(self, subject: Subject, path: SearchPath) -> Subject:
-        """The subject with qualified candidates; the same object for the same arguments while the catalogue
-        stands, so that the gate's decision beside it stays found."""
-
-    def runs_code(self, types: Iterable[int]) -> bool:
-        """Whether making or casting values of these types (by OID) calls code of the database."""
-
-    def changed(self, *, names: bool = False) -> None:
-        """DDL ran somewhere: what is known may be stale. `names`: so that known names mean something else."""
-
-
-class Masking(Protocol):
-    """Masking of one session. `active` False: results need no look at all."""
-
-    active: bool
-
-    def result(
-        self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]
-    ) -> ResultPlan | None:
-        """A plan for rows described by the payload of a RowDescription; None: nothing in them can need masking.
-
-        `formats` are the result formats of the Bind that runs (empty: those of the description). `statement`
-        None: the rows' origin is unknown, so computed columns are masked. Cached by its arguments."""
-
-    def copy(self, statement: Statement, masks: tuple[str, ...]) -> CopyPlan | CopyRefused | None: ...
-
-    def launders(self, statement: Statement, masks: tuple[str, ...]) -> bool:
-        """Whether it may store what a masked column holds, where it could be read unmasked."""
-
-    def hidden(self, names: frozenset[str]) -> None:
-        """From now on these names may mean temporary relations of the session, of which nothing is known."""
-
-    def in_doubt(self, *, altered: bool) -> None:
-        """Whether names may mean anything (ChangesNames): then whatever a mask applies to is masked whole."""
-
-    def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
-        """The payload of an ErrorResponse or NoticeResponse with protected values taken out; `masks` are those of the
-        operation that it answers. As it is when neither session nor operation has masks."""
-
-    def carries_mark(self, data: bytes) -> bool:
-        """Whether what a client sends holds a masked value (DESIGN invariant 10)."""

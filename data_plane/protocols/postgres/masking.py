@@ -17,7 +17,7 @@ from data_plane.policy.model import MaskSpec
 from data_plane.protocols.postgres import columns, copy_rows, error_text, laundering
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.columns import SetOfMasks
-from data_plane.protocols.postgres.interface import CopyPlan, CopyRefused, ResultPlan, Statement
+from data_plane.protocols.postgres.interface import CopyPlan, CopyRefused, Masking, ResultPlan, Statement
 from data_plane.protocols.postgres.rows import WithheldRows
 
 _REMEMBERED: Final = 256
@@ -28,8 +28,8 @@ Definitions = Callable[[], Mapping[str, MaskSpec]]
 _Key = tuple[bytes, tuple[int, ...], Statement | None, tuple[str, ...]]
 
 
-class SessionMasking:
-    """Implements `interface.Masking`. `active` says whether the session has masks of its own; results of operations
+class SessionMasking(Masking):
+    """`active` says whether the session has masks of its own; results of operations
     that carry masks are asked for in any case."""
 
     def __init__(self, catalogue: Catalogue, definitions: Definitions, masks: tuple[str, ...], key: bytes) -> None:

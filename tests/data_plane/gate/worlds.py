@@ -27,6 +27,7 @@ from data_plane.policy.snapshot import (
     SnapshotContents,
     SnapshotIdentity,
 )
+from data_plane.recording import interface
 from data_plane.recording.interface import RecordingError
 from tests.support.policies import ORDERS, READS, ROBOT, WRITES, allow, hold, policy, session, subject
 
@@ -60,7 +61,7 @@ class Lease:
     valid = True
 
 
-class Recorder:
+class Recorder(interface.Recorder):
     """Remembers what was recorded, in order with what else happened (`log`)."""
 
     def __init__(self, log: list[tuple[Any, ...]]) -> None:

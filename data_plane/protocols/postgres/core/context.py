@@ -17,7 +17,7 @@ class Context:
     """What planning reads of the session."""
 
     __slots__ = (
-        "carries_mark", "catalogue", "classifier", "describes", "failed", "ground", "limits", "masking", "masks",
+        "catalogue", "classifier", "describes", "failed", "ground", "limits", "masking", "masks",
         "settings", "spare", "status", "tables",
     )  # fmt: skip
 
@@ -29,7 +29,6 @@ class Context:
         self.classifier = classifier
         self.catalogue = catalogue
         self.masking = masking
-        self.carries_mark = masking.carries_mark
         self.masks = masks
         self.limits = limits
         self.settings = settings

@@ -61,7 +61,7 @@ LARGEST: Final = 64 * 1024  # bytes of an answer; larger ones have rows that are
 
 def plan_plain(data: bytes, context: Context) -> PlainUnit | None:
     """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
-    if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.carries_mark(data):
+    if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.masking.carries_mark(data):
         return None
     type_ = data[0]
     if type_ == _QUERY:

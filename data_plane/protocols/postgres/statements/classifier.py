@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 from pglast import parser
 
-from data_plane.protocols.postgres.interface import Form, ParsedQuery, Statement
+from data_plane.protocols.postgres.interface import Classifier, Form, ParsedQuery, Statement
 from data_plane.protocols.postgres.statements import form, lexing
 from data_plane.protocols.postgres.statements.cache import Cache
 from data_plane.protocols.postgres.statements.findings import not_understood
@@ -29,7 +29,7 @@ _FORMS_SIZE = 512 * 1024
 _decode = msgspec.json.Decoder().decode
 
 
-class StatementClassifier:
+class StatementClassifier(Classifier):
     """One for a process: it holds nothing of any session."""
 
     __slots__ = ("_forms", "_numbered", "_shapes", "_texts")

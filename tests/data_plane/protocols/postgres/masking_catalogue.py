@@ -9,7 +9,14 @@ from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.policy.model import ColumnMask, MaskSpec
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation, View
-from data_plane.protocols.postgres.interface import ColumnSource, CopyStatement, Lineage, ParsedQuery, Statement
+from data_plane.protocols.postgres.interface import (
+    Classifier,
+    ColumnSource,
+    CopyStatement,
+    Lineage,
+    ParsedQuery,
+    Statement,
+)
 from data_plane.protocols.postgres.masking import SessionMasking
 
 CUSTOMERS, ORDERS, CHILD, VIEW, VIEW_OF_VIEW, COUNTS, TEMPORARY, OTHER = range(20_001, 20_009)
@@ -60,7 +67,7 @@ def source(columns: Iterable[str] | None) -> ColumnSource:
     return ColumnSource(frozenset(), opaque=True) if columns is None else ColumnSource(frozenset(columns))
 
 
-class ByText:
+class ByText(Classifier):
     """A classifier that knows the statements that a test gives it."""
 
     def __init__(self, **texts: Statement) -> None:

@@ -16,6 +16,7 @@ from data_plane.gate.interface import (
     Decision,
     Denied,
     Effect,
+    Gate,
     Held,
     Operation,
     Pending,
@@ -33,7 +34,9 @@ from data_plane.protocols.postgres.core import Limits, SessionCore
 from data_plane.protocols.postgres.core.binding import read_bind
 from data_plane.protocols.postgres.core.parameters import all_shown
 from data_plane.protocols.postgres.framing import HEADER, FrameReader, RemoteProtocolError, encode
+from data_plane.protocols.postgres.interface import Masking, Names
 from data_plane.protocols.postgres.statements import StatementClassifier
+from data_plane.recording.interface import Recorder
 
 CLASSIFIER = StatementClassifier()
 FACTS = SessionFacts(
@@ -56,7 +59,7 @@ HOLD = Decision(Effect.HOLD, ("p/hold",), chain="dba")
 PENDING = Pending(ApprovalId("apr_1"), "7F3A", "https://gw/a/7F3A", "1 of group dba", ("p/hold",), 600)
 
 
-class FakeGate:
+class FakeGate(Gate):
     """DROP is denied, DELETE is held, SESSION and everything else that is understood flows."""
 
     def __init__(self, masks: tuple[str, ...] = ()) -> None:
@@ -96,7 +99,7 @@ class FakeGate:
         self.executions.append((permit.raw, outcome, detail))
 
 
-class FakeRecorder:
+class FakeRecorder(Recorder):
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.error: Exception | None = None
@@ -143,7 +146,7 @@ class FakeRecorder:
         return b"".join(data for of, data in self.of("output") if of == number)
 
 
-class FakeNames:
+class FakeNames(Names):
     def __init__(self) -> None:
         self.paths: list[tuple[str, ...]] = []
         self.changes = 0
@@ -185,7 +188,7 @@ class StarCopy:
         return b""
 
 
-class FakeMasking:
+class FakeMasking(Masking):
     def __init__(self, *, active: bool = False) -> None:
         self.active = active
         self.asked: list[tuple[Any, ...]] = []
