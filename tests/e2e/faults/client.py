@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import select
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -25,6 +27,7 @@ class Client:
         self.connection = psycopg.connect(dsn, autocommit=True, application_name=name or "faults")
         self.notices: list[str] = []
         self.connection.add_notice_handler(lambda notice: self.notices.append(str(notice.message_primary)))
+        self._asking: threading.Thread | None = None
 
     def ask(self, statement: str) -> Any:
         """The first value of the answer; the status when there is none. Raises psycopg.Error."""
@@ -41,8 +44,18 @@ class Client:
             except BaseException as error:  # told to whoever asks the future
                 future.set_exception(error)
 
-        threading.Thread(target=work, daemon=True).start()
+        self._asking = threading.Thread(target=work, daemon=True)
+        self._asking.start()
         return future
+
+    def close(self) -> None:
+        """Goes away, also in the middle of a statement: libpq does not bear to be closed while another thread is in it,
+        so that one is sent away first."""
+        if self._asking is not None and self._asking.is_alive():
+            with suppress(OSError, psycopg.Error), socket.socket(fileno=os.dup(self.connection.fileno())) as line:
+                line.shutdown(socket.SHUT_RDWR)
+            self._asking.join(WAIT)
+        self.connection.close()
 
     def hears(self, seconds: float = WAIT) -> float:
         """When something comes from the gateway that nobody asked for; the monotonic clock."""
@@ -67,7 +80,7 @@ def refusal(stack: Stack, target: str, token: str = "", within: float = 0.0) -> 
     until = time.monotonic() + within
     while True:
         try:
-            Client(stack, target, token).connection.close()
+            Client(stack, target, token).close()
         except psycopg.OperationalError as error:
             return str(error)
         assert time.monotonic() < until, "the connection was not refused"
@@ -79,4 +92,4 @@ def connected(stack: Stack, target: str, token: str = "", name: str = "") -> Ite
     try:
         yield client
     finally:
-        client.connection.close()
+        client.close()
