@@ -48,7 +48,6 @@ class Crash:
     running: dict[str, Any]
     held_session: str
     busy_session: str
-    asked: int  # by it
     ends: list[psycopg.Error]
 
 
@@ -65,24 +64,23 @@ def crash(mortal: Stack) -> Crash:
             eventually(lambda: mortal.approval(running["id"])["state"] == "executing", "the use of the grant")
             eventually(lambda: session_of(mortal, "held")["allowed"] == 1, "the record of the read on disk")
             session = session_of(mortal, "held")
-            busy, asked = killed_while_busy(mortal)
+            busy = killed_while_busy(mortal)
             ends = [failure(waiting), failure(executing)]
     mortal.agent.start()
-    return Crash(held, running, session["id"], busy, asked, ends)
+    return Crash(held, running, session["id"], busy, ends)
 
 
-def killed_while_busy(stack: Stack) -> tuple[str, int]:
-    """As soon as something of what was asked is in a file; the session, and how many statements it asked."""
+def killed_while_busy(stack: Stack) -> str:
+    """As soon as something of what it asked is in a file; the session."""
     with connected(stack, "crypt", name="busiest") as client:
         eventually(lambda: any(one["application_name"] == "busiest" for one in stack.sessions()), "its report")
         session = str(session_of(stack, "busiest")["id"])
         folder = stack.agent.state / "worker-0" / "spool" / session
-        opened, asked = recorded_bytes(folder), 0
+        opened = recorded_bytes(folder)
         while recorded_bytes(folder) == opened:
-            asked += 1
-            assert client.ask(READ.format(asked % 10 + 1)) == 0
+            assert client.ask(READ.format(1)) == 0
         stack.agent.kill()
-    return session, asked
+    return session
 
 
 def recorded_bytes(folder: Path) -> int:
@@ -121,7 +119,7 @@ def test_every_decision_that_a_killed_agent_recorded_is_in_the_audit_log_once(mo
     batches = mortal.audited("operation.decided", crash.busy_session)
     assert [one["operation"] for batch in batches for one in batch["decisions"]] == decided
     assert decided == list(range(1, said["data"]["operations"] + 1))
-    assert 0 < len(decided) <= crash.asked
+    assert decided
     assert (recorded[-1]["kind"], recorded[-1]["reason"]) == ("closed", "agent-crashed")
     assert recorded[-1]["operations"] == len(decided)
 
