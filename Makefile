@@ -1,5 +1,7 @@
 # Everything runs in .venv, made from requirements.lock by the first target that needs it.
-PYTHON ?= python3
+# The system's own Python before another: distributions build theirs optimized, which version managers seldom do.
+PYTHON ?= $(shell for python in /usr/bin/python3 python3; do \
+	$$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; echo $$python)
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 # Where this is set, each of the many processes that tests start would compile all that it imports.
@@ -38,7 +40,7 @@ setup: .venv/installed
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assentry needs Python 3.11 or newer; name one with make PYTHON=…")'
 	@echo "Preparing .venv …"
-	@$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
