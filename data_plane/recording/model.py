@@ -120,6 +120,18 @@ class Ran(Event, frozen=True, tag="ran"):
     rows: int
 
 
+class RanAgain(Event, frozen=True, tag="again"):
+    """Ran, with the effect, action, rules and types of the Ran or RanAgain before it in the same chunk."""
+
+    operation: int
+    text: str  # empty: that one's too
+    bind: bytes
+    answered_at_ms: int
+    data: bytes
+    status: str
+    rows: int
+
+
 AGENT_CRASHED = "agent-crashed"
 
 
@@ -132,4 +144,4 @@ class Closed(Event, frozen=True, tag="closed"):
 
 
 AnyEvent = Opened | Input | Decided | HeldForApproval | HoldEnded | Output | Completed | Closed
-Written = AnyEvent | Judged | Answered | Ran  # what lies on disk
+Written = AnyEvent | Judged | Answered | Ran | RanAgain  # what lies on disk

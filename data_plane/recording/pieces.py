@@ -1,7 +1,9 @@
 """What a session hands to the recording thread: its events, and its decisions for the audit log, encoded in runs.
 
 An event is a tuple of its tag and fields, which has the MessagePack form of the model's Struct and is made in a third
-of the time; the recording thread encodes it. Decisions are put together where they arise: a run takes a byte for each.
+of the time. They are encoded together when they are handed over: one by one would cost the processor's caches more,
+and encoding in the thread would keep the sessions' event loop from Python's lock. Decisions are put together where
+they arise: a run takes a byte for each.
 """
 
 from __future__ import annotations
@@ -130,11 +132,33 @@ def enter(
 class Piece:
     """The next of one session, in order. `closing`: why the session ended; None while it goes on."""
 
-    __slots__ = ("batches", "closing", "events", "size", "waiting")
+    __slots__ = ("_like_action", "_like_by", "_like_effect", "_like_types", "batches", "closing", "encoded", "events",
+        "like_text", "size", "waiting")  # fmt: skip
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
+        self.encoded = b""  # these, when they have been handed over; empty: there were none
         self.size = 0  # about, in bytes
+        self.like_text = ""  # of the last operation that ran
+        self._like_effect = self._like_action = ""
+        self._like_by: Sequence[str] | None = None
+        self._like_types: Sequence[int] | None = None
         self.batches: list[Batch] = []
         self.waiting: list[Waiting] = []  # for this to be written
         self.closing: str | None = None
+
+    def let_next_be_like(self, effect: str, action: str, by: Sequence[str], types: Sequence[int]) -> None:
+        self._like_effect, self._like_action, self._like_by, self._like_types = effect, action, by, types
+
+    def is_like(self, effect: str, action: str, by: Sequence[str], types: Sequence[int]) -> bool:
+        """Whether the last Ran of this piece says so too. Rules and types are told apart by which object they are."""
+        return (
+            by is self._like_by and types is self._like_types
+            and action == self._like_action and effect == self._like_effect
+        )  # fmt: skip
+
+    def encode(self) -> None:
+        """Raises TypeError, ValueError or OverflowError when something of an event cannot be encoded."""
+        if self.events:
+            self.encoded = _encoder.encode(self.events)
+            self.events = []

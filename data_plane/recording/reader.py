@@ -27,7 +27,18 @@ from data_plane.recording.format import (
     RecordingEnd,
     length,
 )
-from data_plane.recording.model import Answered, AnyEvent, Completed, Decided, Input, Judged, Output, Ran, Written
+from data_plane.recording.model import (
+    Answered,
+    AnyEvent,
+    Completed,
+    Decided,
+    Input,
+    Judged,
+    Output,
+    Ran,
+    RanAgain,
+    Written,
+)
 
 _header = msgspec.msgpack.Decoder(Header)
 _events = msgspec.msgpack.Decoder(list[Written])
@@ -206,12 +217,14 @@ def _signed(end: RecordingEnd, public_keys: Sequence[bytes]) -> bool:
 
 
 def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
+    like: Ran | None = None
     for one in written:
-        if isinstance(one, Ran):
-            yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
-            yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules)
-            yield Output(one.answered_at_ms, one.operation, one.data)
-            yield Completed(one.answered_at_ms, one.operation, one.status, one.rows, one.rows, len(one.data))
+        if isinstance(one, Ran | RanAgain):
+            like = _whole(one, like)
+            yield Input(like.at_ms, like.operation, like.text, (), like.bind, like.types)
+            yield Decided(like.at_ms, like.operation, like.effect, like.action, like.rules)
+            yield Output(like.answered_at_ms, like.operation, like.data)
+            yield Completed(like.answered_at_ms, like.operation, like.status, like.rows, like.rows, len(like.data))
         elif isinstance(one, Judged):
             yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
             yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules, one.code, one.message)
@@ -220,3 +233,12 @@ def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
             yield Completed(one.at_ms, one.operation, one.status, one.rows, one.rows, len(one.data))
         else:
             yield one
+
+
+def _whole(one: Ran | RanAgain, last: Ran | None) -> Ran:
+    if isinstance(one, Ran):
+        return one
+    if last is None:
+        raise ValueError("an operation ran like one that is not in its chunk")
+    told = (one.text or last.text, one.bind, last.types, one.answered_at_ms, one.data, one.status, one.rows)
+    return Ran(one.at_ms, one.operation, last.effect, last.action, last.rules, *told)

@@ -182,13 +182,17 @@ class SessionRecorder(Recorder):
             return
         text, bind, types = self._asked_text, self._asked_bind, self._asked_types
         self._forget_asked()
-        self._append(
-            (
-                "ran", self._judged_at, number, self._judged_effect, self._judged_kind, self._judged_by,
-                text, bind, types, at, data, status, rows,
-            ),
-            len(text) + len(bind) + len(data),
-        )  # fmt: skip
+        piece, by = self._piece, self._judged_by
+        size = len(bind) + len(data)
+        if text and piece.is_like(self._judged_effect, self._judged_kind, by, types):
+            told = "" if text == piece.like_text else text
+            self._append(("again", self._judged_at, number, told, bind, at, data, status, rows), size + len(told))
+        else:
+            decided = (self._judged_effect, self._judged_kind, by)
+            ran = ("ran", self._judged_at, number, *decided, text, bind, types, at, data, status, rows)
+            self._append(ran, size + len(text))
+            piece.let_next_be_like(*decided, types)
+        piece.like_text = text
 
     def closed(self, reason: str) -> None:
         """Never raises: a session that cannot be recorded any more is closed too. A second call is ignored."""
@@ -252,6 +256,10 @@ class SessionRecorder(Recorder):
             self._tell_asked()
         self.awake = False
         piece, self._piece = self._piece, Piece()
+        try:
+            piece.encode()
+        except (TypeError, ValueError, OverflowError) as error:
+            self.failure = self.failure or f"an event cannot be encoded: {error}"  # the thread ends the recording
         return piece
 
     # ------------------------------------------------------------ for the recording thread

@@ -20,7 +20,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, final
+from typing import final
 
 import structlog
 
@@ -162,20 +162,20 @@ class Spool:
     def _put(self, recorder: SessionRecorder, piece: Piece) -> None:
         if recorder.failure:
             raise RecordingError(recorder.failure)
-        if piece.events:
-            self._append(recorder, piece.events)
+        if piece.encoded:
+            self._append(recorder, piece.encoded)
         self._decisions.add(recorder, piece.batches)
         if any(sync for _, sync in piece.waiting):
             self._shelf.sync(recorder.writer)
             self._decisions.report(recorder)
 
-    def _append(self, recorder: SessionRecorder, events: Sequence[Any]) -> None:
+    def _append(self, recorder: SessionRecorder, events: bytes) -> None:
         writer = recorder.writer
         first = not writer.size
         if not recorder.shelved:
             self._shelf.begin(writer.session_id)
             recorder.shelved = True
-        data = writer.chunk(self._compressor.pack(events))
+        data = writer.chunk(self._compressor.compress(events))
         self._shelf.append(writer, data)
         writer.written(data)
         recorder.touched_at = self._clock.monotonic()

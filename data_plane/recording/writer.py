@@ -30,11 +30,15 @@ class Compressor:
 
     def pack(self, values: Sequence[Any]) -> bytes:
         """A zstd frame of a MessagePack array."""
-        return self._zstd.compress(_encoder.encode(values))
+        return self.compress(_encoder.encode(values))
+
+    def compress(self, encoded: bytes | bytearray) -> bytes:
+        """A zstd frame."""
+        return self._zstd.compress(encoded)
 
     def pack_encoded(self, count: int, encoded: bytearray) -> bytes:
         """The same of so many values that are encoded already, one after another."""
-        return self._zstd.compress(_ARRAY_32 + count.to_bytes(4, "big") + encoded)
+        return self.compress(_ARRAY_32 + count.to_bytes(4, "big") + encoded)
 
 
 @final

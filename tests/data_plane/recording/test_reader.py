@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -120,3 +121,17 @@ def test_without_an_end_too_each_segment_must_continue_the_one_before() -> None:
     skipped.written(chunk)
     for second in (stranger, chunk + skipped.footer()):
         assert isinstance(verify(SESSION, [SEGMENTS[0], second], None, []), Broken)
+
+
+def test_what_ran_like_something_outside_its_chunk_is_not_read() -> None:
+    writer, compressor = RecordingWriter(SESSION), Compressor()
+    again = ("again", 1, 2, "", b"", 1, b"row", "SELECT 1", 1)
+    data = b""
+    for values in ([("ran", 0, 1, "allow", "read", (), "select 1", b"", (), 0, b"row", "SELECT 1", 1), again], [again]):
+        chunk = writer.chunk(compressor.pack(values))
+        writer.written(chunk)
+        data += chunk
+    segment = reader.read(data + writer.footer())
+    assert isinstance(segment, Segment)
+    with pytest.raises(ValueError, match="not in its chunk"):
+        list(reader.events(segment))

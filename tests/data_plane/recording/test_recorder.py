@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from data_plane.recording import model, reader, recorder
 from data_plane.recording.interface import RecordingError
@@ -37,7 +39,7 @@ async def recording(thread: Thread) -> recorder.SessionRecorder:
 
 def events(recording: recorder.SessionRecorder) -> list[model.AnyEvent]:
     piece = recording.hand_over()
-    return list(reader._unpacked(Compressor().pack(piece.events)))
+    return list(reader._unpacked(Compressor().compress(piece.encoded))) if piece.encoded else []
 
 
 async def test_an_answer_is_its_output_and_its_end(recording: recorder.SessionRecorder) -> None:
@@ -95,9 +97,8 @@ async def test_what_is_answered_soon_is_one_event(recording: recorder.SessionRec
     recording.asked(1, "select $1", b"bind", [23])
     recording.decided(1, "allow", "read", ("p/r",))
     recording.answered(1, b"bytes", "SELECT 1", 1)
-    piece = recording.hand_over()
-    assert (len(piece.events), thread.woken) == (1, 1)
-    assert list(reader._unpacked(Compressor().pack(piece.events))) == [
+    assert (len(recording._piece.events), thread.woken) == (1, 1)
+    assert events(recording) == [
         model.Input(0, 1, "select $1", (), b"bind", (23,)),
         model.Decided(0, 1, "allow", "read", ("p/r",)),
         model.Output(0, 1, b"bytes"),
@@ -163,3 +164,57 @@ async def test_what_was_asked_and_never_decided_or_answered_is_recorded_all_the_
     first = events(recording)[0]
     assert isinstance(first, model.Input)
     assert (first.operation, first.text) == (1, "select 1")
+
+
+ONE = ["p/r"]
+RULES = (), tuple(ONE), tuple(ONE)  # equal ones need not be the same object
+TYPES = (), (23,), [23]
+run = st.tuples(
+    st.sampled_from(["", "select 1", "select 2"]), st.sampled_from(["allow", "hold"]), st.sampled_from(["read", "write"]),
+    st.sampled_from(range(3)), st.sampled_from(range(3)), st.booleans(),
+)  # fmt: skip
+
+
+@given(st.lists(run, max_size=30))
+def test_operations_that_ran_alike_are_read_as_if_each_was_written_whole(
+    runs: list[tuple[str, str, str, int, int, bool]],
+) -> None:
+    asyncio.run(_record_alike(runs))
+
+
+async def _record_alike(runs: list[tuple[str, str, str, int, int, bool]]) -> None:
+    recording = recorder.SessionRecorder(OPENED, Thread(), lambda: 1.0, lambda _: None)
+    found, expected = list[model.AnyEvent](), list[model.AnyEvent]()
+    for number, (text, effect, action, rules, types, handed_over) in enumerate(runs, 1):
+        bind = b"bind %d" % number
+        recording.asked(number, text, bind, TYPES[types])
+        recording.decided(number, effect, action, RULES[rules])
+        recording.answered(number, b"row", "SELECT 1", 1)
+        expected += [
+            model.Input(0, number, text, (), bind, tuple(TYPES[types])),
+            model.Decided(0, number, effect, action, tuple(RULES[rules])),
+            model.Output(0, number, b"row"),
+            model.Completed(0, number, "SELECT 1", 1, 1, 3),
+        ]
+        if handed_over:
+            found += events(recording)
+    assert found + events(recording) == expected
+
+
+async def test_an_operation_that_ran_like_the_one_before_does_not_repeat_it(
+    recording: recorder.SessionRecorder,
+) -> None:
+    sizes = []
+    for number in range(1, 3):
+        recording.asked(number, "select 1" * 100, b"", ())
+        recording.decided(number, "allow", "read", ("p/r",))
+        recording.answered(number, b"row", "SELECT 1", 1)
+        sizes.append(recording._piece.size)
+    assert sizes[1] - sizes[0] < 300 < sizes[0]
+
+
+async def test_what_cannot_be_encoded_ends_the_session(recording: recorder.SessionRecorder) -> None:
+    recording.input(1, "half a character: \ud800")
+    assert not recording.hand_over().encoded
+    with pytest.raises(RecordingError, match="cannot be encoded"):
+        recording.input(2, "select 1")
