@@ -47,7 +47,7 @@ from data_plane.link.siblings import SiblingNews
 from data_plane.link.snapshots import SnapshotStore
 from data_plane.link.stream import Parts
 from data_plane.link.tickets import StoredTickets
-from data_plane.policy.model import MaskSpec, TargetSpec
+from data_plane.policy.model import TargetSpec
 from data_plane.policy.snapshot import PolicyState
 from data_plane.protocols.interface import ALPN, Endpoint, Process, ProtocolService
 from data_plane.protocols.registry import PROTOCOLS
@@ -67,7 +67,6 @@ from data_plane.runtime.worker_metrics import WorkerMetrics, worker_socket
 log = structlog.get_logger(__name__)
 
 VERSION = metadata.version("assentry")
-_NO_MASKS: Mapping[str, MaskSpec] = {}
 _SHIP_SECONDS = 5.0
 _PROTOCOL = "postgres"  # of every endpoint, until targets of others can be declared
 
@@ -329,14 +328,11 @@ class Worker:
             credentials=self._own.source(name),
             sessions=self.sessions,
             clock=self._clock,
-            masks=self._masks,
+            in_force=self.policy,
             mask_key=mask_key,
             tls=self._listener_tls,
             tls_required=settings.client_tls == "required",
         )
-
-    def _masks(self) -> Mapping[str, MaskSpec]:
-        return self.policy.current.masks if self.policy.current else _NO_MASKS
 
     def _listener_tls(self) -> ssl.SSLContext:
         """Made anew when the certificate has been renewed."""

@@ -26,6 +26,7 @@ SOURCES = (
     "data_plane/gate/policy_gate.py",
     "data_plane/link/lease.py",
     "data_plane/masking/marks.py",
+    "data_plane/policy/in_force.py",
     "data_plane/protocols/postgres/catalog.py",
     "data_plane/protocols/postgres/framing.py",
     "data_plane/protocols/postgres/masking.py",

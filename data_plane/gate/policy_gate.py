@@ -39,6 +39,7 @@ from data_plane.gate.windows import Windows, WindowUse
 from data_plane.identifiers import ApprovalId, SessionId
 from data_plane.policy import chains, reach
 from data_plane.policy.evaluate import SessionPolicy, combined
+from data_plane.policy.in_force import InForce
 from data_plane.policy.snapshot import Snapshot
 from data_plane.recording.interface import Recorder
 
@@ -101,7 +102,7 @@ class PolicyGate(SessionGate):
         self._masks = frozenset(policy.masks)
         self._objection = ""  # why this session may do nothing any more
         self._kept: dict[Subject, _Ruling] = {}
-        self._state = services.state
+        self._state: InForce = services.state
         self._lease = services.lease
         self._holds: set[HeldOperation | WindowUse] = set()
         self._running: dict[int, tuple[Permit, ApprovalId, int, Callable[[], Denied | None]]] = {}

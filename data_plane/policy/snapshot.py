@@ -15,6 +15,7 @@ import msgspec
 
 from data_plane.identifiers import CredentialId, IdentityId, TargetName
 from data_plane.policy import documents, model, rules, signatures
+from data_plane.policy.in_force import InForce
 from data_plane.policy.pins import NO_PINS, Pin
 
 FEATURES = frozenset(
@@ -104,7 +105,7 @@ _Document = TypeVar("_Document", bound=msgspec.Struct)
 Decoder = Callable[[bytes], SnapshotContents]  # raises ValueError for what is not a SnapshotPayload
 
 
-class PolicyState:
+class PolicyState(InForce):
     """The current snapshot and the keys that the next one must be signed with. One per process, one thread."""
 
     def __init__(
@@ -118,7 +119,7 @@ class PolicyState:
         misplaced: Callable[[str, str], object] | None = None,
     ) -> None:
         """`misplaced` hears of each target that is not served because its document contradicts its pin."""
-        self.current: Snapshot | None = None
+        super().__init__(masks={})
         self.keys: Mapping[str, bytes] = dict(keys)
         self.deployment = deployment
         self._agent_name = agent_name
@@ -156,6 +157,7 @@ class PolicyState:
         if isinstance(snapshot, Refused):
             return snapshot
         self.current = snapshot = self._in_place(snapshot)
+        self.masks = snapshot.masks
         if contents.signing_keys:
             self.keys = dict(contents.signing_keys)
         return Applied(snapshot)

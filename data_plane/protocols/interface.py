@@ -15,6 +15,7 @@ from data_plane.gate.admission import Admission
 from data_plane.gate.interface import TargetFacts
 from data_plane.gate.ports import Clock
 from data_plane.identifiers import TargetName
+from data_plane.policy.in_force import InForce
 from data_plane.policy.model import MaskSpec, PolicySpec, TargetSpec
 from data_plane.runtime.listener import Accepted
 from data_plane.runtime.session import Sessions
@@ -38,7 +39,7 @@ class Endpoint(msgspec.Struct, frozen=True, eq=False):
     credentials: CredentialSource
     sessions: Sessions
     clock: Clock
-    masks: Callable[[], Mapping[str, MaskSpec]]  # of the current snapshot: the same object while it stands
+    in_force: InForce
     mask_key: bytes  # keys the marks that stand for masked values
     tls: Callable[[], ssl.SSLContext | None] = lambda: None  # asked for each connection, so that it can be renewed
     tls_required: bool = False  # also of clients on this machine

@@ -25,6 +25,7 @@ from data_plane.gate.interface import (
     TargetFacts,
 )
 from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetName
+from data_plane.policy.in_force import InForce
 from data_plane.policy.model import MaskSpec, TargetSpec
 from data_plane.protocols.interface import Endpoint, Process
 from data_plane.protocols.postgres.cancellation import CancelRegistry, NoSiblings
@@ -225,7 +226,7 @@ class Relay:
             credentials=settings.pop("credentials", None) or LocalCredential(username, Secret(password)),
             sessions=self.sessions,
             clock=SystemClock(),
-            masks=lambda: self.masks,
+            in_force=InForce(self.masks),
             mask_key=b"k" * 32,
             tls=lambda: tls,
             tls_required=settings.pop("tls_required", False),

@@ -7,12 +7,13 @@ next result on. A name that the snapshot does not have masks everything.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from data_plane.masking import marks
 from data_plane.masking.detectors import Detectors
 from data_plane.masking.marks import Marks
+from data_plane.policy.in_force import InForce
 from data_plane.policy.model import MaskSpec
 from data_plane.protocols.postgres import columns, copy_rows, error_text, laundering
 from data_plane.protocols.postgres.catalog import Catalogue
@@ -22,9 +23,6 @@ from data_plane.protocols.postgres.rows import WithheldRows
 
 _REMEMBERED: Final = 256
 
-Definitions = Callable[[], Mapping[str, MaskSpec]]
-"""The masks of the current snapshot: the same object for as long as the snapshot stands."""
-
 _Key = tuple[bytes, tuple[int, ...], Statement | None, tuple[str, ...]]
 
 
@@ -32,17 +30,17 @@ class SessionMasking(Masking):
     """`active` says whether the session has masks of its own; results of operations
     that carry masks are asked for in any case."""
 
-    def __init__(self, catalogue: Catalogue, definitions: Definitions, masks: tuple[str, ...], key: bytes) -> None:
+    def __init__(self, catalogue: Catalogue, in_force: InForce, masks: tuple[str, ...], key: bytes) -> None:
         self.active = bool(masks)
         self._catalogue = catalogue
-        self._definitions = definitions
+        self._in_force = in_force
         self._masks = masks
         self._keyed = Marks(key)
         self._defined: Mapping[str, MaskSpec] = {}
         self._epoch = -1
         self._sets: dict[tuple[str, ...], SetOfMasks] = {}
         self._plans: dict[_Key, ResultPlan | None] = {}
-        self._last_key: _Key | None = None
+        self._last: _Key | None = None
         self._last_plan: ResultPlan | None = None
         self._hidden: frozenset[str] = frozenset()
         self._altered = False
@@ -53,9 +51,13 @@ class SessionMasking(Masking):
         if not masks and not self._masks:
             return None
         self._forget_what_changed()
-        key = (description, tuple(formats), statement, masks)
-        if key != self._last_key:  # compared more quickly than hashed
-            self._last_plan, self._last_key = self._found(key), key
+        last = self._last
+        if (
+            last is None or statement is not last[2] or masks != last[3]
+            or description != last[0] or (formats is not last[1] and tuple(formats) != last[1])
+        ):  # fmt: skip  # one by one, before a key is made and hashed
+            self._last = last = (description, tuple(formats), statement, masks)
+            self._last_plan = self._found(last)
         return self._last_plan
 
     def _found(self, key: _Key) -> ResultPlan | None:
@@ -99,10 +101,10 @@ class SessionMasking(Masking):
     def _forget(self) -> None:
         self._sets = {}
         self._plans = {}
-        self._last_key = None
+        self._last = None
 
     def _forget_what_changed(self) -> None:
-        defined = self._definitions()
+        defined = self._in_force.masks
         if defined is not self._defined or self._epoch != self._catalogue.epoch:
             self._defined = defined
             self._epoch = self._catalogue.epoch

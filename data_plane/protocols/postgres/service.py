@@ -97,7 +97,7 @@ class _Target:
         """Implements `session.Prepare`."""
         async with self._of(admitted.target).use(database) as catalogue:
             key = marks.session_key(self._endpoint.mask_key, admitted.facts.id)
-            masking = SessionMasking(catalogue, self._endpoint.masks, admitted.masks, key)
+            masking = SessionMasking(catalogue, self._endpoint.in_force, admitted.masks, key)
 
             access = Access(admitted.target, database, self._endpoint.credentials.preview, self._previews)
 
@@ -123,7 +123,7 @@ class _Target:
 
 def _masked(masking: SessionMasking, endpoint: Endpoint, description: bytes, rows: bytes) -> bytes:
     """For people who may be entitled to nothing: under all masks that there are."""
-    plan = masking.result(description, (), None, tuple(sorted(endpoint.masks())))
+    plan = masking.result(description, (), None, tuple(sorted(endpoint.in_force.masks)))
     return rows if plan is None else plan.mask_rows(rows)
 
 

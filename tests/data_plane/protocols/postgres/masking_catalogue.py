@@ -6,6 +6,7 @@ import struct
 from collections.abc import Iterable
 
 from data_plane.gate.interface import Action, Resource, Subject
+from data_plane.policy.in_force import InForce
 from data_plane.policy.model import ColumnMask, MaskSpec
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation, View
@@ -126,8 +127,7 @@ SSN = MaskSpec(columns=(ColumnMask(column="public.customers.ssn"),))
 
 
 def masking(spec: MaskSpec = SSN, known: Catalogue | None = None) -> SessionMasking:
-    defined = {"pii": spec}
-    return SessionMasking(known or catalogue(), lambda: defined, ("pii",), KEY)
+    return SessionMasking(known or catalogue(), InForce({"pii": spec}), ("pii",), KEY)
 
 
 def description(*columns: tuple[str, int, int, int, int]) -> bytes:

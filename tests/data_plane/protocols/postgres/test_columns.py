@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from data_plane.masking.marks import MARK
+from data_plane.policy.in_force import InForce
 from data_plane.policy.model import ColumnMask, DetectorMask, MaskSpec
 from data_plane.protocols.postgres import columns
 from data_plane.protocols.postgres.interface import Statement
@@ -155,13 +156,13 @@ def test_a_description_that_cannot_be_read_withholds_every_value(cut: int) -> No
 
 
 def test_a_mask_that_the_snapshot_does_not_have_masks_everything() -> None:
-    using = SessionMasking(catalogue(), dict, ("pii",), b"k" * 32)
+    using = SessionMasking(catalogue(), InForce({}), ("pii",), b"k" * 32)
     assert masked(("id", ORDERS, 1, TEXT, 0), ("n", 0, 0, TEXT, 0), by=PLAIN, using=using) == [True, True]
 
 
 def test_masks_of_the_operation_are_added_to_those_of_the_session() -> None:
     defined = {"pii": SSN, "names": MaskSpec(columns=(ColumnMask(column="*.customers.name"),))}
-    using = SessionMasking(catalogue(), lambda: defined, ("pii",), b"k" * 32)
+    using = SessionMasking(catalogue(), InForce(defined), ("pii",), b"k" * 32)
     described = description(("ssn", CUSTOMERS, 2, TEXT, 0), ("name", CUSTOMERS, 3, TEXT, 0))
     rows = row(CANARY, b"Ada")
     for masks, expected in (((), [MARK, b"Ada"]), (("names",), [MARK, MARK])):
@@ -171,7 +172,7 @@ def test_masks_of_the_operation_are_added_to_those_of_the_session() -> None:
 
 
 def test_without_masks_no_result_needs_a_look() -> None:
-    using = SessionMasking(catalogue(), lambda: {"pii": SSN}, (), b"k" * 32)
+    using = SessionMasking(catalogue(), InForce({"pii": SSN}), (), b"k" * 32)
     described = description(("ssn", CUSTOMERS, 2, TEXT, 0))
     assert not using.active
     assert using.result(described, (), PLAIN, ()) is None
@@ -184,15 +185,15 @@ def test_a_result_without_protected_columns_needs_no_look() -> None:
 
 def test_plans_are_remembered_until_the_catalogue_or_the_masks_change() -> None:
     known = catalogue()
-    defined = [{"pii": SSN}]
-    using = SessionMasking(known, lambda: defined[0], ("pii",), b"k" * 32)
+    in_force = InForce({"pii": SSN})
+    using = SessionMasking(known, in_force, ("pii",), b"k" * 32)
     described = description(("ssn", CUSTOMERS, 2, TEXT, 0))
     plan = using.result(described, (), PLAIN, ())
     assert plan is using.result(bytes(bytearray(described)), [], PLAIN, ())
     known.changed()
     stale = using.result(described, (), PLAIN, ())
     assert stale is not plan
-    defined[0] = {"pii": MaskSpec()}
+    in_force.masks = {"pii": MaskSpec()}
     assert using.result(described, (), PLAIN, ()) is None
 
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_plane.masking.marks import MARK
+from data_plane.policy.in_force import InForce
 from data_plane.protocols.postgres.error_text import without_values
 from data_plane.protocols.postgres.masking import SessionMasking
 
@@ -78,7 +79,7 @@ def test_messages_that_speak_of_names_stay_readable(fields: dict[str, bytes], me
 
 def test_a_session_without_masks_gets_the_target_s_own_words() -> None:
     raw = payload(C=b"22P02", M=CANARY)
-    using = SessionMasking(catalogue(), dict, (), KEY)
+    using = SessionMasking(catalogue(), InForce({}), (), KEY)
     assert using.message(raw) is raw
     assert CANARY not in using.message(raw, ("pii",))
     assert CANARY not in masking().message(raw)
