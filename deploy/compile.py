@@ -2,7 +2,7 @@
 
 Nothing else changes: the same modules under the same names, only quicker. Without a C compiler, or on a Python that
 mypyc does not know, the agent runs the files as they are. The results lie beside their sources and are built anew when
-a source is newer (`make setup`); `--list` prints the sources, `--clean` takes the results away.
+a source is newer (`make compiled`); `--list` prints the sources, `--clean` takes the results away.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ SOURCES = (
     "data_plane/masking/marks.py",
     "data_plane/policy/in_force.py",
     "data_plane/protocols/postgres/catalog.py",
+    "data_plane/protocols/postgres/column_masks.py",
     "data_plane/protocols/postgres/framing.py",
     "data_plane/protocols/postgres/masking.py",
     "data_plane/protocols/postgres/ports.py",

@@ -27,10 +27,11 @@ from data_plane.policy.model import Strategy
 from data_plane.protocols.postgres import cells
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_data import VIEWS
+from data_plane.protocols.postgres.column_masks import ColumnMasks
 from data_plane.protocols.postgres.exposure import Reach, exposed_outputs
 from data_plane.protocols.postgres.interface import ResultPlan, Statement
 from data_plane.protocols.postgres.protection import Protection
-from data_plane.protocols.postgres.rows import BothMasks, ColumnMasks, DetectorMasks, Scanned
+from data_plane.protocols.postgres.rows import BothMasks, DetectorMasks, Scanned
 
 _COLUMN: Final = struct.Struct("!IhIhih")
 

@@ -19,7 +19,8 @@ import re2
 
 from data_plane.masking.detectors import Detectors
 from data_plane.masking.strategies import Replacement, apply
-from data_plane.protocols.postgres.rows import Scanned, field, scanned_value
+from data_plane.protocols.postgres.column_masks import field
+from data_plane.protocols.postgres.rows import Scanned, scanned_value
 
 LONGEST_ROW: Final = 64 * 1024 * 1024
 

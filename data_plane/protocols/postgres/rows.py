@@ -3,15 +3,15 @@
 A DataRow is `D`, Int32 length, Int16 number of fields, and for each field Int32 length (-1: NULL) and its bytes
 (chapter 55.7). A row that contradicts its own lengths or the plan's number of fields is replaced by a row of NULLs.
 
-What is fast here: headers are walked up to the last masked field only, the rest of a row is one slice, and detectors
-look at a whole batch once before they look at any field.
+What is fast here: detectors look at a whole batch once before they look at any field. Masks of whole fields are in
+`column_masks`.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -19,12 +19,13 @@ import msgspec
 from data_plane.masking.detectors import Detectors
 from data_plane.masking.strategies import Replacement, apply
 from data_plane.protocols.postgres import cells
+from data_plane.protocols.postgres.column_masks import ColumnMasks, field, row_of_nulls, withheld
 
 _DATA_ROW: Final = ord("D")
 _HEAD: Final = struct.Struct("!BI")
 _ROW: Final = struct.Struct("!IH")
 _LENGTH: Final = struct.Struct("!i")
-_NULL: Final = b"\xff\xff\xff\xff"
+_ROW_LENGTH: Final = struct.Struct("!I").unpack_from
 _TOP: Final = 7  # type, length, number of fields
 
 
@@ -35,79 +36,6 @@ class Scanned(msgspec.Struct, frozen=True):
     type: int
     format: int
     whole: Replacement  # where a part of it cannot be replaced
-
-
-def field(value: bytes | None) -> bytes:
-    return _NULL if value is None else _LENGTH.pack(len(value)) + value
-
-
-def row_of_nulls(fields: int) -> bytes:
-    return _HEAD.pack(_DATA_ROW, 6 + 4 * fields) + struct.pack("!H", fields) + _NULL * fields
-
-
-def withheld(rows: bytes, fields: int) -> bytes:
-    """As many rows as there were, with nothing in them."""
-    count, at, end = 0, 0, len(rows)
-    while at + 5 <= end:
-        at += 1 + max(4, _ROW_LENGTH(rows, at + 1)[0])
-        count += at <= end
-    return row_of_nulls(fields) * count
-
-
-_ROW_LENGTH: Final = struct.Struct("!I").unpack_from
-
-
-class ColumnMasks:
-    """Replaces whole fields. Constants are laid out once, with their length."""
-
-    def __init__(self, fields: int, replacements: Mapping[int, Replacement]) -> None:
-        self._fields = fields
-        steps, before = [], 0
-        for index in sorted(replacements):
-            replacement = replacements[index]
-            laid_out = None if callable(replacement) else field(replacement)
-            steps.append((range(index - before), laid_out, replacement))
-            before = index + 1
-        self._steps = tuple(steps)
-
-    def mask_rows(self, rows: bytes) -> bytes:
-        try:
-            return self._mask(rows)
-        except Exception:  # noqa: BLE001 - whatever is wrong with the rows, none of them may leave unmasked
-            return withheld(rows, self._fields)
-
-    def _mask(self, rows: bytes) -> bytes:
-        out: list[bytes] = []
-        append, unpack_row, length_of, pack = out.append, _ROW.unpack_from, _LENGTH.unpack_from, _HEAD.pack
-        at, end, steps = 0, len(rows), self._steps
-        while at < end:
-            size, count = unpack_row(rows, at + 1)
-            stop = at + 1 + size
-            head, copied, cell, added = len(out), at + 5, at + _TOP, 0
-            whole = count == self._fields and stop <= end
-            append(b"")
-            for skipped, laid_out, replacement in steps if whole else ():
-                for _ in skipped:
-                    (length,) = length_of(rows, cell)
-                    cell += 4 + length if length > 0 else 4
-                (length,) = length_of(rows, cell)
-                after = cell + 4 + length if length > 0 else cell + 4
-                if after > stop:
-                    whole = False
-                    break
-                if length >= 0:
-                    new = laid_out or field(apply(replacement, rows[cell + 4 : after]))
-                    out += (rows[copied:cell], new)
-                    added += len(new) - after + cell
-                    copied = after
-                cell = after
-            if whole:
-                out[head] = pack(_DATA_ROW, size + added)
-                append(rows[copied:stop])
-            else:
-                out[head:] = (row_of_nulls(self._fields),)
-            at = max(stop, at + 5)
-        return b"".join(out)
 
 
 class DetectorMasks:

@@ -14,7 +14,8 @@ from data_plane.masking.marks import MARK, Marks
 from data_plane.masking.strategies import Replacement
 from data_plane.policy.model import DetectorMask
 from data_plane.protocols.postgres import cells
-from data_plane.protocols.postgres.rows import BothMasks, ColumnMasks, DetectorMasks, Scanned, WithheldRows, withheld
+from data_plane.protocols.postgres.column_masks import ColumnMasks, withheld
+from data_plane.protocols.postgres.rows import BothMasks, DetectorMasks, Scanned, WithheldRows
 
 from .masking_catalogue import row, values
 
