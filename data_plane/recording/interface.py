@@ -1,7 +1,8 @@
 """How a session is recorded: the port that protocols and the gate write to, and where decisions go.
 
-Every call appends to memory and returns; one thread a process serializes, compresses, chains and writes.
-Strict: when nothing can be written any more, the next call raises RecordingError and the session ends.
+Every call appends to memory and returns; what was appended is encoded a few times a second, and one thread a process
+compresses, chains and writes it. Strict: when nothing can be written any more, the next call raises RecordingError and
+the session ends.
 """
 
 from __future__ import annotations

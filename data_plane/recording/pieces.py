@@ -133,11 +133,12 @@ class Piece:
     """The next of one session, in order. `closing`: why the session ended; None while it goes on."""
 
     __slots__ = ("_like_action", "_like_by", "_like_effect", "_like_types", "batches", "closing", "encoded", "events",
-        "like_text", "size", "waiting")  # fmt: skip
+        "like_text", "problem", "size", "waiting")  # fmt: skip
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.encoded = b""  # these, when they have been handed over; empty: there were none
+        self.problem = ""  # why they could not be encoded
         self.size = 0  # about, in bytes
         self.like_text = ""  # of the last operation that ran
         self._like_effect = self._like_action = ""
@@ -158,7 +159,7 @@ class Piece:
         )  # fmt: skip
 
     def encode(self) -> None:
-        """Raises TypeError, ValueError or OverflowError when something of an event cannot be encoded."""
+        """Raises what msgspec and Unicode do when something of an event cannot be encoded."""
         if self.events:
             self.encoded = _encoder.encode(self.events)
             self.events = []

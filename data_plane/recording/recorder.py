@@ -258,8 +258,8 @@ class SessionRecorder(Recorder):
         piece, self._piece = self._piece, Piece()
         try:
             piece.encode()
-        except (TypeError, ValueError, OverflowError) as error:
-            self.failure = self.failure or f"an event cannot be encoded: {error}"  # the thread ends the recording
+        except Exception as error:  # noqa: BLE001  # the thread ends this recording when it comes to the piece
+            piece.problem = f"an event cannot be encoded: {error}"
         return piece
 
     # ------------------------------------------------------------ for the recording thread

@@ -162,6 +162,9 @@ class Spool:
     def _put(self, recorder: SessionRecorder, piece: Piece) -> None:
         if recorder.failure:
             raise RecordingError(recorder.failure)
+        if piece.problem:
+            self._decisions.add(recorder, piece.batches)
+            raise RecordingError(piece.problem)
         if piece.encoded:
             self._append(recorder, piece.encoded)
         self._decisions.add(recorder, piece.batches)

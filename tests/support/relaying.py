@@ -211,11 +211,12 @@ class RelayCore:
 
 class Relay:
     """A running endpoint; `cores` are those of its sessions in order. With a `folder` it has the real core instead,
-    and `masks` hold for every session."""
+    and `masks` hold for every session; `in_force` may change them."""
 
     def __init__(self, spec: TargetSpec, username: str, password: str, **settings) -> None:
-        self.masks: Mapping[str, MaskSpec] = settings.pop("masks", {})
-        self.admission = FakeAdmission(spec, self.masks)
+        masks: Mapping[str, MaskSpec] = settings.pop("masks", {})
+        self.in_force = InForce(masks)
+        self.admission = FakeAdmission(spec, masks)
         self.sessions = Sessions(**settings.pop("sessions", {}))
         self.cancels = CancelRegistry(settings.pop("siblings", NoSiblings()))
         self.cores: list[RelayCore] = []
@@ -226,7 +227,7 @@ class Relay:
             credentials=settings.pop("credentials", None) or LocalCredential(username, Secret(password)),
             sessions=self.sessions,
             clock=SystemClock(),
-            in_force=InForce(self.masks),
+            in_force=self.in_force,
             mask_key=b"k" * 32,
             tls=lambda: tls,
             tls_required=settings.pop("tls_required", False),

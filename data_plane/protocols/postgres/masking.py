@@ -56,8 +56,8 @@ class SessionMasking(Masking):
             last is None or statement is not last[2] or masks != last[3]
             or description != last[0] or (formats is not last[1] and tuple(formats) != last[1])
         ):  # fmt: skip  # one by one, before a key is made and hashed
-            self._last = last = (description, tuple(formats), statement, masks)
-            self._last_plan = self._found(last)
+            key = (description, tuple(formats), statement, masks)
+            self._last_plan, self._last = self._found(key), key  # neither, when that fails
         return self._last_plan
 
     def _found(self, key: _Key) -> ResultPlan | None:

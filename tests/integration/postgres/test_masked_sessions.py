@@ -157,12 +157,12 @@ async def test_an_open_session_follows_changes_of_a_mask(relay: Relay, database:
         assert "masked:" in str((await fetched(connection, query))[0][0])
         async with connection.cursor("open") as cursor:
             await cursor.execute(query)
-            relay.masks = REDACTED
+            relay.in_force.masks = REDACTED
             assert await cursor.fetchall() == [("‹masked›", "plain")]
         assert await fetched(connection, query) == [("‹masked›", "plain")]
-        relay.masks = {"pii": MaskSpec(columns=(ColumnMask(column="public.customers.note"),))}
+        relay.in_force.masks = {"pii": MaskSpec(columns=(ColumnMask(column="public.customers.note"),))}
         assert await fetched(connection, query) == [(SSN, "‹masked›")]
-        relay.masks = {}
+        relay.in_force.masks = {}
         assert await fetched(connection, query) == [("‹masked›", "‹masked›")]
 
 
@@ -175,7 +175,7 @@ async def test_an_open_session_follows_masks_that_are_attached_later(
             assert await fetched(connection, query) == [(SSN,)]
             async with connection.transaction(), connection.cursor("open") as cursor:
                 await cursor.execute(query)
-                relay.masks = REDACTED
+                relay.in_force.masks = REDACTED
                 relay.admission.admitted[0].gate.masks = ("pii",)
                 assert await cursor.fetchall() == [("‹masked›",)]
             assert await fetched(connection, query) == [("‹masked›",)]

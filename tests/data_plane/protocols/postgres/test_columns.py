@@ -197,6 +197,21 @@ def test_plans_are_remembered_until_the_catalogue_or_the_masks_change() -> None:
     assert using.result(described, (), PLAIN, ()) is None
 
 
+def test_a_result_whose_plan_failed_does_not_get_that_of_the_one_before() -> None:
+    class Unreadable(dict[str, MaskSpec]):
+        def __contains__(self, _: object) -> bool:
+            raise MemoryError
+
+    in_force = InForce({"pii": SSN})
+    using = SessionMasking(catalogue(), in_force, ("pii",), b"k" * 32)
+    described = description(("id", ORDERS, 1, TEXT, 0))
+    assert using.result(described, (), PLAIN, ()) is None
+    in_force.masks = Unreadable()
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            using.result(described, (), PLAIN, ())
+
+
 def test_while_the_catalogue_is_stale_views_are_masked_whole() -> None:
     known = catalogue()
     using = masking(known=known)
