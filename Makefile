@@ -1,7 +1,8 @@
 # Everything runs in .venv, made from requirements.lock by the first target that needs it.
-# The system's own Python before another: distributions build theirs optimized, which version managers seldom do.
-PYTHON ?= $(shell for python in /usr/bin/python3 python3; do \
-	$$python -c 'import sys, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; done; echo $$python)
+# The system's own Python before another, when modules can be compiled for it: distributions build theirs optimized, which
+# version managers seldom do.
+PYTHON ?= $(shell /usr/bin/python3 -c 'import ensurepip, os, sys, sysconfig as s; sys.exit(sys.version_info < (3, 11) \
+	or not os.path.exists(s.get_path("include") + "/Python.h"))' 2>/dev/null && echo /usr/bin/python3 || echo python3)
 BIN := .venv/bin
 export UV_PYTHON_DOWNLOADS = never
 # Where this is set, each of the many processes that tests start would compile all that it imports.
@@ -39,7 +40,7 @@ setup: .venv/installed
 
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Assentry needs Python 3.11 or newer; name one with make PYTHON=…")'
-	@echo "Preparing .venv …"
+	@echo "Preparing .venv with $(PYTHON) …"
 	@$(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
