@@ -14,6 +14,7 @@ import asyncpg
 import pytest
 
 from data_plane.masking.marks import MARK
+from data_plane.policy.in_force import InForce
 from data_plane.policy.model import ColumnMask, DetectorMask, MaskSpec, TargetTls
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource
@@ -96,7 +97,7 @@ def database(postgres: PostgresServer) -> str:
 def opened(server: PostgresServer, database: str, spec: MaskSpec | None) -> Iterator[MaskedSession]:
     defined = {"pii": spec} if spec else {}
     catalogue = asyncio.run(load(server, database))
-    session = MaskedSession(server, database, SessionMasking(catalogue, lambda: defined, tuple(defined), b"k" * 32))
+    session = MaskedSession(server, database, SessionMasking(catalogue, InForce(defined), tuple(defined), b"k" * 32))
     try:
         yield session
     finally:
