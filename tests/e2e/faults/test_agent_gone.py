@@ -75,6 +75,7 @@ def crash(mortal: Stack) -> Crash:
 def killed_while_busy(stack: Stack) -> tuple[str, int]:
     """As soon as something of what it asked is in a file; the session, and how many statements it asked."""
     with connected(stack, "crypt", name="busiest") as client:
+        client.connection.prepare_threshold = None  # a statement that psycopg prepares of itself would be one more
         eventually(lambda: any(one["application_name"] == "busiest" for one in stack.sessions()), "its report")
         session = str(session_of(stack, "busiest")["id"])
         folder = stack.agent.state / "worker-0" / "spool" / session
@@ -82,7 +83,7 @@ def killed_while_busy(stack: Stack) -> tuple[str, int]:
         while recorded_bytes(folder) == opened:
             asked += 1
             assert asked <= MOST, "nothing is written"
-            assert client.ask(READ.format(1)) == 0
+            assert client.ask(READ.format(asked % 10 + 1)) == 0
         stack.agent.kill()
     return session, asked
 
@@ -123,7 +124,7 @@ def test_every_decision_that_a_killed_agent_recorded_is_in_the_audit_log_once(mo
     batches = mortal.audited("operation.decided", crash.busy_session)
     assert [one["operation"] for batch in batches for one in batch["decisions"]] == decided
     assert decided == list(range(1, said["data"]["operations"] + 1))
-    assert 0 < len(decided) <= crash.asked + 1, "psycopg prepares the statement once"
+    assert 0 < len(decided) <= crash.asked
     assert (recorded[-1]["kind"], recorded[-1]["reason"]) == ("closed", "agent-crashed")
     assert recorded[-1]["operations"] == len(decided)
 
