@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
+from control_plane.db.sqlite_driver import connecting
 from control_plane.kit.starting import StartError
 
 _BUSY_MILLISECONDS = 10_000
@@ -78,7 +79,8 @@ def _postgres(url: URL) -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    engine = create_async_engine(url, pool_size=10, max_overflow=20, pool_timeout=15)
+    opening = connecting(url.database or ":memory:")
+    engine = create_async_engine(url, async_creator=opening, pool_size=10, max_overflow=20, pool_timeout=15)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

@@ -1,0 +1,71 @@
+"""aiosqlite with one turn of its thread for each statement.
+
+Its own cursors take four (open, execute, fetch, close), and each is a switch between two threads that want the same
+lock: for the short statements of a transaction that was most of their time.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Self
+
+import aiosqlite
+
+
+def connecting(file: str) -> Callable[[], Awaitable[aiosqlite.Connection]]:
+    """For `create_async_engine(async_creator=…)`: opens the file, which need not exist."""
+
+    async def connect() -> aiosqlite.Connection:
+        connection = Connection(lambda: sqlite3.connect(file, check_same_thread=False), iter_chunk_size=64)
+        connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does: one left open must not keep the process
+        return await connection
+
+    return connect
+
+
+class Connection(aiosqlite.Connection):
+    def cursor(self) -> Cursor:  # type: ignore[override]  # SQLAlchemy enters it, which is all that it did with theirs
+        return Cursor(self)
+
+
+class Cursor:
+    """What SQLAlchemy needs of a driver's cursor. A statement's rows are all read in the turn that runs it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._rows: Sequence[Any] = ()
+        self.description: Any = None
+        self.rowcount = -1
+        self.lastrowid: int | None = None
+        self.arraysize = 1
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def execute(self, statement: str, parameters: Iterable[Any] = ()) -> Cursor:
+        await self._in_thread(sqlite3.Connection.execute, statement, parameters)
+        return self
+
+    async def executemany(self, statement: str, parameters: Iterable[Iterable[Any]]) -> Cursor:
+        await self._in_thread(sqlite3.Connection.executemany, statement, parameters)
+        return self
+
+    async def fetchall(self) -> Sequence[Any]:
+        return self._rows
+
+    async def close(self) -> None:
+        self._rows = ()
+
+    async def _in_thread(self, run: Callable[..., sqlite3.Cursor], statement: str, parameters: Iterable[Any]) -> None:
+        turn = self._connection._execute  # noqa: SLF001 - its one way in
+        await turn(self._run, run, statement, parameters)  # type: ignore[no-untyped-call]
+
+    def _run(self, run: Callable[..., sqlite3.Cursor], statement: str, parameters: Iterable[Any]) -> None:
+        cursor = run(self._connection._conn, statement, parameters)  # noqa: SLF001
+        try:
+            self.description = cursor.description
+            self._rows = cursor.fetchall() if cursor.description else ()
+            self.rowcount, self.lastrowid = cursor.rowcount, cursor.lastrowid
+        finally:
+            cursor.close()
