@@ -50,7 +50,7 @@ def decode_cursor(cursor: str) -> Key:
         raise InvalidError("the cursor is not one of ours", [problem]) from error
 
 
-def _paging(
+async def _paging(
     limit: Annotated[int, Query(ge=1, le=MAXIMUM, description="items of one page")] = 50,
     cursor: Annotated[str | None, Query(max_length=512, description="`next_cursor` of the page before")] = None,
 ) -> Paging:

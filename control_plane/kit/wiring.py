@@ -5,7 +5,7 @@ Service = Annotated[TargetService, provided(TargetService)]
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Annotated, Any, TypeVar, cast
 
 from fastapi import Depends, FastAPI, Request
@@ -28,8 +28,8 @@ def provided(kind: type[T]) -> Any:
     return Depends(_provider(kind))
 
 
-def _provider(kind: type[T]) -> Callable[[Request], T]:
-    def give(request: Request) -> T:
+def _provider(kind: type[T]) -> Callable[[Request], Awaitable[T]]:
+    async def give(request: Request) -> T:  # a plain function would cost a hop to a thread for each part
         return part_of(request.app, kind)
 
     return give

@@ -33,7 +33,7 @@ class PageRoute(APIRoute):
         return handle
 
 
-def _from_this_site(request: Request) -> None:
+async def _from_this_site(request: Request) -> None:
     """No other site signs a browser in, as somebody of its choice: there is no cookie yet that a token could be of.
     What says nothing of where it comes from is no browser of today, or this console without https."""
     if request.headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from control_plane.__main__ import main
@@ -168,3 +173,23 @@ def test_a_database_url_that_cannot_be_read_is_told_without_any_of_it(
 def test_an_unknown_command_is_told_what_there_is(capsys: pytest.CaptureFixture[str]):
     assert main(["start"]) == 2
     assert "serve|init" in capsys.readouterr().err
+
+
+@sqlite
+def test_no_dependency_of_a_route_takes_a_thread(app: FastAPI):
+    """FastAPI runs plain functions in a thread: a hop there and back for every part of every request."""
+    plain = {
+        f"{route.path}: {call}" for route in app.routes if isinstance(route, APIRoute)
+        for call in _called(route.dependant) if not _is_coroutine(call)
+    }  # fmt: skip
+    assert plain == set()
+
+
+def _called(dependant: Dependant) -> Iterator[Any]:
+    for inner in dependant.dependencies:
+        yield inner.call
+        yield from _called(inner)
+
+
+def _is_coroutine(call: Any) -> bool:
+    return inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(call.__call__)
