@@ -146,10 +146,9 @@ async def next_deadline(session: AsyncSession, grace_ms: int) -> int | None:
     """When the next one is due. None: nothing is open."""
     pending = select(func.min(ApprovalRow.due_at_ms)).where(col(ApprovalRow.state) == State.PENDING)
     approved = select(func.min(ApprovalRow.execute_by_ms)).where(col(ApprovalRow.state) == State.APPROVED)
-    first, second = (await session.exec(pending)).one(), (await session.exec(approved.where(~_IS_ACCESS))).one()
-    third = (await session.exec(approved.where(_IS_ACCESS))).one()
     windows = select(func.min(ApprovalRow.window_until_ms)).where(col(ApprovalRow.state) == State.WINDOW)
-    fourth = (await session.exec(windows)).one()
+    asked = (pending, approved.where(~_IS_ACCESS), approved.where(_IS_ACCESS), windows)
+    first, second, third, fourth = (await session.exec(select(*(one.scalar_subquery() for one in asked)))).one()
     return min((at for at in (first, second and second + grace_ms, third, fourth) if at is not None), default=None)
 
 

@@ -32,15 +32,16 @@ GRACE_MS: Final = 10_000
 # A wall clock that jumps is noticed after this long at the latest; deadlines themselves are never late without one.
 _LONGEST_SLEEP: Final = 60.0
 _AFTER_FAILURE: Final = 1.0
+_GATHERING: Final = 0.1  # an operation that is approved is news several times; who waits for it comes first
 
 Sleep = Callable[[Subscription, float | None], Awaitable[None]]
 
 
 async def news_or_timeout(news: Subscription, seconds: float | None) -> None:
-    """Returns when something happened to an approval, or after so long. None: waits for news only."""
+    """Returns shortly after something happened to an approval, or after so long. None: waits for news only."""
     try:
         async with asyncio.timeout(seconds):
-            await news.get()
+            await news.gathered(_GATHERING)
     except TimeoutError:
         return
 
@@ -66,15 +67,21 @@ class DeadlineKeeper:
 
     async def end_what_is_due(self) -> float | None:
         """Ends it, each in its own transaction. Seconds until the next deadline; None: there is none."""
-        async with self._units.reading() as uow:
-            due = await repository.due(uow.session, milliseconds(uow.now), GRACE_MS)
+        deadline, due = await self._looked()
         for approval_id in due:
             await self._look_at(approval_id)
-        async with self._units.reading() as uow:
-            deadline = await repository.next_deadline(uow.session, GRACE_MS)
+        if due:
+            deadline, _ = await self._looked()
         if deadline is None:
             return None
         return min(max(0.0, (deadline - milliseconds(self._clock.now())) / 1000), _LONGEST_SLEEP)
+
+    async def _looked(self) -> tuple[int | None, list[str]]:
+        """The nearest deadline, and whose have come."""
+        async with self._units.reading() as uow:
+            deadline, now = await repository.next_deadline(uow.session, GRACE_MS), milliseconds(uow.now)
+            over = deadline is not None and deadline <= now
+            return deadline, await repository.due(uow.session, now, GRACE_MS) if over else []
 
     async def _look_at(self, approval_id: str) -> None:
         async with self._units() as uow:

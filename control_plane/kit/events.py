@@ -47,6 +47,14 @@ class Subscription:
     async def get(self) -> News:
         return await self._queue.get()
 
+    async def gathered(self, seconds: float) -> None:
+        """Returns so long after the next news, with everything that has come by then: for who looks at it all at once,
+        and need not be the first to hear."""
+        await self._queue.get()
+        await asyncio.sleep(seconds)
+        while not self._queue.empty():
+            self._queue.get_nowait()
+
     def __aiter__(self) -> Self:
         return self
 

@@ -33,6 +33,7 @@ _log = structlog.get_logger(__name__)
 _AT_ONCE: Final = 8  # deliveries that a channel may have under way, of different keys
 _BATCH: Final = 100  # notices fanned out in one transaction
 _AFTER_FAILURE: Final = 1.0
+_GATHERING: Final = 0.1  # what an operation that is approved is told of comes several times in a row
 _LONGEST_SLEEP: Final = 60.0  # a wall clock that jumps is noticed after this long
 _CONTENDED: Final = 0.1  # another replica has the row locked and is about to commit
 
@@ -190,7 +191,7 @@ class Dispatcher:
             return
         for lane, _ in self._lanes.values():
             lane.wake()
-        await news.get()
+        await news.gathered(_GATHERING)
 
     async def _keep(self, channels: Mapping[str, Channel]) -> None:
         """One lane for each of these, and no other. A channel that has changed gets a new one."""

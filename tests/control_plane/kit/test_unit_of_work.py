@@ -139,3 +139,15 @@ async def test_a_slow_subscriber_is_told_to_read_again_instead_of_filling_memory
     assert len(told) <= 1024
     assert told[0] == RESYNC
     assert told[-1] == News("thing", "4999")
+
+
+async def test_news_that_comes_together_is_gathered_once():
+    events = LocalEvents()
+    async with events.subscribe("thing") as told:
+        events.committed([News("thing", "1"), News("thing", "2")])
+        gathering = asyncio.ensure_future(told.gathered(0.01))
+        await asyncio.sleep(0)
+        events.committed([News("thing", "3")])
+        await gathering
+        events.committed([News("thing", "4")])
+        assert await told.get() == News("thing", "4")
