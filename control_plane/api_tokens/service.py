@@ -18,7 +18,7 @@ from sqlmodel import col
 
 from control_plane.api_tokens import rows
 from control_plane.api_tokens.domain import GIVABLE, LONGEST, LONGEST_BY_PROVIDER, MOST, PREFIX, effective
-from control_plane.api_tokens.tables import ApiTokenRow
+from control_plane.api_tokens.tables import NOUN, ApiTokenRow
 from control_plane.identities import credential_rows, repository
 from control_plane.identities.ports import SignedOut
 from control_plane.identities.sign_ins import principal_of
@@ -62,7 +62,7 @@ class ApiTokens:
             raise ConflictError(f"you have {MOST} API tokens that are still good; revoke one first")
         token = Secret(PREFIX + random_text(_LENGTH))
         row = ApiTokenRow(
-            id=new_id("pat"),
+            id=new_id(NOUN),
             identity_id=person.identity,
             name=name,
             permissions=sorted(set(permissions)),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ForeignKey, String
 from sqlmodel import Field
 
 from control_plane.db.table import JsonColumn, Table, UtcDateTime
+
+NOUN: Final = "pat"  # what the ids begin with
 
 
 class ApiTokenRow(Table, table=True):

@@ -34,18 +34,21 @@ class Cards:
         nothing of the others, and one of them that is over already stays as it is."""
         rows = await _locked(uow, [approval_id, *(member.approval_id for member in word.also)])
         first = rows.get(approval_id)
-        refused = _refused(first, word, rows) if first and word.also else None
-        if first and refused:
+        if first is None:
+            return None
+        refused = _refused(first, word, rows) if word.also else None
+        if refused:
             told: dict[str, Json] = {"verb": word.verb, "why": refused.why, "detail": refused.detail}
             uow.audit(audited(first, "decision-refused", principal.actor, told))
             return refused
-        ruling = await self._review.decide(uow, principal, approval_id, word)
-        if ruling is None or isinstance(ruling, Refused):
+        ruling = await self._review.decide_on(uow, principal, first, word)
+        if isinstance(ruling, Refused):
             return ruling
         for member in word.also:
-            if member.approval_id != approval_id and rows[member.approval_id].state == State.PENDING:
+            row = rows[member.approval_id]
+            if row is not first and row.state == State.PENDING:
                 same = msgspec.structs.replace(word, shown=member.shown)
-                await self._review.decide(uow, principal, member.approval_id, same)
+                await self._review.decide_on(uow, principal, row, same)
         return ruling
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -67,6 +67,14 @@ class KnownPeople:
         turns = _turns(await self._policies.on_call(uow), uow.now)
         return [_person(one, turns) for one in (await self._identities.find_all(uow, identity_ids)).values()]
 
+    async def parties(
+        self, uow: UnitOfWork, identity_ids: Collection[str], requester_ids: Collection[str]
+    ) -> tuple[Sequence[Person], Mapping[str, Subject]]:
+        found = await self._identities.find_all(uow, {*identity_ids, *requester_ids})
+        turns = _turns(await self._policies.on_call(uow), uow.now)
+        people = [_person(one, turns) for one in found.values() if one.id in identity_ids]
+        return people, {one: await self._subject(uow, found[one]) for one in requester_ids if one in found}
+
     async def named_in(self, uow: UnitOfWork, asked: Asked, until_ms: int | None = None) -> Sequence[Person]:
         until = uow.now if until_ms is None else max(uow.now, from_milliseconds(until_ms))
         turns = _turns(await self._policies.on_call(uow), uow.now, until)
@@ -81,8 +89,9 @@ class KnownPeople:
 
     async def subject(self, uow: UnitOfWork, identity_id: str) -> Subject | None:
         found = await self._identities.find(uow, identity_id)
-        if found is None:
-            return None
+        return None if found is None else await self._subject(uow, found)
+
+    async def _subject(self, uow: UnitOfWork, found: Identity) -> Subject:
         groups = dict.fromkeys([*found.groups, *await self._windows.lent_to(uow, found.id)])
         return Subject(
             id=found.id,

@@ -36,6 +36,8 @@ async def join(uow: UnitOfWork, row: ApprovalRow) -> None:
 
 async def members(session: AsyncSession, card_ids: Collection[str]) -> dict[str, list[ApprovalRow]]:
     """Of each card what waits, oldest first."""
+    if not card_ids:
+        return {}
     statement = select(ApprovalRow).where(
         col(ApprovalRow.card_id).in_(card_ids), col(ApprovalRow.state) == State.PENDING
     )
@@ -57,7 +59,7 @@ class Regroup(msgspec.Struct, frozen=True):
         )
         # What somebody else is just moving is regrouped by them.
         rows = (await uow.session.exec(waiting.order_by(*_OLDEST_FIRST).with_for_update(skip_locked=True))).all()
-        voted = await repository.votes_of(uow.session, [row.id for row in rows])
+        voted = await repository.votes_of(uow.session, [row.id for row in rows]) if rows else {}
         groups: dict[frozenset[str], list[ApprovalRow]] = {}
         for row in rows:
             groups.setdefault(frozenset(vote.identity_id for vote in voted.get(row.id, ())), []).append(row)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -110,6 +110,11 @@ class SessionFacts(msgspec.Struct, frozen=True):
 class People(Protocol):
     async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
         """As they are now; ids that are not known are left out."""
+
+    async def parties(
+        self, uow: UnitOfWork, identity_ids: Collection[str], requester_ids: Collection[str]
+    ) -> tuple[Sequence[Person], Mapping[str, Subject]]:
+        """As `people` and, by id, as `subject`."""
 
     async def named_in(self, uow: UnitOfWork, asked: Asked, until_ms: int | None = None) -> Sequence[Person]:
         """Everybody whom the sets of a chain name, machines and disabled ones too. On call are those whose turn it is

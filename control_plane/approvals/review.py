@@ -184,8 +184,10 @@ class ReviewService:
         None: there is no such request. A refused word changes nothing and is audited.
         """
         row = await repository.locked(uow.session, approval_id)
-        if row is None:
-            return None
+        return None if row is None else await self.decide_on(uow, principal, row, word)
+
+    async def decide_on(self, uow: UnitOfWork, principal: Principal, row: ApprovalRow, word: Word) -> Ruling:
+        """As `decide`, for who has locked the request already."""
         judged = await self._standing.judged(uow, row, principal.identity)
         if judged.fault and row.state == State.PENDING:
             move(uow, row, Event.VOIDED, SYSTEM, judged.fault)

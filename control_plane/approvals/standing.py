@@ -72,10 +72,8 @@ class Standing:
         delegations = await delegation_rows.holding(uow.session, milliseconds(uow.now))
         asked |= {one for row in delegations for one in (row.delegator_id, row.delegate_id)}
         revoked = await delegation_rows.revoked(uow.session, {vote.delegation_id for vote in given})
-        people = {person.id: person for person in await self._people.people(uow, sorted(asked))}
-        ids = {row.requester_id for row in rows}
-        requesters = {requester_id: await self._people.subject(uow, requester_id) for requester_id in ids}
-        world = _World(people, requesters, delegations, revoked)
+        people, requesters = await self._people.parties(uow, asked, {row.requester_id for row in rows})
+        world = _World({person.id: person for person in people}, requesters, delegations, revoked)
         return [_seen(row, votes.get(row.id, []), world, await self._behind(uow, row)) for row in rows]
 
     async def _behind(self, uow: UnitOfWork, row: ApprovalRow) -> Sequence[str]:
@@ -161,13 +159,13 @@ def _with_turns(seen: Seen, people: dict[str, Person]) -> list[Person]:
 
 class _World(msgspec.Struct, frozen=True):
     people: Mapping[str, Person]
-    requesters: Mapping[str, Subject | None]
+    requesters: Mapping[str, Subject]
     delegations: Sequence[DelegationRow]
     revoked: frozenset[str]
 
 
 def _seen(row: ApprovalRow, votes: Sequence[VoteRow], world: _World, behind: Sequence[str]) -> Seen:
-    requester = world.requesters[row.requester_id]
+    requester = world.requesters.get(row.requester_id)
     owners = [*(sorted(requester.answerable) if requester else ()), *behind]
     chain = repository.chain_of(row).name
     covering = [one for one in world.delegations if delegation_rows.covers(one, chain, row.environment)]

@@ -22,7 +22,7 @@ from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import FieldProblem, InvalidError, NotFoundError
-from control_plane.kit.ids import new_id, random_text
+from control_plane.kit.ids import is_of, new_id, random_text
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.pagination import Paging, single_key
 from control_plane.kit.secret import Secret
@@ -30,6 +30,7 @@ from control_plane.kit.unit_of_work import AuditEvent, Json, UnitOfWork
 
 LONGEST_CREDENTIAL = timedelta(hours=12)
 LONGEST_KEY = timedelta(days=365)
+_KEY = "key"  # the noun of their ids
 _KEY_LENGTH = 52  # 260 bits
 _LONGEST_TOKEN = 8192  # that agents read
 
@@ -83,7 +84,7 @@ class CredentialService:
         row = await uow.session.get(CredentialRow, credential_id, populate_existing=True)
         if row is None:
             return None
-        key = await uow.session.get(ServiceAccountKeyRow, row.parent_id)
+        key = await uow.session.get(ServiceAccountKeyRow, row.parent_id) if is_of(row.parent_id, _KEY) else None
         bounds = await self._parents.bounds(uow, row.parent_id)
         made_by = key.created_by if key else bounds.made_by if bounds else ""
         valid = row.revoked_at is None and row.expires_at > uow.now
@@ -235,7 +236,7 @@ class CredentialService:
         identity = await machine_given(uow, by, name, self._parents)
         key = KEY_PREFIX + random_text(_KEY_LENGTH)
         row = ServiceAccountKeyRow(
-            id=new_id("key"),
+            id=new_id(_KEY),
             identity_id=identity.id,
             description=description,
             key_hash=credential_rows.hash_of(key),

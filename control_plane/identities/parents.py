@@ -11,6 +11,7 @@ from typing import Protocol
 
 import msgspec
 
+from control_plane.kit.ids import is_of
 from control_plane.kit.unit_of_work import UnitOfWork
 
 EVERY_TARGET = "*"
@@ -33,10 +34,12 @@ class Bounds(msgspec.Struct, frozen=True):
 
 
 class Parent(Protocol):
-    """One kind of what credentials are made with."""
+    """One kind of what credentials are made with. `noun`: what the ids of this kind begin with (kit/ids)."""
+
+    noun: str
 
     async def bounds(self, uow: UnitOfWork, credential_id: str) -> Bounds | None:
-        """None: it is none of this kind."""
+        """None: there is none."""
 
 
 class Makers(Protocol):
@@ -62,8 +65,5 @@ class Parents:
 
     async def bounds(self, uow: UnitOfWork, credential_id: str) -> Bounds | None:
         """None: a sign-in of a person, or a service account's key."""
-        for kind in self._kinds:
-            found = await kind.bounds(uow, credential_id)
-            if found is not None:
-                return found
-        return None
+        kind = next((one for one in self._kinds if is_of(credential_id, one.noun)), None)
+        return None if kind is None else await kind.bounds(uow, credential_id)

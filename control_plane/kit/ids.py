@@ -19,5 +19,10 @@ def random_text(length: int) -> str:
     return "".join(secrets.choice(_ALPHABET) for _ in range(length))
 
 
+def is_of(text: str, prefix: str) -> bool:
+    """Whether an id that was made here is of this noun."""
+    return text.startswith(f"{prefix}_")
+
+
 def is_id(text: str, prefix: str) -> bool:
-    return text.startswith(f"{prefix}_") and _FORM.fullmatch(text) is not None
+    return is_of(text, prefix) and _FORM.fullmatch(text) is not None

@@ -11,7 +11,7 @@ from control_plane.identities.sign_ins import principal_of
 from control_plane.kit.access import Principal
 from control_plane.kit.unit_of_work import UnitOfWork
 from control_plane.workloads import chains, sign_in_rows
-from control_plane.workloads.tables import WorkloadSignInRow
+from control_plane.workloads.tables import SIGN_IN, WorkloadSignInRow
 from data_plane.identifiers import IdentityId
 
 PREFIX: Final = "assentry_w_"
@@ -21,6 +21,7 @@ class WorkloadBearer:
     """The port BearerScheme, and the Parent of what is made with a workload's sign-in."""
 
     prefix = PREFIX
+    noun = SIGN_IN
 
     async def principal(self, uow: UnitOfWork, token: str) -> Principal | None:
         row = await sign_in_rows.by_token(uow.session, token)

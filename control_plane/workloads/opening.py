@@ -20,7 +20,7 @@ from control_plane.kit.unit_of_work import AuditEvent, Json, UnitOfWork
 from control_plane.workloads import bearer, chains, sign_in_rows
 from control_plane.workloads.errors import RefusedError, not_accepted
 from control_plane.workloads.parties import Party
-from control_plane.workloads.tables import WorkloadSignInRow
+from control_plane.workloads.tables import SIGN_IN, WorkloadSignInRow
 from data_plane.identifiers import CredentialId, IdentityId
 
 _SHORTEST: Final = timedelta(seconds=10)
@@ -51,7 +51,7 @@ class Opening:
         within = _within(opened)
         token = bearer.PREFIX + random_text(_LENGTH)
         row = WorkloadSignInRow(
-            id=new_id("wsi"),
+            id=new_id(SIGN_IN),
             identity_id=party.identity.id,
             method=party.method,
             trust=party.trust,

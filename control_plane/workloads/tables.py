@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import ForeignKey, String, Text
 from sqlmodel import Field
@@ -16,6 +17,9 @@ def _identity_key() -> str:
         sa_type=String(64), index=True, sa_column_args=[ForeignKey("identities.id", ondelete="CASCADE")]
     )
     return column
+
+
+SIGN_IN: Final = "wsi"  # what the ids of sign-ins begin with
 
 
 class WorkloadSignInRow(Table, table=True):

@@ -6,7 +6,7 @@ The neighbours (identities, documents) are played by dictionaries, so a test say
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -94,6 +94,12 @@ class Neighbours:
 
     async def people(self, _uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
         return [self.persons[one] for one in identity_ids if one in self.persons]
+
+    async def parties(
+        self, uow: UnitOfWork, identity_ids: Collection[str], requester_ids: Collection[str]
+    ) -> tuple[Sequence[Person], Mapping[str, Subject]]:
+        found = [await self.subject(uow, one) for one in requester_ids]
+        return await self.people(uow, sorted(identity_ids)), {one.id: one for one in found if one is not None}
 
     async def named_in(self, _uow: UnitOfWork, asked: Asked, _until_ms: int | None = None) -> Sequence[Person]:
         everybody = self.persons.values()
