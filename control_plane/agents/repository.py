@@ -22,9 +22,12 @@ async def agents(session: AsyncSession, after: str | None, limit: int) -> Sequen
 
 async def holder(session: AsyncSession, serial: str) -> tuple[AgentRow, AgentCertificateRow] | None:
     """The agent that a client certificate was issued to."""
-    certificate = await session.get(AgentCertificateRow, serial)
-    agent = await session.get(AgentRow, certificate.agent_id) if certificate else None
-    return (agent, certificate) if agent and certificate else None
+    statement = (
+        select(AgentRow, AgentCertificateRow)
+        .join(AgentCertificateRow, col(AgentCertificateRow.agent_id) == col(AgentRow.id))
+        .where(col(AgentCertificateRow.serial) == serial)
+    )
+    return (await session.exec(statement)).first()
 
 
 async def forget_expired_certificates(session: AsyncSession, agent_id: str, now: datetime) -> None:

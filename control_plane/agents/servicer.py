@@ -31,7 +31,6 @@ from control_plane.kit.keys import SigningKeys
 from control_plane.kit.secret import Secret
 from control_plane.kit.unit_of_work import Units
 from control_plane.recordings.service import Ended, NotTaken
-from control_plane.sessions import service as sessions
 from data_plane.recording.format import RecordingEnd
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +44,7 @@ _STATUSES: Final[Mapping[End, grpc.StatusCode]] = {
     End.EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
 }
 
+_NOT_SERVED: Final = "this agent is disabled or its certificate ended"
 _REFUSALS: Final[Mapping[Refusal, grpc.StatusCode]] = {
     Refusal.DENIED: grpc.StatusCode.PERMISSION_DENIED,
     Refusal.NOTHING_THERE: grpc.StatusCode.NOT_FOUND,
@@ -164,13 +164,13 @@ class LinkServicer(stubs.LinkServicer):
     async def UploadRecording(  # noqa: N802 - gRPC's name
         self, request_iterator: AsyncIterator[pb.RecordingUpload], context: Context
     ) -> AsyncIterator[pb.RecordingAck]:
-        agent, _ = await self._caller(context)
+        serial = await _serial(context)  # looked up with the begin, in one transaction: nothing comes before it
         begin: pb.RecordingBegin | None = None
         async for message in request_iterator:
             match message.WhichOneof("upload"):
                 case "begin" if begin is None:
                     begin = message.begin
-                    yield await self._begin(agent, begin, context)
+                    yield await self._begin(serial, begin, context)
                 case "segment" if begin is not None:
                     yield await self._segment(begin, message.segment, context)
                 case "end" if begin is not None:
@@ -178,18 +178,23 @@ class LinkServicer(stubs.LinkServicer):
                 case _:
                     await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "begin comes first, and once")
 
-    async def _begin(self, agent: Agent, begin: pb.RecordingBegin, context: Context) -> pb.RecordingAck:
-        following = await unbroken(self._begun(agent, begin))
+    async def _begin(self, serial: str, begin: pb.RecordingBegin, context: Context) -> pb.RecordingAck:
+        try:
+            following = await unbroken(self._begun(serial, begin))
+        except StreamEndedError as error:
+            await _abort(context, _STATUSES[error.end], error.reason)
         if following is None:
             reason = "the instance or the session is not known yet; its report is on the way"
             await _abort(context, grpc.StatusCode.FAILED_PRECONDITION, reason)
         return await _acknowledged(following, context)
 
-    async def _begun(self, agent: Agent, begin: pb.RecordingBegin) -> int | NotTaken | None:
+    async def _begun(self, serial: str, begin: pb.RecordingBegin) -> int | NotTaken | None:
         async with self._parts.units() as uow:
+            agent = await self._parts.agents.holder(uow, serial)
+            if agent is None:
+                raise StreamEndedError(End.REFUSED, _NOT_SERVED)
             instance = await repository.instance(uow.session, begin.instance_id)
-            session = await sessions.find(uow, begin.session_id)
-            if instance is None or session is None:
+            if instance is None:
                 return None
             if instance.agent_id != agent.id:
                 return NotTaken("the instance belongs to another agent")
@@ -222,7 +227,7 @@ class LinkServicer(stubs.LinkServicer):
         serial = await _serial(context)
         agent = await unbroken(self._holder(serial))
         if agent is None:
-            await _abort(context, grpc.StatusCode.PERMISSION_DENIED, "this agent is disabled or its certificate ended")
+            await _abort(context, grpc.StatusCode.PERMISSION_DENIED, _NOT_SERVED)
         return agent, serial
 
     async def _holder(self, serial: str) -> Agent | None:

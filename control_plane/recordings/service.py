@@ -61,10 +61,12 @@ class RecordingService:
 
     # -------------------------------------------------------------- taken in
 
-    async def begin(self, uow: UnitOfWork, instance_id: str, session_id: str) -> int | NotTaken:
-        """From which segment to go on."""
+    async def begin(self, uow: UnitOfWork, instance_id: str, session_id: str) -> int | NotTaken | None:
+        """From which segment to go on. None: the session is not known yet."""
         session = await sessions.find(uow, session_id)
-        if session is None or session.instance_id != instance_id:
+        if session is None:
+            return None
+        if session.instance_id != instance_id:
             return NotTaken("the session is not one of this agent's")
         row = await repository.locked(uow.session, session_id)
         if row is None:

@@ -39,6 +39,11 @@ class Spooled(msgspec.Struct, frozen=True):
     segments: int  # sealed, from 0
     end: RecordingEnd | None
 
+    @property
+    def ready(self) -> bool:
+        """There is something to upload."""
+        return self.segments > 0 or self.end is not None
+
 
 @final
 class Shelf:
@@ -61,7 +66,13 @@ class Shelf:
     def listing(self) -> Sequence[Spooled]:
         """Every recording that has something to upload."""
         with self._lock:
-            return [item for item in self._spooled.values() if item.segments or item.end is not None]
+            return [item for item in self._spooled.values() if item.ready]
+
+    def ready(self, session_id: str) -> Spooled | None:
+        """This recording, if it has something to upload."""
+        with self._lock:
+            item = self._spooled.get(session_id)
+            return item if item is not None and item.ready else None
 
     def segment(self, session_id: str, index: int) -> bytes:
         """A sealed segment, exactly as it was sealed. Raises OSError."""

@@ -107,7 +107,7 @@ class Uploader:
                 self._some.set()
 
     async def _try(self, uploads: Uploads, session_id: str) -> None:
-        item = next((item for item in self._shelf.listing() if item.session_id == session_id), None)
+        item = self._shelf.ready(session_id)
         if item is None:
             return
         try:
