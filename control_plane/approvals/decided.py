@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -33,6 +34,14 @@ PROBLEMS: Final[Mapping[Refusal, type[ProblemError]]] = {
     Refusal.SECURITY_KEY: SecurityKeyError,
     Refusal.WINDOW: WindowNotOfferedError,
 }
+
+_AGENT_FIRST: Final = 0.01  # seconds
+
+
+async def shown_after(units: Units, service: ReviewService, principal: Principal, reference: str) -> ApprovalOut:
+    """As `shown_to`, for who has just decided; read a moment later, so that the agent that waits hears of it first."""
+    await asyncio.sleep(_AGENT_FIRST)
+    return await shown_to(units, service, principal, reference)
 
 
 async def shown_to(units: Units, service: ReviewService, principal: Principal, reference: str) -> ApprovalOut:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import cast
 
 import msgspec
-from sqlalchemy import func
+from sqlalchemy import bindparam, func
 from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -17,6 +17,16 @@ from control_plane.kit.access import Permission, permissions_of
 from data_plane.identifiers import IdentityId
 
 # ------------------------------------------------------------------ identities
+
+_OWNER = aliased(IdentityRow)
+_BY_ID = (
+    select(IdentityRow, _OWNER, GroupRow)
+    .join(_OWNER, col(_OWNER.id) == col(IdentityRow.owner_id), isouter=True)
+    .join(MembershipRow, col(MembershipRow.identity_id) == col(IdentityRow.id), isouter=True)
+    .join(GroupRow, col(GroupRow.name) == col(MembershipRow.group_name), isouter=True)
+    .where(col(IdentityRow.id).in_(bindparam("ids", expanding=True)))
+    .order_by(col(IdentityRow.name), col(GroupRow.name))
+)
 
 
 async def all_identities(session: AsyncSession) -> list[Identity]:
@@ -33,17 +43,8 @@ async def page_of_identities(session: AsyncSession, after: str | None, limit: in
 
 async def identities_by_id(session: AsyncSession, ids: Iterable[str]) -> list[Identity]:
     """By name. One question: nearly everything that happens begins with who asks, and who decides."""
-    owner = aliased(IdentityRow)
-    statement = (
-        select(IdentityRow, owner, GroupRow)
-        .join(owner, col(owner.id) == col(IdentityRow.owner_id), isouter=True)
-        .join(MembershipRow, col(MembershipRow.identity_id) == col(IdentityRow.id), isouter=True)
-        .join(GroupRow, col(GroupRow.name) == col(MembershipRow.group_name), isouter=True)
-        .where(col(IdentityRow.id).in_(set(ids)))
-        .order_by(col(IdentityRow.name), col(GroupRow.name))
-    )
     found: dict[str, tuple[IdentityRow, IdentityRow | None, dict[str, GroupRow]]] = {}
-    for row, owned_by, group in (await session.exec(statement)).all():
+    for row, owned_by, group in (await session.exec(_BY_ID, params={"ids": list(set(ids))})).all():
         groups = found.setdefault(row.id, (row, owned_by, {}))[2]
         if group is not None:
             groups[group.name] = group
