@@ -1,6 +1,7 @@
 """`make bench`: pgbench and a bulk read, direct, through PgBouncer and through Assentry, side by side in one run.
 
-Rounds are interleaved over the endpoints, so that a noisy moment of the machine hits all of them; medians are told.
+Rounds are interleaved over the endpoints, each in another order, so that a noisy moment of the machine hits all of them;
+medians are told.
 The table goes into README.md beside this file. `--quick` is for trying a change.
 """
 
@@ -78,12 +79,13 @@ def measure(rounds: int, seconds: int) -> dict[str, dict[str, Sample]]:
     found: dict[str, dict[str, Sample]] = defaultdict(lambda: defaultdict(Sample))
     with endpoints() as (reached, server):
         plan = [(mode, clients) for mode in ("simple", "prepared") for clients in (1, 8, 32)]
-        for _ in range(rounds):
+        for number in range(rounds):
+            order = NAMES[number % len(NAMES) :] + NAMES[: number % len(NAMES)]
             for mode, clients in plan:
-                for name in NAMES:
+                for name in order:
                     rate, cpu = pgbench(reached[name], server.bin / "pgbench", mode, clients, seconds)
                     _keep(found[f"`-S` {mode}, {clients} clients"][name], rate, cpu)
-            for name in NAMES:
+            for name in order:
                 rate, cpu = bulk(reached[name], server.bin / "psql", BULK, ROWS)
                 _keep(found["bulk read, rows"][name], rate, cpu)
             sys.stderr.write(".")
@@ -106,8 +108,8 @@ def table(found: dict[str, dict[str, Sample]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=int, default=6, help="of each run of pgbench")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=4, help="of each run of pgbench")
     parser.add_argument("--quick", action="store_true", help="one short round, README untouched")
     options = parser.parse_args()
     found = measure(1, 2) if options.quick else measure(options.rounds, options.seconds)

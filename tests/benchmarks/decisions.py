@@ -118,7 +118,16 @@ def _decided(stack: Stack, second: Api, client: psycopg.Connection[object], row:
     return asked
 
 
-def table(delays: list[float]) -> str:
+def _time() -> tuple[int, int]:
+    """Of all processors since they started, in ticks: time in which they ran or could have run, and of it the time in which
+    their host ran something else (proc(5), `steal`)."""
+    fields = [int(word) for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    user, nice, system, _idle, _waiting, interrupts, soft, stolen = fields
+    return user + nice + system + interrupts + soft + stolen, stolen
+
+
+def table(delays: list[float], stolen: float) -> str:
+    """`stolen`: the share of the time in which the machine could not work because its host ran others."""
     in_ms = sorted(delay * 1e3 for delay in delays)
     p99 = in_ms[min(len(in_ms) - 1, int(len(in_ms) * 0.99))]
     return "\n".join(
@@ -128,6 +137,7 @@ def table(delays: list[float]) -> str:
             f"| median | {statistics.median(in_ms):.0f} ms |",
             f"| p99 (budget 50 ms) | {p99:.0f} ms |",
             f"| longest | {in_ms[-1]:.0f} ms |",
+            f"| of the machine's busy time meanwhile, taken by its neighbours | {stolen:.0%} |",
         ]
     )
 
@@ -136,7 +146,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="twenty decisions, README untouched")
     options = parser.parse_args()
-    text = table(measure(20 if options.quick else 200))
+    busy, stolen = _time()
+    delays = measure(20 if options.quick else 200)
+    busy, stolen = (now - before for now, before in zip(_time(), (busy, stolen), strict=True))
+    text = table(delays, stolen / busy)
     sys.stdout.write(f"\n{text}\n")
     if not options.quick:
         head, rest = README.read_text().split(BEGINS)

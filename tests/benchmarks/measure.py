@@ -118,11 +118,19 @@ def bulk(endpoint: Endpoint, psql: Path, query: str, rows: int) -> tuple[float, 
 
 
 def ratio_rows(samples: dict[str, Sample], names: Sequence[str], yardstick: str) -> list[str]:
-    """Markdown cells of one measurement: rate, ratio to the yardstick, CPU µs."""
+    """Markdown cells of one measurement: rate and CPU µs, each with its ratio to the yardstick. A ratio is the median of
+    those of the rounds: what the machine does to a round it does to both sides of it."""
+    beside = samples[yardstick]
     cells = []
     for name in names:
         sample = samples[name]
-        ratio = sample.median_rate / samples[yardstick].median_rate
-        cpu = f", {sample.median_cpu_us:.1f} µs" if sample.median_cpu_us else ""
-        cells.append(f"{sample.median_rate:,.0f} ({ratio:.2f}×{cpu})")
+        cell = f"{sample.median_rate:,.0f} ({_ratio(sample.rate, beside.rate)})"
+        if sample.median_cpu_us:
+            ratio = f" ({_ratio(sample.cpu_us, beside.cpu_us)})" if beside.median_cpu_us else ""
+            cell += f", {sample.median_cpu_us:.1f} µs{ratio}"
+        cells.append(cell)
     return cells
+
+
+def _ratio(values: Sequence[float], beside: Sequence[float]) -> str:
+    return f"{median(one / other for one, other in zip(values, beside, strict=True)):.2f}×"
