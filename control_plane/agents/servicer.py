@@ -1,6 +1,7 @@
 """The gRPC services of the link: turns calls into streams, enrolments and uploads, and their ends into statuses.
 
-Who calls is the serial number of the client certificate that mutual TLS has verified, looked up at every call.
+Who calls is the serial number of the client certificate that mutual TLS has verified, looked up at every call before it
+does anything.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ _STATUSES: Final[Mapping[End, grpc.StatusCode]] = {
     End.EXPIRED: grpc.StatusCode.UNAUTHENTICATED,
 }
 
+_BEGIN_SECONDS: Final = 15.0
+_BEGIN_FIRST: Final = "begin comes first, and once"
 _NOT_SERVED: Final = "this agent is disabled or its certificate ended"
 _REFUSALS: Final[Mapping[Refusal, grpc.StatusCode]] = {
     Refusal.DENIED: grpc.StatusCode.PERMISSION_DENIED,
@@ -165,18 +168,17 @@ class LinkServicer(stubs.LinkServicer):
         self, request_iterator: AsyncIterator[pb.RecordingUpload], context: Context
     ) -> AsyncIterator[pb.RecordingAck]:
         serial = await _serial(context)  # looked up with the begin, in one transaction: nothing comes before it
-        begin: pb.RecordingBegin | None = None
-        async for message in request_iterator:
+        messages = aiter(request_iterator)
+        begin = await _first(messages, context)
+        yield await self._begin(serial, begin, context)
+        async for message in messages:
             match message.WhichOneof("upload"):
-                case "begin" if begin is None:
-                    begin = message.begin
-                    yield await self._begin(serial, begin, context)
-                case "segment" if begin is not None:
+                case "segment":
                     yield await self._segment(begin, message.segment, context)
-                case "end" if begin is not None:
+                case "end":
                     yield await self._end(begin, message.end, context)
                 case _:
-                    await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, "begin comes first, and once")
+                    await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, _BEGIN_FIRST)
 
     async def _begin(self, serial: str, begin: pb.RecordingBegin, context: Context) -> pb.RecordingAck:
         try:
@@ -233,6 +235,18 @@ class LinkServicer(stubs.LinkServicer):
     async def _holder(self, serial: str) -> Agent | None:
         async with self._parts.units.reading() as uow:
             return await self._parts.agents.holder(uow, serial)
+
+
+async def _first(messages: AsyncIterator[pb.RecordingUpload], context: Context) -> pb.RecordingBegin:
+    """Whose recording comes."""
+    try:
+        async with asyncio.timeout(_BEGIN_SECONDS):
+            message = await anext(messages, None)
+    except TimeoutError:
+        await _abort(context, grpc.StatusCode.DEADLINE_EXCEEDED, "no begin came")
+    if message is None or message.WhichOneof("upload") != "begin":
+        await _abort(context, grpc.StatusCode.INVALID_ARGUMENT, _BEGIN_FIRST)
+    return message.begin
 
 
 async def _serial(context: Context) -> str:

@@ -22,7 +22,7 @@ from control_plane.approvals.act_schemas import (
     WithdrawIn,
 )
 from control_plane.approvals.broken_glass import BrokenGlass
-from control_plane.approvals.decided import PROBLEMS, shown_to
+from control_plane.approvals.decided import AGENT_FIRST, PROBLEMS, shown_to
 from control_plane.approvals.domain import Refused
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.participation import Participation, comments_of
@@ -133,4 +133,4 @@ async def break_glass(
         raise ApprovalNotFoundError(approval_id)
     if isinstance(ruling, Refused):
         raise PROBLEMS[ruling.why](ruling.detail)
-    return await shown_to(units, reviews, breaker, approval_id)
+    return await shown_to(units, reviews, breaker, approval_id, pause=AGENT_FIRST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 
@@ -35,19 +34,15 @@ PROBLEMS: Final[Mapping[Refusal, type[ProblemError]]] = {
     Refusal.WINDOW: WindowNotOfferedError,
 }
 
-_AGENT_FIRST: Final = 0.01  # seconds
+AGENT_FIRST: Final = 0.01  # seconds that who has just decided waits, so that the agent hears of it first
 
 
-async def shown_after(units: Units, service: ReviewService, principal: Principal, reference: str) -> ApprovalOut:
-    """As `shown_to`, for who has just decided; read a moment later, so that the agent that waits hears of it first."""
-    await asyncio.sleep(_AGENT_FIRST)
-    return await shown_to(units, service, principal, reference)
-
-
-async def shown_to(units: Units, service: ReviewService, principal: Principal, reference: str) -> ApprovalOut:
-    """By id or short code. Raises ApprovalNotFoundError."""
+async def shown_to(
+    units: Units, service: ReviewService, principal: Principal, reference: str, *, pause: float = 0
+) -> ApprovalOut:
+    """By id or short code; see `ReviewService.view`. Raises ApprovalNotFoundError."""
     async with units.reading() as uow:
-        view = await service.view(uow, principal, reference)
+        view = await service.view(uow, principal, reference, pause)
     if view is None:
         raise ApprovalNotFoundError(reference)
     return ApprovalOut.full(view)

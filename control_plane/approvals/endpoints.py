@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 
 from control_plane.approvals import windows
 from control_plane.approvals.cards import Cards
-from control_plane.approvals.decided import PROBLEMS, shown_after, shown_to
+from control_plane.approvals.decided import AGENT_FIRST, PROBLEMS, shown_to
 from control_plane.approvals.domain import Refused, Verb
 from control_plane.approvals.errors import ApprovalNotFoundError
 from control_plane.approvals.news import NewsFeed
@@ -109,7 +109,7 @@ async def _decided(
         raise ApprovalNotFoundError(approval_id)
     if isinstance(ruling, Refused):
         raise PROBLEMS[ruling.why](ruling.detail)
-    return await shown_after(units, service, reviewer, approval_id)
+    return await shown_to(units, service, reviewer, approval_id, pause=AGENT_FIRST)
 
 
 def _channel(reviewer: Principal, body: ApproveIn) -> str:

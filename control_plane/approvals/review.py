@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 from collections.abc import Mapping, Sequence
 
@@ -110,13 +111,16 @@ class ReviewService:
 
     # -------------------------------------------------------------- reading
 
-    async def view(self, uow: UnitOfWork, principal: Principal, reference: str) -> View | None:
-        """By id or by short code. None: there is none, or it is not theirs to see."""
+    async def view(self, uow: UnitOfWork, principal: Principal, reference: str, pause: float = 0) -> View | None:
+        """By id or by short code. None: there is none, or it is not theirs to see. How it stands is read at once, and
+        what belongs to it after `pause` seconds."""
         row = await repository.one(uow.session, reference)
         if row is None and len(reference) <= 8:
             row = await repository.by_code(uow.session, reference.upper())
         if row is None or not may_see(principal, row):
             return None
+        if pause:
+            await asyncio.sleep(pause)
         (view,) = await self._views(uow, principal, [row])
         if not sees_all(principal):
             view = msgspec.structs.replace(view, shown=view.shown.without_findings())

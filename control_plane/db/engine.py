@@ -7,6 +7,7 @@ whoever needs more takes a row or an advisory lock.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -53,6 +54,8 @@ def parse_url(text: str) -> URL:
     driver = _DRIVERS.get(url.drivername.partition("+")[0])
     if driver is None:
         raise ValueError(f"{url.drivername} is not known; use sqlite:///FILE or postgresql://USER@HOST/NAME")
+    if driver.startswith("sqlite") and (url.query or not url.database):
+        raise ValueError("of SQLite only the file is told: sqlite:///FILE, without options")
     return url.set(drivername=driver)
 
 
@@ -79,8 +82,8 @@ def _postgres(url: URL) -> AsyncEngine:
 
 
 def _sqlite(url: URL) -> AsyncEngine:
-    opening = connecting(url.database or ":memory:")
-    engine = create_async_engine(url, async_creator=opening, pool_size=10, max_overflow=20, pool_timeout=15)
+    file = Path(url.database or "").absolute()
+    engine = create_async_engine(url, async_creator=connecting(file), pool_size=10, max_overflow=20, pool_timeout=15)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

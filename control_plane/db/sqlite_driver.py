@@ -1,19 +1,20 @@
 """aiosqlite with one turn of its thread for each statement.
 
-Its own cursors take four (open, execute, fetch, close), and each is a switch between two threads that want the same
-lock: for the short statements of a transaction that was most of their time.
+Its own cursors take up to four (open, execute, fetch, close), and each is a switch between two threads that want the
+same lock: for the short statements of a transaction that was most of their time.
 """
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import aiosqlite
 
 
-def connecting(file: str) -> Callable[[], Awaitable[aiosqlite.Connection]]:
+def connecting(file: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
     """For `create_async_engine(async_creator=…)`: opens the file, which need not exist."""
 
     async def connect() -> aiosqlite.Connection:
@@ -30,7 +31,8 @@ class Connection(aiosqlite.Connection):
 
 
 class Cursor:
-    """What SQLAlchemy needs of a driver's cursor. A statement's rows are all read in the turn that runs it."""
+    """What SQLAlchemy needs of a driver's cursor to execute, not to stream: a statement's rows are all read in the turn
+    that runs it."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

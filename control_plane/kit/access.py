@@ -12,7 +12,7 @@ with `agents/callers`. The README's table of who may do what is made from both.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -228,19 +228,25 @@ def open_to_all(reason: str) -> Any:
 
 
 def calls_of(routes: Iterable[BaseRoute]) -> dict[str, Access | Open]:
-    """By "METHOD /path", what every route has declared. Routers that are included stay as they are; this walks into
-    them. Raises TypeError for a route that declares nothing, or more than one thing."""
+    """By "METHOD /path", what every route has declared. Raises TypeError for a route that declares nothing, or more
+    than one thing."""
     found: dict[str, Access | Open] = {}
+    for route in every_route(routes):
+        declared = _declared(route.dependant)
+        if len(declared) != 1:
+            raise TypeError(f"{route.path} declares {len(declared)} access classes; it needs exactly one")
+        found.update((f"{method} {route.path}", declared[0]) for method in route.methods or ())
+    return found
+
+
+def every_route(routes: Iterable[BaseRoute]) -> Iterator[APIRoute]:
+    """Routers that are included stay as they are; this walks into them."""
     pending = list(routes)
     while pending:
         route = pending.pop()
         if isinstance(route, APIRoute):
-            declared = _declared(route.dependant)
-            if len(declared) != 1:
-                raise TypeError(f"{route.path} declares {len(declared)} access classes; it needs exactly one")
-            found.update((f"{method} {route.path}", declared[0]) for method in route.methods or ())
+            yield route
         pending += getattr(getattr(route, "original_router", None), "routes", [])
-    return found
 
 
 def _declared(dependant: Dependant) -> list[Access | Open]:

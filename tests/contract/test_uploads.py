@@ -7,14 +7,21 @@ import base64
 import json
 from pathlib import Path
 
+import grpc
+import pytest
+from assentry.v1.link_pb2_grpc import LinkStub
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from control_plane.kit.unit_of_work import SYSTEM
 from control_plane.recordings.domain import Status
+from data_plane.link import channel, wire
 from data_plane.link.identity import Identity
+from data_plane.link.uploads import GrpcUploads
 from data_plane.recording.shelf import Shelf
+from data_plane.recording.upload import UploadInterruptedError
 from data_plane.recording.writer import Compressor, RecordingWriter
 from tests.contract.cutting import CuttingProxy
-from tests.contract.stack import ControlSide, RunningAgent, running_agent
+from tests.contract.stack import AGENT, ControlSide, RunningAgent, running_agent
 
 
 def record(shelf: Shelf, session_id: str, segments: int, *, key: Ed25519PrivateKey | None = None) -> bytes:
@@ -140,3 +147,32 @@ async def test_what_is_signed_is_verified_with_the_keys_of_hello(
     assert (await stored(control, good.id)).status == Status.COMPLETE
     assert (await stored(control, forged.id)).status == Status.BROKEN
     assert json.loads((await control.world.audited("recording.complete"))[0].data)["segments"] == 2
+
+
+async def test_a_disabled_agent_hands_over_no_recording(
+    control: ControlSide, agent: RunningAgent, identity: Identity
+) -> None:
+    facts = agent.open_session()
+    await agent.acknowledged()
+    async with control.world.units() as uow:
+        await control.feature.service.set_disabled(uow, SYSTEM, AGENT, disabled=True)
+    instance = agent.journal.instance_id
+    async with (
+        channel.link(control.link_address, identity) as connection,
+        GrpcUploads(LinkStub(connection), instance).open() as upload,
+    ):
+        with pytest.raises(UploadInterruptedError, match="this agent is disabled or its certificate ended"):
+            await upload.begin(facts.id, instance)
+    assert await stored(control, facts.id) is None
+
+
+async def test_an_upload_that_does_not_begin_is_ended(
+    control: ControlSide, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("control_plane.agents.servicer._BEGIN_SECONDS", 0.01)
+    async with channel.link(control.link_address, identity) as connection:
+        silent = LinkStub(connection).UploadRecording(None)
+        assert await silent.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        wrong = LinkStub(connection).UploadRecording(None)
+        await wrong.write(wire.recording_segment(0, b"x"))
+        assert await wrong.code() is grpc.StatusCode.INVALID_ARGUMENT

@@ -62,3 +62,9 @@ async def test_sqlite_has_wal_foreign_keys_and_patience(control_plane: ControlPl
 def test_an_unknown_database_is_refused():
     with pytest.raises(ValueError, match="sqlite:///FILE"):
         parse_url("mysql://root@localhost/x")
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///a.sqlite3?mode=ro"])
+def test_of_sqlite_only_a_file_is_told(url: str):
+    with pytest.raises(ValueError, match="only the file is told"):
+        parse_url(url)
