@@ -39,6 +39,7 @@ TERMINATE: Final = "session-terminate"
 TOPICS: Final = (APPROVAL, SNAPSHOT, TERMINATE, errands.ASKED, secrets.TOPIC, service.TOPIC, service.DRAIN)
 
 _DEBOUNCE_SECONDS: Final = 0.005  # documents are often applied many at a time
+_READ_TOGETHER: Final = 50  # approvals, in one transaction: the first of them must not wait for all
 _HELLO_SECONDS: Final = 15.0
 
 
@@ -194,13 +195,15 @@ class AgentStream:
     # -------------------------------------------------------------- out
 
     async def _tell(self, subscription: Subscription) -> None:
-        async for news in subscription:
-            await self._heard(news)
+        """Thousands may be asked for at once: of what is news together, approvals are read together, and first."""
+        while True:
+            some = await subscription.some()
+            await self._tell_approvals([one.key for one in some if one.topic == APPROVAL and one.key in self._waiting])
+            for news in some:
+                await self._heard(news)
 
     async def _heard(self, news: News) -> None:
         match news.topic:
-            case "approval" if news.key in self._waiting:
-                await self._tell_approvals([news.key])
             case "session-terminate":
                 await self._tell_terminations(news.key)
             case "snapshot":
@@ -236,11 +239,10 @@ class AgentStream:
     async def _tell_approvals(self, approval_ids: list[str]) -> None:
         """The answers of those that are known here; others are still on their way in a report. What is cancelled may be
         so because its session is to end: a client that heard of it first could run on behind it."""
-        for approval_id in approval_ids:
-            answer = await unbroken(self._decision(approval_id))
-            if isinstance(answer, DecidedAnswer) and answer.outcome is Outcome.CANCELLED:
-                await self._tell_terminations()
-            if answer is not None:
+        for start in range(0, len(approval_ids), _READ_TOGETHER):
+            for answer in await unbroken(self._decisions(approval_ids[start : start + _READ_TOGETHER])):
+                if isinstance(answer, DecidedAnswer) and answer.outcome is Outcome.CANCELLED:
+                    await self._tell_terminations()
                 await self._answer(answer)
 
     async def _answer(self, answer: Answer) -> None:
@@ -260,9 +262,11 @@ class AgentStream:
                 self._waiting.discard(answer.approval_id)
         await self._write(wire.answer(answer))
 
-    async def _decision(self, approval_id: str) -> Answer | None:
+    async def _decisions(self, approval_ids: Sequence[str]) -> list[Answer]:
+        approvals, mine = self._parts.approvals, self.instance_id
         async with self._parts.units.reading() as uow:
-            return await self._parts.approvals.decision_for(uow, self.instance_id, approval_id)
+            found = [await approvals.decision_for(uow, mine, one) for one in approval_ids]
+        return [answer for answer in found if answer is not None]
 
     async def _tell_terminations(self, session_id: str = "") -> None:
         for one, reason in await unbroken(self._terminations()):

@@ -47,6 +47,13 @@ class Subscription:
     async def get(self) -> News:
         return await self._queue.get()
 
+    async def some(self) -> list[News]:
+        """The next news with all that has come by now, each once, in order."""
+        found = {await self._queue.get(): None}
+        while not self._queue.empty():
+            found[self._queue.get_nowait()] = None
+        return list(found)
+
     async def gathered(self, seconds: float) -> None:
         """Returns so long after the next news, with everything that has come by then: for who looks at it all at once,
         and need not be the first to hear."""

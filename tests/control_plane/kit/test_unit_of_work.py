@@ -151,3 +151,12 @@ async def test_news_that_comes_together_is_gathered_once():
         await gathering
         events.committed([News("thing", "4")])
         assert await told.get() == News("thing", "4")
+
+
+async def test_what_is_news_together_is_heard_at_once_and_each_once():
+    events = LocalEvents()
+    async with events.subscribe("thing", "other") as told:
+        events.committed([News("thing", "1"), News("other", "1"), News("thing", "1"), News("thing", "2")])
+        assert await told.some() == [News("thing", "1"), News("other", "1"), News("thing", "2")]
+        events.committed([News("thing", "1")])
+        assert await told.some() == [News("thing", "1")]
