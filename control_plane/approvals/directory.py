@@ -64,8 +64,8 @@ class KnownPeople:
         self._subjects = subjects
 
     async def people(self, uow: UnitOfWork, identity_ids: Sequence[str]) -> Sequence[Person]:
-        turns = _turns(await self._policies.on_call(uow), uow.now)
-        return [_person(one, turns) for one in (await self._identities.find_all(uow, identity_ids)).values()]
+        people, _ = await self.parties(uow, identity_ids, ())
+        return people
 
     async def parties(
         self, uow: UnitOfWork, identity_ids: Collection[str], requester_ids: Collection[str]

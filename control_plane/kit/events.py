@@ -28,7 +28,8 @@ RESYNC = News("resync")
 
 
 class Subscription:
-    """A bounded queue of the news of some topics. Use as an async context manager, then iterate or `get`."""
+    """A bounded queue of the news of some topics. Use as an async context manager, then `get`, `some` or
+    `gathered`."""
 
     def __init__(self, topics: Iterable[str], owner: Subscribers) -> None:
         self.topics = frozenset(topics)
@@ -61,12 +62,6 @@ class Subscription:
         await asyncio.sleep(seconds)
         while not self._queue.empty():
             self._queue.get_nowait()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> News:
-        return await self._queue.get()
 
     def close(self) -> None:
         self._owner.remove(self)

@@ -33,7 +33,7 @@ async def replica(world: World) -> AsyncIterator[World]:
 
 async def heard(news: Subscription, approval_id: str) -> None:
     async with asyncio.timeout(5):
-        async for item in news:
+        while item := await news.get():
             if item == RESYNC or item.key == approval_id:
                 return
 
