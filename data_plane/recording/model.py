@@ -120,16 +120,17 @@ class Ran(Event, frozen=True, tag="ran"):
     rows: int
 
 
-class RanAgain(Event, frozen=True, tag="again"):
-    """Ran, with the effect, action, rules and types of the Ran or RanAgain before it in the same chunk."""
+class RanAlike(Event, frozen=True, tag="alike"):
+    """Operations that ran one after another, in columns: each is a Ran with the effect, action, rules and types of the
+    Ran before them in the same chunk. Every column has an entry for each of them, `times` two."""
 
-    operation: int
-    text: str  # empty: that one's too
-    bind: bytes
-    answered_at_ms: int
-    data: bytes
-    status: str
-    rows: int
+    operation: int  # the first; they count on by one
+    texts: tuple[str, ...]  # empty: as that of the operation before
+    binds: tuple[bytes, ...]
+    times: tuple[int, ...]  # judged and answered, in ms after `at_ms`
+    data: tuple[bytes, ...]
+    statuses: tuple[str, ...]
+    rows: tuple[int, ...]
 
 
 AGENT_CRASHED = "agent-crashed"
@@ -144,4 +145,4 @@ class Closed(Event, frozen=True, tag="closed"):
 
 
 AnyEvent = Opened | Input | Decided | HeldForApproval | HoldEnded | Output | Completed | Closed
-Written = AnyEvent | Judged | Answered | Ran | RanAgain  # what lies on disk
+Written = AnyEvent | Judged | Answered | Ran | RanAlike  # what lies on disk

@@ -2,8 +2,9 @@
 
 An event is a tuple of its tag and fields, which has the MessagePack form of the model's Struct and is made in a third
 of the time. They are encoded together when they are handed over: one by one would cost the processor's caches more,
-and encoding in the thread would keep the sessions' event loop from Python's lock. Decisions are put together where
-they arise: a run takes a byte for each.
+and encoding in the thread would keep the sessions' event loop from Python's lock. What is repeated for every statement
+is put together where it arises: operations that run alike are columns of one event, and decisions of a run take a byte
+each.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class Batch:
     """Decisions of one session in order, as link.proto's DecisionBatch says: in runs that were decided alike."""
 
     __slots__ = (
-        "_action", "_at_ms", "_effect", "_entries", "_head", "_later", "_may_go_on", "_rules", "_runs",
-        "count", "denied", "first", "held", "last",
+        "_action", "_at_ms", "_denies", "_effect", "_entries", "_head", "_holds", "_later", "_may_go_on", "_rules",
+        "_runs", "count", "denied", "first", "held", "last",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -43,6 +44,7 @@ class Batch:
         self._may_go_on = False
         self._at_ms = 0
         self._effect = self._action = ""
+        self._holds = self._denies = False
         self._rules: Sequence[str] = ()
 
     def goes_on(self, number: int, at_ms: int, effect: str, action: str, rules: Sequence[str]) -> bool:
@@ -55,14 +57,14 @@ class Batch:
             or number != self.last + 1
             or not 0 <= after <= _LATEST
             or rules is not self._rules
-            or action != self._action
-            or effect != self._effect
+            or (action is not self._action and action != self._action)
+            or (effect is not self._effect and effect != self._effect)
             or self.count >= MOST_DECISIONS
         ):
             return False
         self._later.append(after)
         self._at_ms = at_ms
-        self._counted(number, effect)
+        self._counted(number)
         return True
 
     def begin(
@@ -74,14 +76,15 @@ class Batch:
             self.first = number
         self._head, self._at_ms, self._may_go_on = head, at_ms, may_go_on
         self._effect, self._action, self._rules = effect, action, rules
-        self._counted(number, effect)
+        self._holds, self._denies = effect == "hold", effect == "deny"
+        self._counted(number)
 
-    def _counted(self, number: int, effect: str) -> None:
+    def _counted(self, number: int) -> None:
         self.count += 1
         self.last = number
-        if effect == "hold":
+        if self._holds:
             self.held += 1
-        elif effect == "deny":
+        elif self._denies:
             self.denied += 1
 
     def _end_run(self) -> None:
@@ -132,8 +135,11 @@ def enter(
 class Piece:
     """The next of one session, in order. `closing`: why the session ended; None while it goes on."""
 
-    __slots__ = ("_like_action", "_like_by", "_like_effect", "_like_types", "batches", "closing", "encoded", "events",
-        "like_text", "problem", "size", "waiting")  # fmt: skip
+    __slots__ = (
+        "_answers", "_begun", "_binds", "_like_action", "_like_by", "_like_effect", "_like_types", "_next", "_rows",
+        "_statuses", "_texts", "_times", "batches", "closing", "encoded", "events", "like_text", "problem", "size",
+        "waiting",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.events: list[tuple[Any, ...]] = []
@@ -144,9 +150,21 @@ class Piece:
         self._like_effect = self._like_action = ""
         self._like_by: Sequence[str] | None = None
         self._like_types: Sequence[int] | None = None
+        self._next = 0  # the operation that would go on with the columns; 0: none, another event came behind them
+        self._begun = 0  # when they begin
+        self._texts: list[str] = []
+        self._binds: list[bytes] = []
+        self._times: list[int] = []
+        self._answers: list[bytes] = []
+        self._statuses: list[str] = []
+        self._rows: list[int] = []
         self.batches: list[Batch] = []
         self.waiting: list[Waiting] = []  # for this to be written
         self.closing: str | None = None
+
+    def add(self, event: tuple[Any, ...]) -> None:
+        self.events.append(event)
+        self._next = 0
 
     def let_next_be_like(self, effect: str, action: str, by: Sequence[str], types: Sequence[int]) -> None:
         self._like_effect, self._like_action, self._like_by, self._like_types = effect, action, by, types
@@ -155,8 +173,32 @@ class Piece:
         """Whether the last Ran of this piece says so too. Rules and types are told apart by which object they are."""
         return (
             by is self._like_by and types is self._like_types
-            and action == self._like_action and effect == self._like_effect
+            and (action is self._like_action or action == self._like_action)
+            and (effect is self._like_effect or effect == self._like_effect)
         )  # fmt: skip
+
+    def ran_alike(
+        self, number: int, judged_at: int, text: str, bind: bytes, answered_at: int, data: bytes, status: str, rows: int
+    ) -> None:
+        """What `model.RanAlike` tells of one operation; its `text` is empty if it is `like_text`."""
+        if number != self._next:
+            self._begin_columns(number, judged_at)
+        self._next = number + 1
+        self._texts.append(text)
+        self._binds.append(bind)
+        times = self._times
+        times.append(judged_at - self._begun)
+        times.append(answered_at - self._begun)
+        self._answers.append(data)
+        self._statuses.append(status)
+        self._rows.append(rows)
+
+    def _begin_columns(self, number: int, at: int) -> None:
+        """The event holds the lists, which grow until another event comes."""
+        self._begun = at
+        self._texts, self._binds, self._times, self._answers, self._statuses, self._rows = [], [], [], [], [], []
+        columns = (self._texts, self._binds, self._times, self._answers, self._statuses, self._rows)
+        self.events.append(("alike", at, number, *columns))
 
     def encode(self) -> None:
         """Raises what msgspec and Unicode do when something of an event cannot be encoded."""

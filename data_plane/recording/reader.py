@@ -36,7 +36,7 @@ from data_plane.recording.model import (
     Judged,
     Output,
     Ran,
-    RanAgain,
+    RanAlike,
     Written,
 )
 
@@ -217,14 +217,14 @@ def _signed(end: RecordingEnd, public_keys: Sequence[bytes]) -> bool:
 
 
 def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
-    like: Ran | None = None
+    last: Ran | None = None
     for one in written:
-        if isinstance(one, Ran | RanAgain):
-            like = _whole(one, like)
-            yield Input(like.at_ms, like.operation, like.text, (), like.bind, like.types)
-            yield Decided(like.at_ms, like.operation, like.effect, like.action, like.rules)
-            yield Output(like.answered_at_ms, like.operation, like.data)
-            yield Completed(like.answered_at_ms, like.operation, like.status, like.rows, like.rows, len(like.data))
+        if isinstance(one, Ran):
+            last = one
+            yield from _ran(one)
+        elif isinstance(one, RanAlike):
+            for last in _alike(one, last):
+                yield from _ran(last)
         elif isinstance(one, Judged):
             yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
             yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules, one.code, one.message)
@@ -235,10 +235,25 @@ def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
             yield one
 
 
-def _whole(one: Ran | RanAgain, last: Ran | None) -> Ran:
-    if isinstance(one, Ran):
-        return one
+def _ran(one: Ran) -> Iterator[AnyEvent]:
+    yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
+    yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules)
+    yield Output(one.answered_at_ms, one.operation, one.data)
+    yield Completed(one.answered_at_ms, one.operation, one.status, one.rows, one.rows, len(one.data))
+
+
+def _alike(run: RanAlike, last: Ran | None) -> Iterator[Ran]:
+    """The operations of the run. Raises ValueError."""
     if last is None:
         raise ValueError("an operation ran like one that is not in its chunk")
-    told = (one.text or last.text, one.bind, last.types, one.answered_at_ms, one.data, one.status, one.rows)
-    return Ran(one.at_ms, one.operation, last.effect, last.action, last.rules, *told)
+    decided, text = (last.effect, last.action, last.rules), last.text
+    try:
+        columns = zip(
+            run.texts, run.binds, run.times[::2], run.times[1::2], run.data, run.statuses, run.rows, strict=True
+        )
+        for number, (told, bind, judged, answered, data, status, rows) in enumerate(columns, run.operation):
+            text = told or text
+            answer = (run.at_ms + answered, data, status, rows)
+            yield Ran(run.at_ms + judged, number, *decided, text, bind, last.types, *answer)
+    except ValueError as error:
+        raise ValueError(f"the columns of a run do not fit each other: {error}") from error

@@ -184,9 +184,10 @@ class SessionRecorder(Recorder):
         self._forget_asked()
         piece, by = self._piece, self._judged_by
         size = len(bind) + len(data)
-        if text and piece.is_like(self._judged_effect, self._judged_kind, by, types):
+        if text and not self.failure and piece.is_like(self._judged_effect, self._judged_kind, by, types):
             told = "" if text == piece.like_text else text
-            self._append(("again", self._judged_at, number, told, bind, at, data, status, rows), size + len(told))
+            piece.ran_alike(number, self._judged_at, told, bind, at, data, status, rows)
+            self._grew(size + len(told))
         else:
             decided = (self._judged_effect, self._judged_kind, by)
             ran = ("ran", self._judged_at, number, *decided, text, bind, types, at, data, status, rows)
@@ -228,8 +229,11 @@ class SessionRecorder(Recorder):
         """`size`: of its text and data, in bytes."""
         if self.failure:
             raise RecordingError(self.failure)
+        self._piece.add(event)
+        self._grew(size)
+
+    def _grew(self, size: int) -> None:
         piece = self._piece
-        piece.events.append(event)
         size += _EVENT_BYTES
         piece.size += size
         self._given_bytes += size

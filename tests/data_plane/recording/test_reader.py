@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,7 +127,7 @@ def test_without_an_end_too_each_segment_must_continue_the_one_before() -> None:
 
 def test_what_ran_like_something_outside_its_chunk_is_not_read() -> None:
     writer, compressor = RecordingWriter(SESSION), Compressor()
-    again = ("again", 1, 2, "", b"", 1, b"row", "SELECT 1", 1)
+    again = ("alike", 1, 2, [""], [b""], [0, 0], [b"row"], ["SELECT 1"], [1])
     data = b""
     for values in ([("ran", 0, 1, "allow", "read", (), "select 1", b"", (), 0, b"row", "SELECT 1", 1), again], [again]):
         chunk = writer.chunk(compressor.pack(values))
@@ -134,4 +136,18 @@ def test_what_ran_like_something_outside_its_chunk_is_not_read() -> None:
     segment = reader.read(data + writer.footer())
     assert isinstance(segment, Segment)
     with pytest.raises(ValueError, match="not in its chunk"):
+        list(reader.events(segment))
+
+
+@pytest.mark.parametrize("place", range(3, 9))
+def test_columns_that_do_not_fit_each_other_are_not_read(place: int) -> None:
+    writer, compressor = RecordingWriter(SESSION), Compressor()
+    ran = ("ran", 0, 1, "allow", "read", (), "select 1", b"", (), 0, b"row", "SELECT 1", 1)
+    alike: list[Any] = ["alike", 1, 2, [""], [b""], [0, 0], [b"row"], ["SELECT 1"], [1]]
+    alike[place] = alike[place][:-1]
+    chunk = writer.chunk(compressor.pack([ran, alike]))
+    writer.written(chunk)
+    segment = reader.read(chunk + writer.footer())
+    assert isinstance(segment, Segment)
+    with pytest.raises(ValueError, match="do not fit"):
         list(reader.events(segment))

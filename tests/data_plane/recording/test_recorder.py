@@ -171,34 +171,55 @@ RULES = (), tuple(ONE), tuple(ONE)  # equal ones need not be the same object
 TYPES = (), (23,), [23]
 run = st.tuples(
     st.sampled_from(["", "select 1", "select 2"]), st.sampled_from(["allow", "hold"]), st.sampled_from(["read", "write"]),
-    st.sampled_from(range(3)), st.sampled_from(range(3)), st.booleans(),
+    st.sampled_from(range(3)), st.sampled_from(range(3)), st.sampled_from(["", "", "handed over", "event", "number"]),
 )  # fmt: skip
 
 
 @given(st.lists(run, max_size=30))
 def test_operations_that_ran_alike_are_read_as_if_each_was_written_whole(
-    runs: list[tuple[str, str, str, int, int, bool]],
+    runs: list[tuple[str, str, str, int, int, str]],
 ) -> None:
     asyncio.run(_record_alike(runs))
 
 
-async def _record_alike(runs: list[tuple[str, str, str, int, int, bool]]) -> None:
-    recording = recorder.SessionRecorder(OPENED, Thread(), lambda: 1.0, lambda _: None)
+async def _record_alike(runs: list[tuple[str, str, str, int, int, str]]) -> None:
+    """`then`: what comes between this operation and the next, if anything does."""
+    ticks = iter(range(1000))
+    recording = recorder.SessionRecorder(OPENED, Thread(), lambda: next(ticks), lambda _: None)
     found, expected = list[model.AnyEvent](), list[model.AnyEvent]()
-    for number, (text, effect, action, rules, types, handed_over) in enumerate(runs, 1):
-        bind = b"bind %d" % number
+    number = at = 0
+    for text, effect, action, rules, types, then in runs:
+        number += 1
+        bind, data, status = b"bind %d" % number, b"row" * (number % 3), f"SELECT {number % 4}"
         recording.asked(number, text, bind, TYPES[types])
         recording.decided(number, effect, action, RULES[rules])
-        recording.answered(number, b"row", "SELECT 1", 1)
+        recording.answered(number, data, status, number % 4)
+        judged, answered, at = (at + 1) * 1000, (at + 2) * 1000, at + 2
         expected += [
-            model.Input(0, number, text, (), bind, tuple(TYPES[types])),
-            model.Decided(0, number, effect, action, tuple(RULES[rules])),
-            model.Output(0, number, b"row"),
-            model.Completed(0, number, "SELECT 1", 1, 1, 3),
+            model.Input(judged, number, text, (), bind, tuple(TYPES[types])),
+            model.Decided(judged, number, effect, action, tuple(RULES[rules])),
+            model.Output(answered, number, data),
+            model.Completed(answered, number, status, number % 4, number % 4, len(data)),
         ]
-        if handed_over:
+        if then == "handed over":
             found += events(recording)
+        elif then == "event":
+            at += 1
+            recording.output(number, b"more")
+            expected.append(model.Output(at * 1000, number, b"more"))
+        elif then == "number":
+            number += 1
     assert found + events(recording) == expected
+
+
+async def test_operations_that_ran_alike_are_one_event(recording: recorder.SessionRecorder) -> None:
+    for number in range(1, 5):
+        recording.asked(number, f"select {number % 2}", b"", ())
+        recording.decided(number, "allow", "read", ("p/r",))
+        recording.answered(number, b"row", "SELECT 1", 1)
+    ran, alike = recording._piece.events
+    assert (ran[0], alike[:3]) == ("ran", ("alike", 0, 2))
+    assert alike[3] == ["select 0", "select 1", "select 0"]
 
 
 async def test_an_operation_that_ran_like_the_one_before_does_not_repeat_it(
