@@ -55,7 +55,7 @@ from data_plane.recording import salvage
 from data_plane.recording.shelf import Shelf
 from data_plane.recording.spool import Spool
 from data_plane.recording.upload import Uploader
-from data_plane.runtime import tls
+from data_plane.runtime import memory, tls
 from data_plane.runtime.agent import Agent
 from data_plane.runtime.clock import SystemClock
 from data_plane.runtime.listener import Listener
@@ -259,6 +259,7 @@ class Worker:
         metrics = self._metrics()
         try:
             await self._listen(service)
+            memory.keep_what_is_there()
             await self.agent.stop.wait()
             await self._errands.finished()
             await self.agent.drained(self._shipped)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 @final
+@mypyc_attr(free_list_len=1)  # one is made and dropped for every statement
 class Permit:
     """The right to send exactly `raw` to the session's target, once."""
 
@@ -40,6 +41,7 @@ class Permit:
 
 
 @final
+@mypyc_attr(free_list_len=1)
 class Allowed:
     """The verdict that lets an operation pass. `masks`: of the rule that allowed it."""
 

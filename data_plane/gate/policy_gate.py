@@ -102,6 +102,8 @@ class PolicyGate(SessionGate):
         self._masks = frozenset(policy.masks)
         self._objection = ""  # why this session may do nothing any more
         self._kept: dict[Subject, _Ruling] = {}
+        self._last: Subject | None = None  # and what is kept for it: most statements are like the one before
+        self._last_ruling: _Ruling | None = None
         self._state: InForce = services.state
         self._lease = services.lease
         self._holds: set[HeldOperation | WindowUse] = set()
@@ -119,10 +121,7 @@ class PolicyGate(SessionGate):
                 self._renew()
             if self._objection or not self._lease.valid:
                 return self._refused(number, subjects)
-            if len(subjects) == 1:
-                ruling = self._kept.get(subjects[0]) or self._rule(subjects[0])
-            else:
-                ruling = self._batch(subjects)
+            ruling = self._ruling(subjects[0]) if len(subjects) == 1 else self._batch(subjects)
             self.recorder.decided(number, ruling.effect, ruling.action, ruling.rules, ruling.code, ruling.message)
         except Exception as error:  # noqa: BLE001  # whatever went wrong, nothing is allowed by it
             return Denied(Code.ENDED, f"this could not be judged or recorded: {error}", hint="connect again")
@@ -149,6 +148,13 @@ class PolicyGate(SessionGate):
         if not self._lease.valid:
             return Denied(Code.UNAVAILABLE, "the control plane has been out of reach for too long", hint="try later")
         return None
+
+    def _ruling(self, subject: Subject) -> _Ruling:
+        ruling = self._last_ruling
+        if ruling is None or subject is not self._last:
+            ruling = self._kept.get(subject) or self._rule(subject)
+            self._last, self._last_ruling = subject, ruling
+        return ruling
 
     def _rule(self, subject: Subject) -> _Ruling:
         decision = self._more_masks(self._policy.decide(subject))
@@ -185,6 +191,7 @@ class PolicyGate(SessionGate):
     def _renewed(self) -> None:
         snapshot = self._state.current
         self._kept.clear()
+        self._last = self._last_ruling = None
         self._objection = "this agent has no policy"
         if snapshot is None:
             return

@@ -223,8 +223,9 @@ def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
             last = one
             yield from _ran(one)
         elif isinstance(one, RanAlike):
-            for last in _alike(one, last):
-                yield from _ran(last)
+            for ran in _alike(one, last):
+                last = ran
+                yield from _ran(ran)
         elif isinstance(one, Judged):
             yield Input(one.at_ms, one.operation, one.text, (), one.bind, one.types)
             yield Decided(one.at_ms, one.operation, one.effect, one.action, one.rules, one.code, one.message)

@@ -138,7 +138,7 @@ class Catalogue(Names):
             if len(known) >= _REMEMBERED:
                 known.clear()
             resolved = known[subject] = self._resolve(subject, path)
-        if resolved in self._open:
+        if self._open and resolved in self._open:
             self._wanted(False)
         return resolved
 

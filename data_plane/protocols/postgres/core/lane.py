@@ -16,7 +16,9 @@ answered, and bytes that end in the middle of a message, are never of these form
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, final
+
+from mypy_extensions import mypyc_attr
 
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import encode_ready_for_query
@@ -192,6 +194,8 @@ def _format_at(data: bytes, at: i64) -> int:
     return int(format_)
 
 
+@final
+@mypyc_attr(free_list_len=1)  # one is made and dropped for every statement
 class PlainAnswer:
     """The whole answer to a plain unit: its command tag, how many rows, and where in it they begin and end."""
 

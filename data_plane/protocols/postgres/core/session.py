@@ -62,6 +62,7 @@ class SessionCore:
         self._recorder = recorder
         self._accounts = Accounts(gate, recorder)
         self._output = output
+        self._to_target: Callable[[Permit], None] = output.to_target
         self._context = Context(classifier, names, masking, masks, limits, Settings(parameters), gate.ground)
         self._judge = Judge(facts, gate, recorder, self._context, new_operation_id)
         self._pipeline = Pipeline()
@@ -164,7 +165,7 @@ class SessionCore:
         verdict = self._judge.judge_plain(unit)
         if type(verdict) is Allowed and verdict.permit.raw is data and (self._context.describes or not verdict.masks):
             unit.masks = verdict.masks
-            self._output.to_target(verdict.permit)
+            self._to_target(verdict.permit)
             self._pipeline.sent(unit)
             return True
         *frames, closing = self._frames.feed(data)
