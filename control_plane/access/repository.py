@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.access.tables import AccessWindowRow
 from control_plane.approvals.service import in_force
 
+_LENT = (
+    select(AccessWindowRow.identity_id, AccessWindowRow.group_name)
+    .where(col(AccessWindowRow.approval_id).in_(in_force(bindparam("now_ms"))))
+    .distinct()
+    .order_by(col(AccessWindowRow.identity_id), col(AccessWindowRow.group_name))
+)
+_LENT_TO = _LENT.where(col(AccessWindowRow.identity_id) == bindparam("identity_id"))
+
 
 async def lent(session: AsyncSession, now_ms: int, identity_id: str = "") -> list[tuple[str, str]]:
     """Identity and group of every window that is open, or of one identity's."""
-    row = AccessWindowRow
-    statement = select(row.identity_id, row.group_name).where(col(row.approval_id).in_(in_force(now_ms)))
     if identity_id:
-        statement = statement.where(col(row.identity_id) == identity_id)
-    order = (col(row.identity_id), col(row.group_name))
-    return list((await session.exec(statement.distinct().order_by(*order))).all())
+        told = {"now_ms": now_ms, "identity_id": identity_id}
+        return list((await session.exec(_LENT_TO, params=told)).all())
+    return list((await session.exec(_LENT, params={"now_ms": now_ms})).all())
 
 
 async def of(session: AsyncSession, approval_ids: Sequence[str]) -> dict[str, AccessWindowRow]:

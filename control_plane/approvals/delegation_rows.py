@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import BindParameter, ColumnElement, bindparam
 from sqlmodel import col, func, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -14,14 +14,20 @@ from control_plane.approvals.tables import ApprovalRow, DelegationRow, VoteRow
 _AT_ONCE = 500
 
 
+def _holds(now_ms: int | BindParameter[int]) -> ColumnElement[bool]:
+    return (col(DelegationRow.until_ms) > now_ms) & col(DelegationRow.revoked_at_ms).is_(None)
+
+
+_HOLDING = (
+    select(DelegationRow)
+    .where(_holds(bindparam("now_ms")))
+    .order_by(col(DelegationRow.created_at_ms), col(DelegationRow.id))
+)
+
+
 async def holding(session: AsyncSession, now_ms: int) -> Sequence[DelegationRow]:
     """All that hold now, the oldest first."""
-    statement = select(DelegationRow).where(_holds(now_ms))
-    return (await session.exec(statement.order_by(col(DelegationRow.created_at_ms), col(DelegationRow.id)))).all()
-
-
-def _holds(now_ms: int) -> ColumnElement[bool]:
-    return (col(DelegationRow.until_ms) > now_ms) & col(DelegationRow.revoked_at_ms).is_(None)
+    return (await session.exec(_HOLDING, params={"now_ms": now_ms})).all()
 
 
 def covers(row: DelegationRow, chain: str, environment: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 import msgspec
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
@@ -16,6 +17,12 @@ from control_plane.kit.unit_of_work import UnitOfWork
 
 TOPIC = "approval"  # the key is the approval's id
 _OLDEST_FIRST = (col(ApprovalRow.requested_at_ms), col(ApprovalRow.id))
+_WAITING = (
+    select(ApprovalRow)
+    .where(col(ApprovalRow.card_id).in_(bindparam("cards", expanding=True)), col(ApprovalRow.state) == State.PENDING)
+    .order_by(*_OLDEST_FIRST)
+)
+_WAITING_AND_FREE = _WAITING.with_for_update(skip_locked=True)
 
 
 async def join(uow: UnitOfWork, row: ApprovalRow) -> None:
@@ -38,11 +45,8 @@ async def members(session: AsyncSession, card_ids: Collection[str]) -> dict[str,
     """Of each card what waits, oldest first."""
     if not card_ids:
         return {}
-    statement = select(ApprovalRow).where(
-        col(ApprovalRow.card_id).in_(card_ids), col(ApprovalRow.state) == State.PENDING
-    )
     found: dict[str, list[ApprovalRow]] = {}
-    for row in (await session.exec(statement.order_by(*_OLDEST_FIRST))).all():
+    for row in (await session.exec(_WAITING, params={"cards": list(card_ids)})).all():
         found.setdefault(row.card_id, []).append(row)
     return found
 
@@ -54,11 +58,8 @@ class Regroup(msgspec.Struct, frozen=True):
     moved: bool = False
 
     async def __call__(self, uow: UnitOfWork) -> None:
-        waiting = select(ApprovalRow).where(
-            col(ApprovalRow.card_id) == self.card_id, col(ApprovalRow.state) == State.PENDING
-        )
         # What somebody else is just moving is regrouped by them.
-        rows = (await uow.session.exec(waiting.order_by(*_OLDEST_FIRST).with_for_update(skip_locked=True))).all()
+        rows = (await uow.session.exec(_WAITING_AND_FREE, params={"cards": [self.card_id]})).all()
         voted = await repository.votes_of(uow.session, [row.id for row in rows]) if rows else {}
         groups: dict[frozenset[str], list[ApprovalRow]] = {}
         for row in rows:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from sqlalchemy import bindparam
 from sqlmodel import col, select
 
 from control_plane.approvals import repository
@@ -31,6 +32,11 @@ from control_plane.kit.unit_of_work import Json, UnitOfWork
 MOST_COMMENTS: Final = 100  # of one request
 MOST_OF_ONE: Final = 30  # of them by the same, so that nobody silences the others
 MOST_CHARACTERS: Final = 2000
+_COMMENTS_OF: Final = (
+    select(CommentRow)
+    .where(col(CommentRow.approval_id) == bindparam("approval_id"))
+    .order_by(col(CommentRow.at_ms), col(CommentRow.id))
+)
 
 
 class Participation:
@@ -82,8 +88,7 @@ def may_comment(principal: Principal, row: ApprovalRow) -> bool:
 
 async def comments_of(uow: UnitOfWork, approval_id: str) -> Sequence[CommentRow]:
     """Oldest first."""
-    mine = select(CommentRow).where(col(CommentRow.approval_id) == approval_id)
-    return (await uow.session.exec(mine.order_by(col(CommentRow.at_ms), col(CommentRow.id)))).all()
+    return (await uow.session.exec(_COMMENTS_OF, params={"approval_id": approval_id})).all()
 
 
 async def _leave_room(uow: UnitOfWork, principal: Principal, row: ApprovalRow) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, func
+from sqlalchemy import BindParameter, ColumnElement, bindparam, func
 from sqlalchemy.orm import aliased
 from sqlmodel import col, or_, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -23,6 +24,13 @@ _APPROVED = (
     State.ENDED,
 )  # fmt: skip
 _EARLIER_LOOKED_AT = 100
+
+# Statements of every decision are built once: that takes as long as running one.
+_VOTES_OF = (
+    select(VoteRow)
+    .where(col(VoteRow.approval_id).in_(bindparam("ids", expanding=True)))
+    .order_by(col(VoteRow.at_ms), col(VoteRow.identity_id))
+)
 
 
 async def locked(session: AsyncSession, approval_id: str) -> ApprovalRow | None:
@@ -54,13 +62,8 @@ async def code_is_taken(session: AsyncSession, short_code: str) -> bool:
 
 async def votes_of(session: AsyncSession, approval_ids: Sequence[str]) -> dict[str, list[VoteRow]]:
     """By request, in the order in which they were given; requests without votes are left out."""
-    statement = (
-        select(VoteRow)
-        .where(col(VoteRow.approval_id).in_(approval_ids))
-        .order_by(col(VoteRow.at_ms), col(VoteRow.identity_id))
-    )
     votes: dict[str, list[VoteRow]] = {}
-    for vote in (await session.exec(statement)).all():
+    for vote in (await session.exec(_VOTES_OF, params={"ids": list(approval_ids)})).all():
         votes.setdefault(vote.approval_id, []).append(vote)
     return votes
 
@@ -144,15 +147,24 @@ async def due(session: AsyncSession, now_ms: int, grace_ms: int) -> list[str]:
 
 async def next_deadline(session: AsyncSession, grace_ms: int) -> int | None:
     """When the next one is due. None: nothing is open."""
+    first, second, third, fourth = (await session.exec(_DEADLINES)).one()
+    return min((at for at in (first, second and second + grace_ms, third, fourth) if at is not None), default=None)
+
+
+def _deadlines() -> SelectOfScalar[Any]:
+    """The first of what is pending, approved, approved access, and of windows."""
     pending = select(func.min(ApprovalRow.due_at_ms)).where(col(ApprovalRow.state) == State.PENDING)
     approved = select(func.min(ApprovalRow.execute_by_ms)).where(col(ApprovalRow.state) == State.APPROVED)
     windows = select(func.min(ApprovalRow.window_until_ms)).where(col(ApprovalRow.state) == State.WINDOW)
     asked = (pending, approved.where(~_IS_ACCESS), approved.where(_IS_ACCESS), windows)
-    first, second, third, fourth = (await session.exec(select(*(one.scalar_subquery() for one in asked)))).one()
-    return min((at for at in (first, second and second + grace_ms, third, fourth) if at is not None), default=None)
+    first_of_each: SelectOfScalar[Any] = select(*(one.scalar_subquery() for one in asked))
+    return first_of_each
 
 
-def in_force(now_ms: int) -> SelectOfScalar[str]:
+_DEADLINES = _deadlines()
+
+
+def in_force(now_ms: int | BindParameter[int]) -> SelectOfScalar[str]:
     """Ids of what is approved and whose time is not over; to be asked for within a statement."""
     approved = (col(ApprovalRow.state) == State.APPROVED) & (col(ApprovalRow.execute_by_ms) > now_ms)
     return select(ApprovalRow.id).where(approved)

@@ -14,6 +14,7 @@ from control_plane.audit.chain import GENESIS, Entry, canonical
 from control_plane.audit.tables import AuditRow, CheckpointRow
 
 _APPEND_LOCK = 4_741_190_002
+_LAST = select(AuditRow.sequence, AuditRow.hash).order_by(col(AuditRow.sequence).desc()).limit(1)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -35,8 +36,7 @@ async def lock_end(session: AsyncSession) -> None:
 
 async def end(session: AsyncSession) -> tuple[int, bytes]:
     """Sequence and hash of the last entry; 0 and the genesis when there is none."""
-    statement = select(AuditRow.sequence, AuditRow.hash).order_by(col(AuditRow.sequence).desc()).limit(1)
-    row = (await session.exec(statement)).first()
+    row = (await session.exec(_LAST)).first()
     return (0, GENESIS) if row is None else (row[0], bytes.fromhex(row[1]))
 
 

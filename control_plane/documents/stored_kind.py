@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import msgspec
-from sqlalchemy import func
+from sqlalchemy import bindparam, func
 from sqlmodel import col, select
 
 from control_plane.documents.domain import Stored
@@ -15,6 +15,12 @@ from control_plane.kit.errors import NotFoundError
 from control_plane.kit.unit_of_work import Actor, AuditEvent, UnitOfWork
 from data_plane.policy import documents, model
 from data_plane.policy.documents import Problem
+
+_ROWS = (
+    select(DocumentRow)
+    .where(col(DocumentRow.kind) == bindparam("kind"), col(DocumentRow.name) > bindparam("after"))
+    .order_by(col(DocumentRow.name))
+)
 
 
 class StoredKind:
@@ -36,9 +42,8 @@ class StoredKind:
         return {row.name: Stored(self._document(row), row.managed) for row in await self.rows(uow)}
 
     async def rows(self, uow: UnitOfWork, after: str = "", limit: int | None = None) -> list[DocumentRow]:
-        statement = select(DocumentRow).where(col(DocumentRow.kind) == self.kind, col(DocumentRow.name) > after)
-        found = await uow.session.exec(statement.order_by(col(DocumentRow.name)).limit(limit))
-        return list(found.all())
+        statement = _ROWS if limit is None else _ROWS.limit(limit)
+        return list((await uow.session.exec(statement, params={"kind": self.kind, "after": after})).all())
 
     async def row(self, uow: UnitOfWork, name: str) -> DocumentRow | None:
         return await uow.session.get(DocumentRow, (self.kind, name))

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Text, cast
+from sqlalchemy import ColumnElement, Text, bindparam, cast
 from sqlalchemy.orm import Mapped
 from sqlmodel import and_, col, delete, or_, select, update
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,6 +14,16 @@ from sqlmodel.sql.expression import SelectOfScalar
 
 from control_plane.identities.ports import SignedOut
 from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow, SignInRow
+
+_MAKERS_OF_KEYS = (
+    select(ServiceAccountKeyRow.created_by)
+    .where(
+        col(ServiceAccountKeyRow.identity_id) == bindparam("identity_id"),
+        col(ServiceAccountKeyRow.revoked_at).is_(None),
+        col(ServiceAccountKeyRow.expires_at) > bindparam("now"),
+    )
+    .distinct()
+)
 
 
 def hash_of(token: str) -> str:
@@ -37,12 +47,8 @@ async def service_account_key(session: AsyncSession, key: str, now: datetime) ->
 
 async def makers_of_keys(session: AsyncSession, identity_id: str, now: datetime) -> list[str]:
     """Who made keys of this service account that are still good."""
-    statement = select(ServiceAccountKeyRow.created_by).where(
-        col(ServiceAccountKeyRow.identity_id) == identity_id,
-        col(ServiceAccountKeyRow.revoked_at).is_(None),
-        col(ServiceAccountKeyRow.expires_at) > now,
-    )
-    return list((await session.exec(statement.distinct())).all())
+    told = {"identity_id": identity_id, "now": now}
+    return list((await session.exec(_MAKERS_OF_KEYS, params=told)).all())
 
 
 async def forget_expired_sign_ins(session: AsyncSession, now: datetime) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, func, update
+from sqlalchemy import ColumnElement, bindparam, func, update
 from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
@@ -14,6 +14,15 @@ from sqlmodel.ext.asyncio.session import AsyncSession
 from control_plane.kit.outbox import NoticeRow
 from control_plane.notifications.domain import OPENING, DeliveryState, Try
 from control_plane.notifications.tables import CallRow, DeliveryRow, ReferenceRow
+
+_OPENINGS = select(DeliveryRow.key, DeliveryRow.state, DeliveryRow.failures).where(
+    col(DeliveryRow.key).in_(bindparam("keys", expanding=True)), col(DeliveryRow.kind) == OPENING
+)
+_REFERENCES = (
+    select(ReferenceRow)
+    .where(col(ReferenceRow.key).in_(bindparam("keys", expanding=True)))
+    .order_by(col(ReferenceRow.channel))
+)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -137,10 +146,8 @@ async def listed(
 
 async def openings(session: AsyncSession, keys: Sequence[str]) -> dict[str, list[Try]]:
     """How telling of a new request goes, by its id; requests that no channel is to tell of are left out."""
-    columns = (DeliveryRow.key, DeliveryRow.state, DeliveryRow.failures)
-    statement = select(*columns).where(col(DeliveryRow.key).in_(keys), col(DeliveryRow.kind) == OPENING)
     tries: dict[str, list[Try]] = {}
-    for key, state, failures in (await session.exec(statement)).all():
+    for key, state, failures in (await session.exec(_OPENINGS, params={"keys": list(keys)})).all():
         tries.setdefault(key, []).append(Try(DeliveryState(state), failures))
     return tries
 
@@ -154,8 +161,7 @@ async def reference(session: AsyncSession, channel: str, key: str) -> ReferenceR
 
 async def references(session: AsyncSession, keys: Sequence[str]) -> Sequence[ReferenceRow]:
     """In order of channels."""
-    statement = select(ReferenceRow).where(col(ReferenceRow.key).in_(keys)).order_by(col(ReferenceRow.channel))
-    return (await session.exec(statement)).all()
+    return (await session.exec(_REFERENCES, params={"keys": list(keys)})).all()
 
 
 async def is_taken(session: AsyncSession, channel: str, call_id: str) -> bool:
