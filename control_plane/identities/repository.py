@@ -3,30 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import msgspec
 from sqlalchemy import bindparam, func
 from sqlalchemy.orm import aliased
 from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
+from sqlmodel.sql.expression import Select
 
 from control_plane.identities.domain import Group, Identity, Kind, ReviewScope
-from control_plane.identities.tables import GroupRow, IdentityRow, MembershipRow
+from control_plane.identities.tables import GroupRow, IdentityRow, MembershipRow, SignInRow
 from control_plane.kit.access import Permission, permissions_of
 from data_plane.identifiers import IdentityId
+
+S = TypeVar("S", bound="Select[*tuple[Any, ...]]")
 
 # ------------------------------------------------------------------ identities
 
 _OWNER = aliased(IdentityRow)
-_BY_ID = (
-    select(IdentityRow, _OWNER, GroupRow)
-    .join(_OWNER, col(_OWNER.id) == col(IdentityRow.owner_id), isouter=True)
-    .join(MembershipRow, col(MembershipRow.identity_id) == col(IdentityRow.id), isouter=True)
-    .join(GroupRow, col(GroupRow.name) == col(MembershipRow.group_name), isouter=True)
-    .where(col(IdentityRow.id).in_(bindparam("ids", expanding=True)))
-    .order_by(col(IdentityRow.name), col(GroupRow.name))
+
+
+def _with_owner_and_groups(statement: S) -> S:
+    """Of identities; in order of names, a row for each group."""
+    owned = statement.join(_OWNER, col(_OWNER.id) == col(IdentityRow.owner_id), isouter=True)
+    members = owned.join(MembershipRow, col(MembershipRow.identity_id) == col(IdentityRow.id), isouter=True)
+    grouped = members.join(GroupRow, col(GroupRow.name) == col(MembershipRow.group_name), isouter=True)
+    return grouped.order_by(col(IdentityRow.name), col(GroupRow.name))
+
+
+_BY_ID = _with_owner_and_groups(select(IdentityRow, _OWNER, GroupRow)).where(
+    col(IdentityRow.id).in_(bindparam("ids", expanding=True))
 )
+_SIGNED_IN = _with_owner_and_groups(
+    select(IdentityRow, _OWNER, GroupRow, SignInRow).join(SignInRow, col(SignInRow.identity_id) == col(IdentityRow.id))
+).where(col(SignInRow.token_hash) == bindparam("token_hash"))
 
 
 async def all_identities(session: AsyncSession) -> list[Identity]:
@@ -43,8 +54,18 @@ async def page_of_identities(session: AsyncSession, after: str | None, limit: in
 
 async def identities_by_id(session: AsyncSession, ids: Iterable[str]) -> list[Identity]:
     """By name. One question: nearly everything that happens begins with who asks, and who decides."""
+    return _grouped((await session.exec(_BY_ID, params={"ids": list(set(ids))})).all())
+
+
+async def signed_in(session: AsyncSession, token_hash: str) -> tuple[SignInRow, Identity] | None:
+    """The sign-in, over or not, and whose it is, in one question as well. None: there is none."""
+    rows = (await session.exec(_SIGNED_IN, params={"token_hash": token_hash})).all()
+    return (rows[0][3], _grouped([row[:3] for row in rows])[0]) if rows else None
+
+
+def _grouped(rows: Iterable[tuple[IdentityRow, IdentityRow | None, GroupRow | None]]) -> list[Identity]:
     found: dict[str, tuple[IdentityRow, IdentityRow | None, dict[str, GroupRow]]] = {}
-    for row, owned_by, group in (await session.exec(_BY_ID, params={"ids": list(set(ids))})).all():
+    for row, owned_by, group in rows:
         groups = found.setdefault(row.id, (row, owned_by, {}))[2]
         if group is not None:
             groups[group.name] = group

@@ -238,14 +238,15 @@ class RequestAuthenticator:
 
     async def _by_session(self, token: str, channel: Channel) -> Principal | None:
         async with self._units.reading() as uow:
-            row = await credential_rows.sign_in(uow.session, token, uow.now)
-            if row is None or row.channel != channel:
+            found = await repository.signed_in(uow.session, credential_rows.hash_of(token))
+            if found is None:
+                return None
+            row, identity = found
+            if row.expires_at <= uow.now or row.channel != channel or not identity.able:
                 return None
             csrf = csrf_token(token) if channel == "console" else ""
             at = row.authenticated_at or row.created_at
-            principal = await principal_of(uow, row.identity_id, row.id, channel, at, csrf)
-            if principal is None:
-                return None
+            principal = identity.principal(CredentialId(row.id), channel, at, csrf)
             told = {"provider": row.provider, "acr": row.acr, "amr": tuple(row.amr)}
             return msgspec.structs.replace(principal, **told, security_key_at=row.security_key_at)
 
@@ -258,13 +259,13 @@ class RequestAuthenticator:
 
 
 async def principal_of(
-    uow: UnitOfWork, identity_id: str, credential: str, kind: CredentialKind, authenticated_at: datetime, csrf: str = ""
+    uow: UnitOfWork, identity_id: str, credential: str, kind: CredentialKind, authenticated_at: datetime
 ) -> Principal | None:
     """None: the identity is gone, or not able to act."""
     found = await repository.identities_by_id(uow.session, [identity_id])
     if not found or not found[0].able:
         return None
-    return found[0].principal(CredentialId(credential), kind, authenticated_at, csrf)
+    return found[0].principal(CredentialId(credential), kind, authenticated_at)
 
 
 def csrf_token(session_token: str) -> str:
