@@ -24,6 +24,12 @@ _MAKERS_OF_KEYS = (
     )
     .distinct()
 )
+_WITH_ITS_KEY = (
+    select(CredentialRow, ServiceAccountKeyRow)
+    .join(ServiceAccountKeyRow, col(ServiceAccountKeyRow.id) == col(CredentialRow.parent_id), isouter=True)
+    .where(col(CredentialRow.id) == bindparam("credential_id"))
+    .execution_options(populate_existing=True)
+)
 
 
 def hash_of(token: str) -> str:
@@ -43,6 +49,14 @@ async def service_account_key(session: AsyncSession, key: str, now: datetime) ->
     found = await session.exec(select(ServiceAccountKeyRow).where(col(ServiceAccountKeyRow.key_hash) == hash_of(key)))
     row = found.first()
     return row if row is not None and row.revoked_at is None and row.expires_at > now else None
+
+
+async def with_its_key(
+    session: AsyncSession, credential_id: str
+) -> tuple[CredentialRow, ServiceAccountKeyRow | None] | None:
+    """As they are now. Without a key: it was made with something else, or its key is gone."""
+    found = (await session.exec(_WITH_ITS_KEY, params={"credential_id": credential_id})).first()
+    return None if found is None else (found[0], found[1])
 
 
 async def makers_of_keys(session: AsyncSession, identity_id: str, now: datetime) -> list[str]:

@@ -22,7 +22,7 @@ from control_plane.identities.tables import CredentialRow, ServiceAccountKeyRow
 from control_plane.kit.access import Permission, Principal
 from control_plane.kit.clock import milliseconds
 from control_plane.kit.errors import FieldProblem, InvalidError, NotFoundError
-from control_plane.kit.ids import is_of, new_id, random_text
+from control_plane.kit.ids import new_id, random_text
 from control_plane.kit.keys import SigningKeys
 from control_plane.kit.pagination import Paging, single_key
 from control_plane.kit.secret import Secret
@@ -81,10 +81,10 @@ class CredentialService:
         self._issuer = issuer
 
     async def find(self, uow: UnitOfWork, credential_id: str) -> CredentialFacts | None:
-        row = await uow.session.get(CredentialRow, credential_id, populate_existing=True)
-        if row is None:
+        found = await credential_rows.with_its_key(uow.session, credential_id)
+        if found is None:
             return None
-        key = await uow.session.get(ServiceAccountKeyRow, row.parent_id) if is_of(row.parent_id, _KEY) else None
+        row, key = found
         bounds = await self._parents.bounds(uow, row.parent_id)
         made_by = key.created_by if key else bounds.made_by if bounds else ""
         valid = row.revoked_at is None and row.expires_at > uow.now
