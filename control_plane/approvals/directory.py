@@ -152,34 +152,22 @@ class KnownRulebook:
 
     async def fingerprint(self, uow: UnitOfWork, subject: Subject | None, chain: str, target: str) -> str:
         found = await self._targets.target(uow, target)
-        selecting = [] if subject is None else await self._selecting(uow, subject, found)
-        return _hashed(*await self._texts(uow, chain, found), *(policy.text for policy in selecting))
+        written, by_chain = await self._policies.policies_and_chain(uow, chain)
+        selecting = [] if subject is None else _selecting(subject, found, written)
+        return _hashed(*_texts(by_chain, found), *(policy.text for policy in selecting))
 
     async def offer_fingerprint(self, uow: UnitOfWork, offer: str, chain: str, target: str) -> str:
         found = await self._targets.target(uow, target)
-        return _hashed(*await self._texts(uow, chain, found), *await self._windows.grounds(uow, offer))
+        by_chain = await self._policies.chain(uow, chain)
+        return _hashed(*_texts(by_chain, found), *await self._windows.grounds(uow, offer))
 
     async def plan_rules(self, uow: UnitOfWork, subject: Subject, target: str) -> Sequence[PlanRule]:
+        found = await self._targets.target(uow, target)
         return [
             PlanRule(policy.name, plans.approval, plans.most)
-            for policy in await self._selecting(uow, subject, await self._targets.target(uow, target))
+            for policy in _selecting(subject, found, await self._policies.all_policies(uow))
             if (plans := policy.document.spec.plans) is not None
         ]
-
-    async def _texts(self, uow: UnitOfWork, chain: str, target: Target | None) -> Sequence[str]:
-        found = await self._policies.chain(uow, chain)
-        labels = dict(target.labels) if target else {}
-        on = [target.spec_text, msgspec.json.encode(labels, order="sorted").decode()] if target else []
-        return [found.text if found else "", *on]
-
-    async def _selecting(
-        self, uow: UnitOfWork, subject: Subject, target: Target | None
-    ) -> list[Versioned[model.Policy]]:
-        if target is None:
-            return []
-        session = _session_of(subject, target)
-        written = await self._policies.all_policies(uow)
-        return [policy for policy in written if selects(policy.document.spec, session)]
 
 
 class KnownSessions:
@@ -200,6 +188,21 @@ class KnownSessions:
             application_name=row.application_name,
             open=row.closed_at_ms is None,
         )
+
+
+def _texts(chain: Versioned[model.ApprovalChain] | None, target: Target | None) -> Sequence[str]:
+    labels = dict(target.labels) if target else {}
+    on = [target.spec_text, msgspec.json.encode(labels, order="sorted").decode()] if target else []
+    return [chain.text if chain else "", *on]
+
+
+def _selecting(
+    subject: Subject, target: Target | None, written: Sequence[Versioned[model.Policy]]
+) -> list[Versioned[model.Policy]]:
+    if target is None:
+        return []
+    session = _session_of(subject, target)
+    return [policy for policy in written if selects(policy.document.spec, session)]
 
 
 def _hashed(*texts: str) -> str:

@@ -21,6 +21,14 @@ _ROWS = (
     .where(col(DocumentRow.kind) == bindparam("kind"), col(DocumentRow.name) > bindparam("after"))
     .order_by(col(DocumentRow.name))
 )
+_ROWS_AND_ONE = (
+    select(DocumentRow)
+    .where(
+        (col(DocumentRow.kind) == bindparam("kind"))
+        | ((col(DocumentRow.kind) == bindparam("other")) & (col(DocumentRow.name) == bindparam("name")))
+    )
+    .order_by(col(DocumentRow.name))
+)
 
 
 class StoredKind:
@@ -44,6 +52,15 @@ class StoredKind:
     async def rows(self, uow: UnitOfWork, after: str = "", limit: int | None = None) -> list[DocumentRow]:
         statement = _ROWS if limit is None else _ROWS.limit(limit)
         return list((await uow.session.exec(statement, params={"kind": self.kind, "after": after})).all())
+
+    async def rows_and_one(
+        self, uow: UnitOfWork, other: StoredKind, name: str
+    ) -> tuple[list[DocumentRow], DocumentRow | None]:
+        """As `rows`, and as `row` of another kind, in one question."""
+        told = {"kind": self.kind, "other": other.kind, "name": name}
+        found = (await uow.session.exec(_ROWS_AND_ONE, params=told)).all()
+        one = next((row for row in found if row.kind == other.kind), None)
+        return [row for row in found if row.kind == self.kind], one
 
     async def row(self, uow: UnitOfWork, name: str) -> DocumentRow | None:
         return await uow.session.get(DocumentRow, (self.kind, name))

@@ -53,6 +53,14 @@ class PolicyService:
     async def all_policies(self, uow: UnitOfWork) -> tuple[Versioned[model.Policy], ...]:
         return tuple(_versioned(model.Policy, row) for row in await self.policies.rows(uow))
 
+    async def policies_and_chain(
+        self, uow: UnitOfWork, chain: str
+    ) -> tuple[tuple[Versioned[model.Policy], ...], Versioned[model.ApprovalChain] | None]:
+        """As `all_policies` and `chain`, in one question."""
+        rows, row = await self.policies.rows_and_one(uow, self.chains, chain)
+        found = None if row is None else _versioned(model.ApprovalChain, row)
+        return tuple(_versioned(model.Policy, one) for one in rows), found
+
     async def policy(self, uow: UnitOfWork, name: str) -> Versioned[model.Policy] | None:
         row = await self.policies.row(uow, name)
         return None if row is None else _versioned(model.Policy, row)
