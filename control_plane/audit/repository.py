@@ -15,6 +15,7 @@ from control_plane.audit.tables import AuditRow, CheckpointRow
 
 _APPEND_LOCK = 4_741_190_002
 _LAST = select(AuditRow.sequence, AuditRow.hash).order_by(col(AuditRow.sequence).desc()).limit(1)
+_APPEND = insert(AuditRow)
 
 
 class Filter(msgspec.Struct, frozen=True):
@@ -70,7 +71,7 @@ def entry_of(row: AuditRow) -> Entry:
 async def append(session: AsyncSession, rows: Sequence[AuditRow]) -> None:
     """As one statement: a busy agent's reports bring many at a time."""
     connection = await session.connection()
-    await connection.execute(insert(AuditRow), [row.model_dump() for row in rows])
+    await connection.execute(_APPEND, [row.model_dump() for row in rows])
 
 
 async def newest(session: AsyncSession, wanted: Filter, before: int | None, limit: int) -> list[AuditRow]:
