@@ -30,7 +30,7 @@ class Displayed(msgspec.Struct, frozen=True):
 
 
 def displayed(text: str) -> Displayed:
-    if text.isascii() and text.isprintable():
+    if text.isascii() and text.replace("\n", " ").replace("\t", " ").isprintable():
         return Displayed(text, 0)
     hidden = 0
     shown = []

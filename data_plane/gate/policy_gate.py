@@ -1,8 +1,9 @@
 """The gate of one session: answers from policy at once, or starts a hold.
 
 Fast path: the decision is kept beside the subject until another snapshot is in force, so that a repeated statement
-costs a dictionary look-up and the record of the decision. The record comes before the answer (invariant 8), and any
-exception on the way is a denial (STYLE, rule 5). Here, and in `held`, are the only makers of permits.
+costs a comparison or a dictionary look-up and the record of the decision. The record comes before the answer
+(invariant 8), and any exception on the way is a denial (STYLE, rule 5). Here, and in `held`, are the only makers of
+permits.
 """
 
 from __future__ import annotations
@@ -102,7 +103,7 @@ class PolicyGate(SessionGate):
         self._masks = frozenset(policy.masks)
         self._objection = ""  # why this session may do nothing any more
         self._kept: dict[Subject, _Ruling] = {}
-        self._last: Subject | None = None  # and what is kept for it: most statements are like the one before
+        self._last_subject: Subject | None = None  # most statements are like the one before
         self._last_ruling: _Ruling | None = None
         self._state: InForce = services.state
         self._lease = services.lease
@@ -151,9 +152,9 @@ class PolicyGate(SessionGate):
 
     def _ruling(self, subject: Subject) -> _Ruling:
         ruling = self._last_ruling
-        if ruling is None or subject is not self._last:
+        if ruling is None or subject is not self._last_subject:
             ruling = self._kept.get(subject) or self._rule(subject)
-            self._last, self._last_ruling = subject, ruling
+            self._last_subject, self._last_ruling = subject, ruling
         return ruling
 
     def _rule(self, subject: Subject) -> _Ruling:
@@ -191,17 +192,17 @@ class PolicyGate(SessionGate):
     def _renewed(self) -> None:
         snapshot = self._state.current
         self._kept.clear()
-        self._last = self._last_ruling = None
-        self._objection = "this agent has no policy"
-        if snapshot is None:
-            return
-        self._snapshot = snapshot
-        self._objection = identity.objection(self.facts.requester.id, self.facts.credential_id, snapshot)
+        self._last_subject = self._last_ruling = None
+        self._objection = "this agent has no policy"  # until all that follows has gone well
+        if snapshot is not None:
+            self._snapshot = snapshot
+            self._objection = self._objection_in(snapshot)
+
+    def _objection_in(self, snapshot: Snapshot) -> str:
+        objection = identity.objection(self.facts.requester.id, self.facts.credential_id, snapshot)
         target = snapshot.targets.get(self.facts.target.name)
-        if target is None:
-            self._objection = self._objection or "the target was removed"
-        if self._objection or target is None:
-            return
+        if objection or target is None:
+            return objection or "the target was removed"
         now = snapshot.identities[self.facts.requester.id]
         facts = msgspec.structs.replace(
             self.facts,
@@ -210,11 +211,12 @@ class PolicyGate(SessionGate):
         )
         self._policy = SessionPolicy(snapshot.policies, facts, self._database)
         if self._policy.connect().effect is not Effect.ALLOW:
-            self._objection = "policy no longer lets this session be"
-        elif self._granted is not None:
+            return "policy no longer lets this session be"
+        if self._granted is not None:
             actions = reach.actions(snapshot.policies, facts, self._database)
             if self._granted.lost(target.spec, actions):
-                self._objection = "policy no longer allows all that this session's account at the target can do"
+                return "policy no longer allows all that this session's account at the target can do"
+        return ""
 
     # ------------------------------------------------------------ holding
 

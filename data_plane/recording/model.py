@@ -122,15 +122,29 @@ class Ran(Event, frozen=True, tag="ran"):
 
 class RanAlike(Event, frozen=True, tag="alike"):
     """Operations that ran one after another, in columns: each is a Ran with the effect, action, rules and types of the
-    Ran before them in the same chunk. Every column has an entry for each of them, `times` two."""
+    last Ran before them in the same chunk. Every column has an entry for each of them, and `times` has two."""
 
+    # at_ms: when the first was judged
     operation: int  # the first; they count on by one
-    texts: tuple[str, ...]  # empty: as that of the operation before
+    texts: tuple[str, ...]  # empty: as that of the one that ran before it in the chunk
     binds: tuple[bytes, ...]
     times: tuple[int, ...]  # judged and answered, in ms after `at_ms`
     data: tuple[bytes, ...]
     statuses: tuple[str, ...]
     rows: tuple[int, ...]
+
+
+class RanAgain(Event, frozen=True, tag="again"):
+    """One operation of a RanAlike, as it was written before there were columns. Read only: a spool or a store may have
+    such recordings."""
+
+    operation: int
+    text: str
+    bind: bytes
+    answered_at_ms: int
+    data: bytes
+    status: str
+    rows: int
 
 
 AGENT_CRASHED = "agent-crashed"
@@ -145,4 +159,4 @@ class Closed(Event, frozen=True, tag="closed"):
 
 
 AnyEvent = Opened | Input | Decided | HeldForApproval | HoldEnded | Output | Completed | Closed
-Written = AnyEvent | Judged | Answered | Ran | RanAlike  # what lies on disk
+Written = AnyEvent | Judged | Answered | Ran | RanAlike | RanAgain  # what lies on disk

@@ -21,6 +21,7 @@ MOST_DECISION_BYTES: Final = 1 << 20  # encoded, before compression; the control
 _encoder: Final = msgspec.msgpack.Encoder()
 _RUN_FIELDS: Final = b"\x97"  # an array of seven: the head's six, and the run's bytes
 _LATEST: Final = 255  # ms that a byte can tell
+_NONE: Final = -1  # no operation has this number
 _RUN_BYTES: Final = MOST_DECISIONS + 3  # what the seventh takes at most
 
 Waiting = tuple[asyncio.Future[None], bool]  # who waits, and whether for the disk rather than the file
@@ -150,21 +151,16 @@ class Piece:
         self._like_effect = self._like_action = ""
         self._like_by: Sequence[str] | None = None
         self._like_types: Sequence[int] | None = None
-        self._next = 0  # the operation that would go on with the columns; 0: none, another event came behind them
+        self._next = _NONE  # the operation that would go on with the columns
         self._begun = 0  # when they begin
-        self._texts: list[str] = []
-        self._binds: list[bytes] = []
-        self._times: list[int] = []
-        self._answers: list[bytes] = []
-        self._statuses: list[str] = []
-        self._rows: list[int] = []
         self.batches: list[Batch] = []
         self.waiting: list[Waiting] = []  # for this to be written
         self.closing: str | None = None
+        self._new_columns()
 
     def add(self, event: tuple[Any, ...]) -> None:
         self.events.append(event)
-        self._next = 0
+        self._next = _NONE
 
     def let_next_be_like(self, effect: str, action: str, by: Sequence[str], types: Sequence[int]) -> None:
         self._like_effect, self._like_action, self._like_by, self._like_types = effect, action, by, types
@@ -196,12 +192,23 @@ class Piece:
     def _begin_columns(self, number: int, at: int) -> None:
         """The event holds the lists, which grow until another event comes."""
         self._begun = at
-        self._texts, self._binds, self._times, self._answers, self._statuses, self._rows = [], [], [], [], [], []
+        self._new_columns()
         columns = (self._texts, self._binds, self._times, self._answers, self._statuses, self._rows)
         self.events.append(("alike", at, number, *columns))
 
+    def _new_columns(self) -> None:
+        self._texts: list[str] = []
+        self._binds: list[bytes] = []
+        self._times: list[int] = []
+        self._answers: list[bytes] = []
+        self._statuses: list[str] = []
+        self._rows: list[int] = []
+
     def encode(self) -> None:
-        """Raises what msgspec and Unicode do when something of an event cannot be encoded."""
+        """Nothing is added afterwards, and nothing kept twice. Raises what msgspec and Unicode do when something of an
+        event cannot be encoded."""
         if self.events:
             self.encoded = _encoder.encode(self.events)
             self.events = []
+        self._new_columns()
+        self._next = _NONE

@@ -36,6 +36,7 @@ from data_plane.recording.model import (
     Judged,
     Output,
     Ran,
+    RanAgain,
     RanAlike,
     Written,
 )
@@ -124,7 +125,7 @@ def salvage(data: bytes) -> Salvaged | None:
     chunks, found = 0, list[AnyEvent]()
     while 0 < (size := length(data, at)) <= len(data) - at - 4:
         try:
-            found += _unpacked(data[at + 4 : at + 4 + size])
+            found += list(_unpacked(data[at + 4 : at + 4 + size]))  # all of a chunk or nothing
         except ValueError:
             break
         at += 4 + size
@@ -197,13 +198,14 @@ def _head(data: bytes) -> tuple[Header | None, int]:
         return None, 0
 
 
-def _unpacked(chunk: bytes) -> list[AnyEvent]:
+def _unpacked(chunk: bytes) -> Iterator[AnyEvent]:
     try:
         if zstandard.frame_content_size(chunk) > LARGEST_CHUNK_BYTES:
             raise ValueError("a chunk is too large")
-        return list(_apart(_events.decode(zstandard.ZstdDecompressor().decompress(chunk))))
-    except (zstandard.ZstdError, msgspec.DecodeError) as error:
+        written = _events.decode(zstandard.ZstdDecompressor().decompress(chunk))
+    except (zstandard.ZstdError, msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
+    yield from _apart(written)
 
 
 def _signed(end: RecordingEnd, public_keys: Sequence[bytes]) -> bool:
@@ -222,7 +224,7 @@ def _apart(written: Iterable[Written]) -> Iterator[AnyEvent]:
         if isinstance(one, Ran):
             last = one
             yield from _ran(one)
-        elif isinstance(one, RanAlike):
+        elif isinstance(one, RanAlike | RanAgain):
             for ran in _alike(one, last):
                 last = ran
                 yield from _ran(ran)
@@ -243,10 +245,14 @@ def _ran(one: Ran) -> Iterator[AnyEvent]:
     yield Completed(one.answered_at_ms, one.operation, one.status, one.rows, one.rows, len(one.data))
 
 
-def _alike(run: RanAlike, last: Ran | None) -> Iterator[Ran]:
+def _alike(run: RanAlike | RanAgain, last: Ran | None) -> Iterator[Ran]:
     """The operations of the run. Raises ValueError."""
     if last is None:
         raise ValueError("an operation ran like one that is not in its chunk")
+    if isinstance(run, RanAgain):
+        times = (0, run.answered_at_ms - run.at_ms)
+        one = ((run.text,), (run.bind,), times, (run.data,), (run.status,), (run.rows,))
+        run = RanAlike(run.at_ms, run.operation, *one)
     decided, text = (last.effect, last.action, last.rules), last.text
     try:
         columns = zip(

@@ -87,6 +87,26 @@ def test_a_new_snapshot_is_obeyed_by_the_next_statement() -> None:
     assert verdict.message == "not now"
 
 
+def test_a_new_snapshot_that_cannot_be_read_once_leaves_nothing_allowed() -> None:
+    """Invariant 3: what was allowed by the one before is not judged by that any more."""
+
+    class FailsOnce(dict):
+        failed = False
+
+        def get(self, *asked):
+            if not self.failed:
+                self.failed = True
+                raise MemoryError
+            return super().get(*asked)
+
+    world = World()
+    assert isinstance(world.gate.judge(1, (READ,), RAW), Allowed)
+    world.apply([deny(match=READS)])
+    world.state.current = msgspec.structs.replace(world.state.current, targets=FailsOnce(world.state.current.targets))
+    verdicts = [world.gate.judge(number, (READ,), RAW) for number in range(2, 5)]
+    assert [type(verdict) for verdict in verdicts] == [Denied] * 3
+
+
 def test_a_lost_group_is_lost_at_once() -> None:
     """Invariant 7."""
     rules = [allow(when="'ci' in requester.groups")]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_plane.recording import reader
+from data_plane.recording import model, reader
 from data_plane.recording.format import RecordingEnd
 from data_plane.recording.reader import Broken, ChainReader, Segment, Verified, verify
 from data_plane.recording.writer import Compressor, RecordingWriter
@@ -151,3 +151,28 @@ def test_columns_that_do_not_fit_each_other_are_not_read(place: int) -> None:
     assert isinstance(segment, Segment)
     with pytest.raises(ValueError, match="do not fit"):
         list(reader.events(segment))
+
+
+def test_operations_that_ran_again_are_read_as_they_were_written_before_there_were_columns() -> None:
+    writer, compressor = RecordingWriter(SESSION), Compressor()
+    ran = ("ran", 5, 1, "allow", "read", ("p/r",), "select $1", b"one", (23,), 6, b"row", "SELECT 1", 1)
+    again = ("again", 7, 2, "", b"two", 9, b"rows", "SELECT 2", 2)
+    chunk = writer.chunk(compressor.pack([ran, again]))
+    writer.written(chunk)
+    segment = reader.read(chunk + writer.footer())
+    assert isinstance(segment, Segment)
+    assert list(reader.events(segment))[4:] == [
+        model.Input(7, 2, "select $1", (), b"two", (23,)),
+        model.Decided(7, 2, "allow", "read", ("p/r",)),
+        model.Output(9, 2, b"rows"),
+        model.Completed(9, 2, "SELECT 2", 2, 2, 4),
+    ]
+
+
+def test_an_event_that_nests_too_deeply_is_not_read() -> None:
+    writer, compressor = RecordingWriter(SESSION), Compressor()
+    chunk = writer.chunk(compressor.compress(b"\x91\x95\xa6closed\x00\xa1r\x01" + b"\x91" * 5000 + b"\x90"))
+    writer.written(chunk)
+    data = chunk + writer.footer()
+    assert isinstance(verify(SESSION, [data], None, []), Broken)
+    assert reader.sealed_events(data) == []

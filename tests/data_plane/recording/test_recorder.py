@@ -234,6 +234,18 @@ async def test_an_operation_that_ran_like_the_one_before_does_not_repeat_it(
     assert sizes[1] - sizes[0] < 300 < sizes[0]
 
 
+async def test_a_piece_that_was_handed_over_keeps_nothing_beside_its_bytes(recording: recorder.SessionRecorder) -> None:
+    """Invariant 11: what waits for the disk is bounded by what is counted."""
+    for number in range(1, 5):
+        recording.asked(number, "select 1", b"bind", ())
+        recording.decided(number, "allow", "read", ("p/r",))
+        recording.answered(number, b"row", "SELECT 1", 1)
+    piece = recording.hand_over()
+    assert piece.encoded
+    kept = [piece.events, piece._texts, piece._binds, piece._times, piece._answers, piece._statuses, piece._rows]
+    assert kept == [[]] * 7
+
+
 async def test_what_cannot_be_encoded_is_told_in_its_turn(recording: recorder.SessionRecorder) -> None:
     recording.input(1, "half a character: \ud800")
     piece = recording.hand_over()

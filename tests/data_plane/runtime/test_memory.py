@@ -26,6 +26,8 @@ def test_freed_memory_is_given_back_though_some_of_it_is_in_use() -> None:
 
 
 def test_what_is_there_when_the_agent_has_started_is_not_looked_through_again() -> None:
-    program = "import gc; from data_plane.runtime import memory; memory.keep_what_is_there(); print(len(gc.get_objects()))"
+    program = (
+        "import gc; from data_plane.runtime import memory; memory.keep_what_is_there(); print(len(gc.get_objects()))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100

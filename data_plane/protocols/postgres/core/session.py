@@ -62,7 +62,7 @@ class SessionCore:
         self._recorder = recorder
         self._accounts = Accounts(gate, recorder)
         self._output = output
-        self._to_target: Callable[[Permit], None] = output.to_target
+        self._to_target: Callable[[Permit], None] = output.to_target  # looked up once: the fast lane's every statement
         self._context = Context(classifier, names, masking, masks, limits, Settings(parameters), gate.ground)
         self._judge = Judge(facts, gate, recorder, self._context, new_operation_id)
         self._pipeline = Pipeline()
