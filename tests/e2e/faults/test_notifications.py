@@ -35,8 +35,15 @@ class Receiver:
         return web.Response(status=self.status)
 
     def kinds(self, key: str) -> list[str]:
-        told = [msgspec.json.decode(got.body) for got in self.taken]
-        return [one["type"] for one in told if one["data"]["key"] == key]
+        return _kinds(self.taken, key)
+
+    def refused_kinds(self, key: str) -> list[str]:
+        return _kinds(self.refused, key)
+
+
+def _kinds(posts: list[Got], key: str) -> list[str]:
+    told = [msgspec.json.decode(got.body) for got in posts]
+    return [one["type"] for one in told if one["data"]["key"] == key]
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +105,7 @@ def test_a_dead_channel_delays_no_decision_and_hears_all_of_it_in_order_when_it_
     found = next(
         one for one in posted.reviewer.pages("/v1/approvals", 100, show="decided") if "id = 2" in one["headline"]
     )
+    eventually(lambda: receiver.refused_kinds(found["id"]), "a first attempt")
     receiver.status = 200
     told = ["approval.pending", "approval.agreed", "approval.approved", "approval.executing", "approval.executed"]
     eventually(lambda: "approval.executed" in receiver.kinds(found["id"]), "all of its notices", 30)

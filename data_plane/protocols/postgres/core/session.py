@@ -58,11 +58,10 @@ class SessionCore:
         recorder: Recorder, output: Output, limits: Limits, masks: tuple[str, ...], row_limit: int,
         parameters: Mapping[str, str], new_operation_id: Callable[[], OperationId], previews: Previews | None = None,
     ) -> None:  # fmt: skip
-        self._previews = previews
-        self._recorder = recorder
+        self._previews, self._recorder = previews, recorder
         self._accounts = Accounts(gate, recorder)
         self._output = output
-        self._to_target: Callable[[Permit], None] = output.to_target  # looked up once: the fast lane's every statement
+        self._to_target: Callable[[Permit], None] = output.to_target  # looked up once: every statement goes there
         self._context = Context(classifier, names, masking, masks, limits, Settings(parameters), gate.ground)
         self._judge = Judge(facts, gate, recorder, self._context, new_operation_id)
         self._pipeline = Pipeline()
@@ -224,7 +223,7 @@ class SessionCore:
         if verdict.permit.most_rows is not None:
             self._run_guarded(unit, verdict.permit)
             return
-        self._output.to_target(verdict.permit)
+        self._to_target(verdict.permit)
         self._pipeline.sent(unit)
 
     def _run_guarded(self, unit: Unit, permit: Permit) -> None:
