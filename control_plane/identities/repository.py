@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -57,10 +58,12 @@ async def identities_by_id(session: AsyncSession, ids: Iterable[str]) -> list[Id
     return _grouped((await session.exec(_BY_ID, params={"ids": list(set(ids))})).all())
 
 
-async def signed_in(session: AsyncSession, token_hash: str) -> tuple[SignInRow, Identity] | None:
-    """The sign-in, over or not, and whose it is, in one question as well. None: there is none."""
+async def signed_in(session: AsyncSession, token_hash: str, now: datetime) -> tuple[SignInRow, Identity] | None:
+    """The sign-in and whose it is, in one question as well. None: unknown or over, as `credential_rows.sign_in`."""
     rows = (await session.exec(_SIGNED_IN, params={"token_hash": token_hash})).all()
-    return (rows[0][3], _grouped([row[:3] for row in rows])[0]) if rows else None
+    if not rows or rows[0][3].expires_at <= now:
+        return None
+    return rows[0][3], _grouped([row[:3] for row in rows])[0]
 
 
 def _grouped(rows: Iterable[tuple[IdentityRow, IdentityRow | None, GroupRow | None]]) -> list[Identity]:

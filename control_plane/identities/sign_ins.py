@@ -238,11 +238,11 @@ class RequestAuthenticator:
 
     async def _by_session(self, token: str, channel: Channel) -> Principal | None:
         async with self._units.reading() as uow:
-            found = await repository.signed_in(uow.session, credential_rows.hash_of(token))
+            found = await repository.signed_in(uow.session, credential_rows.hash_of(token), uow.now)
             if found is None:
                 return None
             row, identity = found
-            if row.expires_at <= uow.now or row.channel != channel or not identity.able:
+            if row.channel != channel or not identity.able:
                 return None
             csrf = csrf_token(token) if channel == "console" else ""
             at = row.authenticated_at or row.created_at

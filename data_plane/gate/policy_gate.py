@@ -196,9 +196,10 @@ class PolicyGate(SessionGate):
         self._objection = "this agent has no policy"  # until all that follows has gone well
         if snapshot is not None:
             self._snapshot = snapshot
-            self._objection = self._objection_in(snapshot)
+            self._objection = self._take_over(snapshot)
 
-    def _objection_in(self, snapshot: Snapshot) -> str:
+    def _take_over(self, snapshot: Snapshot) -> str:
+        """Returns why the session may do nothing under this snapshot; empty: it may, and is judged by its policy."""
         objection = identity.objection(self.facts.requester.id, self.facts.credential_id, snapshot)
         target = snapshot.targets.get(self.facts.target.name)
         if objection or target is None:
