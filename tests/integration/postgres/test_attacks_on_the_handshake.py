@@ -145,7 +145,7 @@ async def test_peers_that_drip_are_ended_in_time(relay: Relay) -> None:
             writer.write(bytes([byte]))
             await writer.drain()
             await asyncio.sleep(0.02)
-            if reader.at_eof():
+            if reader.at_eof() or writer.is_closing():
                 break
     except ConnectionError:
         pass
