@@ -60,6 +60,8 @@ def yaml_files(path: Path) -> list[Path]:
 
 def load_documents(path: Path) -> list[LoadedDocument]:
     """Every document of a file or folder. Raises DocumentError."""
+    if not path.exists():
+        raise DocumentError(f"{path}: there is no such file or folder")
     files = yaml_files(path)
     if not files or not all(file.is_file() for file in files):
         raise DocumentError(f"{path}: no YAML files here; give a file or a folder with *.yaml")

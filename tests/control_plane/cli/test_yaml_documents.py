@@ -63,6 +63,13 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         load_documents(tmp_path)
 
 
+def test_what_is_not_there_is_told_apart_from_what_holds_no_yaml(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match=r"nosuch\.yaml: there is no such file or folder"):
+        load_documents(tmp_path / "nosuch.yaml")
+    with pytest.raises(DocumentError, match="no YAML files here"):
+        load_documents(Path("/dev/null"))
+
+
 def test_what_is_exported_reads_back_as_it_was(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text(TWO)
