@@ -1,12 +1,14 @@
 """YAML files to documents, keeping for every field the file and line it stands on.
 
-A folder is read recursively (`*.yaml`, `*.yml`), files in the order of their names, each with any number of documents.
+A folder is read recursively (`*.yaml`, `*.yml`) but for hidden folders in it (`.git`, `.venv`), files in the order of
+their names, each with any number of documents.
 Duplicate keys, anchors of unknown names and documents that are not mappings are refused with their place.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from io import StringIO
 from pathlib import Path
@@ -53,9 +55,13 @@ def _missing(node: CommentedMap | CommentedSeq, key: Any) -> bool:
 
 
 def yaml_files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(file for file in path.rglob("*") if file.suffix in {".yaml", ".yml"})
-    return [path]
+    if not path.is_dir():
+        return [path]
+    found: list[Path] = []
+    for folder, below, names in os.walk(path):
+        below[:] = [name for name in below if not name.startswith(".")]
+        found += [Path(folder, name) for name in names if Path(name).suffix in {".yaml", ".yml"}]
+    return sorted(found)
 
 
 def load_documents(path: Path) -> list[LoadedDocument]:

@@ -63,6 +63,16 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
         load_documents(tmp_path)
 
 
+def test_hidden_folders_are_left_alone_unless_they_are_named(tmp_path: Path) -> None:
+    named = tmp_path / ".hidden"
+    for folder in (named, named / "more", named / ".venv" / "lib", named / "more" / ".git"):
+        folder.mkdir(parents=True)
+        (folder / "p.yaml").write_text("kind: Mask\n")
+    assert [document.file for document in load_documents(named)] == [named / "more" / "p.yaml", named / "p.yaml"]
+    with pytest.raises(DocumentError, match="no YAML files here"):
+        load_documents(tmp_path)
+
+
 def test_what_is_not_there_is_told_apart_from_what_holds_no_yaml(tmp_path: Path) -> None:
     with pytest.raises(DocumentError, match=r"nosuch\.yaml: there is no such file or folder"):
         load_documents(tmp_path / "nosuch.yaml")
