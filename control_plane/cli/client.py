@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
-from control_plane.cli.config import Profile, is_of_the_environment
+from control_plane.cli.config import Profile, is_of_the_environment, missing_profile
 from control_plane.cli.errors import CommandError
 
 Json = dict[str, Any]
@@ -38,6 +38,13 @@ class ApiError(CommandError):
         self.problem = problem or {}
 
 
+def _told_without(profile: Profile) -> str:
+    """To who is not taken: about the token that was shown."""
+    if not profile.token:
+        return missing_profile() or _FIRST
+    return _GIVEN if is_of_the_environment(profile.token) else _AGAIN
+
+
 class Api:
     """Calls of one signed-in user. Closed by whoever wants it sooner than its last user is gone."""
 
@@ -46,7 +53,7 @@ class Api:
         if profile.token:
             headers["Authorization"] = f"Bearer {profile.token}"
         self._url = profile.url
-        self._without = _FIRST if not profile.token else _GIVEN if is_of_the_environment(profile.token) else _AGAIN
+        self._without = _told_without(profile)
         try:
             self._http = httpx.Client(base_url=profile.url, headers=headers, timeout=timeout)
         except httpx.InvalidURL as error:

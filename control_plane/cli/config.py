@@ -47,12 +47,25 @@ def kubernetes_exec_info() -> str:
     return os.environ.get("KUBERNETES_EXEC_INFO", "")
 
 
-def stored_profile() -> Profile:
-    """What the file says. Raises CommandError."""
+def missing_profile() -> str:
+    """What to do when ASSENTRY_PROFILE names a file that is not there; empty: it is there, or none is named."""
+    path = profile_path()
+    if not os.environ.get("ASSENTRY_PROFILE") or path.exists():
+        return ""
+    return (
+        f"{path}: ASSENTRY_PROFILE names this file, and there is none: sign in with `assentry login`, correct the "
+        "variable, or set ASSENTRY_URL and ASSENTRY_TOKEN"
+    )
+
+
+def stored_profile(*, new: bool = False) -> Profile:
+    """What the file says; `new`: one that ASSENTRY_PROFILE names need not be there yet. Raises CommandError."""
     path = profile_path()
     try:
         return msgspec.json.decode(path.read_bytes(), type=Profile)
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        if not new and (missing := missing_profile()):
+            raise CommandError(missing) from error
         return Profile(DEFAULT_URL)
     except OSError as error:
         raise CommandError(f"{path}: cannot be read: {error.strerror}") from error
@@ -62,12 +75,16 @@ def stored_profile() -> Profile:
 
 def load_profile() -> Profile:
     """ASSENTRY_URL and ASSENTRY_TOKEN win over the file. Raises CommandError."""
-    stored = stored_profile()
-    url = checked_url(os.environ.get("ASSENTRY_URL") or stored.url)
+    stored = stored_profile(new=bool(os.environ.get("ASSENTRY_URL")))
     token = (os.environ.get("ASSENTRY_TOKEN") or stored.token).strip()
     if not (token.isascii() and token.isprintable()):
         raise CommandError("ASSENTRY_TOKEN holds characters that no token has")
-    return Profile(url, token, stored.addresses)
+    return Profile(known_url(stored), token, stored.addresses)
+
+
+def known_url(stored: Profile) -> str:
+    """Where the control plane is: ASSENTRY_URL wins over the file. Raises CommandError."""
+    return checked_url(os.environ.get("ASSENTRY_URL") or stored.url)
 
 
 def is_of_the_environment(token: str) -> bool:

@@ -94,7 +94,7 @@ def _address(profile: Profile, target: str, address: str) -> tuple[str, str]:
     if not host or not port.isdecimal():
         raise CommandError(f"--address: {known!r} is not host:port")
     if address and address != profile.addresses.get(target):
-        stored = stored_profile()
+        stored = stored_profile(new=True)
         save_profile(msgspec.structs.replace(stored, addresses={**stored.addresses, target: address}))
     return host.strip("[]"), port
 

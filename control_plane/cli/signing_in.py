@@ -21,7 +21,7 @@ from control_plane.cli.client import Api, ApiError, Json
 from control_plane.cli.config import (
     Profile,
     checked_url,
-    load_profile,
+    known_url,
     save_profile,
     shows_a_browser,
     stored_profile,
@@ -49,7 +49,8 @@ def login(
 ) -> None:
     """Sign in; the session is kept in a file that only you can read."""
     _check(name, password_file, provider)
-    profile = Profile(checked_url(url) if url else load_profile().url, addresses=stored_profile().addresses)
+    stored = stored_profile(new=True)
+    profile = Profile(checked_url(url) if url else known_url(stored), addresses=stored.addresses)
     if profile.url.startswith("http://") and httpx.URL(profile.url).host not in _THIS_MACHINE:
         warn(f"[yellow]warning[/yellow] {cell(profile.url)} is not https: others on the way can read what signs you in")
     api = Api(profile)

@@ -36,6 +36,12 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.server_close()
 
 
+def test_who_named_a_profile_that_is_not_there_hears_of_that(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASSENTRY_URL", url)
+    with Api(load_profile()) as api, pytest.raises(ApiError, match=r"/profile\.json: ASSENTRY_PROFILE names this file"):
+        api.get("/v1/session")
+
+
 @pytest.mark.parametrize(
     ("stored", "given", "told"),
     [

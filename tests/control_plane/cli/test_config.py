@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from control_plane.cli.config import DEFAULT_URL, Profile, load_profile, save_profile, write_private
+from control_plane.cli.config import DEFAULT_URL, Profile, load_profile, save_profile, stored_profile, write_private
 from control_plane.cli.errors import CommandError
 
 
@@ -19,8 +19,23 @@ def profile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "assentry" / "profile.json"
 
 
-def test_without_a_file_it_is_this_machine(profile: Path) -> None:
+def test_without_a_file_it_is_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, profile: Path) -> None:
+    monkeypatch.delenv("ASSENTRY_PROFILE")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "nothing"))
     assert load_profile() == Profile(DEFAULT_URL)
+
+
+def test_a_named_file_that_is_not_there_is_told_unless_nothing_of_it_is_needed(
+    profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for needed in (load_profile, stored_profile):
+        with pytest.raises(CommandError, match=r"/profile\.json: ASSENTRY_PROFILE names.*`assentry login`"):
+            needed()
+    assert stored_profile(new=True) == Profile(DEFAULT_URL), "who signs in makes the file"
+    monkeypatch.setenv("ASSENTRY_URL", "https://two.example")
+    assert load_profile() == Profile("https://two.example")
+    monkeypatch.setenv("ASSENTRY_TOKEN", "two")
+    assert load_profile() == Profile("https://two.example", "two")
 
 
 def test_what_is_kept_is_found_again_and_private(profile: Path) -> None:

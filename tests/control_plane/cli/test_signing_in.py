@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 import webbrowser
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from control_plane.cli import signing_in
 from control_plane.cli.client import ApiError
-from control_plane.cli.config import shows_a_browser
+from control_plane.cli.config import DEFAULT_URL, Profile, load_profile, shows_a_browser
 from control_plane.cli.errors import CommandError
 from control_plane.cli.signing_in import confirmed
 
@@ -120,6 +121,16 @@ def test_no_browser_is_opened_when_the_output_is_no_terminal(screen: list[str], 
 def test_no_browser_is_opened_when_that_is_not_wanted(screen: list[str]) -> None:
     begin(open_it=False)
     assert screen == []
+
+
+def test_a_sign_in_makes_the_profile_that_is_named(monkeypatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ASSENTRY_PROFILE", str(tmp_path / "new" / "profile.json"))
+    monkeypatch.delenv("ASSENTRY_URL", raising=False)
+    monkeypatch.delenv("ASSENTRY_TOKEN", raising=False)
+    opened = {**OPENED, "token": "assentry_s_x", "expires_at": "2026-03-01T12:00:00Z"}
+    monkeypatch.setattr(signing_in, "_by_browser", lambda _api, _provider, open_it: opened)
+    signing_in.login()
+    assert load_profile() == Profile(DEFAULT_URL, "assentry_s_x")
 
 
 @pytest.mark.parametrize("link", ["file:///etc/passwd", "javascript:alert(1)", "-remote", ""])
