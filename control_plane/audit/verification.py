@@ -23,7 +23,7 @@ from control_plane.audit.sealed import Unreadable, opened
 from control_plane.audit.signatures import Signatures
 
 FORMAT = "assentry-audit/1"
-_ENOUGH = 100  # problems told
+ENOUGH = 100  # problems told; what follows them is not read
 
 
 class ExportLine(msgspec.Struct, frozen=True, tag_field="type", tag="export", forbid_unknown_fields=True):
@@ -88,7 +88,7 @@ def verify(
     for number, line in enumerate(lines, start=1):
         if line.strip():
             verifier.line(number, line)
-        if len(verifier.problems) >= _ENOUGH:
+        if len(verifier.problems) >= ENOUGH:
             break
     return verifier.finish()
 
@@ -124,7 +124,9 @@ class _Verifier:
 
     def finish(self) -> Verification:
         if self._header is None:
-            self._wrong(0, "the export is empty")
+            read = len(self.problems)  # each of them one line that is none of an export
+            none = f"none of the {read} lines read is one of an export: this is not what `assentry audit export` writes"
+            self.problems[:] = [Problem(0, none if read else "the export is empty")]
         elif self._entries and (self._checkpoint is None or self._checkpoint.sequence != self._sequence):
             signed = self._checkpoint.sequence if self._checkpoint else 0
             self._wrong(0, f"the end is missing: no checkpoint signs what follows entry {signed}")
@@ -137,7 +139,7 @@ class _Verifier:
             first,
             self._sequence,
             self._checkpoint,
-            tuple(self.problems[:_ENOUGH]),
+            tuple(self.problems[:ENOUGH]),
             tuple(self._unreadable),
             self._signatures.good,
         )
@@ -182,7 +184,7 @@ class _Verifier:
     def _events_of(self, number: int, entry: Entry) -> int:
         found = opened(entry.sealed, entry.data) if entry.sealed else ()
         if isinstance(found, Unreadable):
-            if len(self._unreadable) < _ENOUGH:
+            if len(self._unreadable) < ENOUGH:
                 self._unreadable.append(Problem(number, f"the batch of entry {entry.sequence}: {found.reason}"))
             return 1
         return len(found) or 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ import msgspec
 import typer
 
 from control_plane.audit.chain import Checkpoint
-from control_plane.audit.verification import Verification, verify
+from control_plane.audit.verification import ENOUGH, Problem, Verification, verify
 from control_plane.cli.client import Api, Json
 from control_plane.cli.config import load_profile
 from control_plane.cli.errors import CommandError
@@ -22,6 +22,7 @@ from control_plane.cli.output import Format, OutputOption, cell, print_json, pri
 
 app = typer.Typer(no_args_is_help=True, help="The audit log.")
 _ENTRY: Final = '{"type":"entry"'  # beside them: the head, and signatures
+_MOST_TOLD: Final = 10  # problems of one kind
 _OF_DECISIONS: Final = ("effect", "action", "rules", "code")
 
 
@@ -146,12 +147,18 @@ def _parsed_keys(raw: bytes) -> dict[str, bytes]:
 
 
 def _print_result(result: Verification) -> None:
-    for problem in result.problems:
-        where = f"line {problem.line}" if problem.line else "the export"
-        say(f"[red]{where}[/red]: {cell(problem.message)}")
-    for problem in result.unreadable:
-        say(f"[yellow]line {problem.line}[/yellow]: as its agent sent it, and unreadable: {cell(problem.message)}")
+    _print_first(result.problems, "red")
+    _print_first(result.unreadable, "yellow", "as its agent sent it, and unreadable: ")
     signed = f"; {result.signed} decisions signed with security keys" if result.signed else ""
     span = f"{result.entries} entries ({result.events} events), {result.first_sequence} to {result.last_sequence}"
     span += signed
     say(f"[green]intact[/green]: {span}" if result.intact else f"[red]NOT intact[/red]: {span}")
+
+
+def _print_first(problems: Sequence[Problem], colour: str, before: str = "") -> None:
+    for problem in problems[:_MOST_TOLD]:
+        where = f"line {problem.line}" if problem.line else "the export"
+        say(f"[{colour}]{where}[/{colour}]: {before}{cell(problem.message)}")
+    if (more := len(problems) - _MOST_TOLD) > 0:
+        least = "at least " if len(problems) == ENOUGH else ""
+        say(f"… and {least}{more} more; --output json names them")
