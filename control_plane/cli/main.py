@@ -36,6 +36,7 @@ from control_plane.cli import (
     targets,
     workloads,
 )
+from control_plane.cli.asking import asking
 from control_plane.cli.demo.command import demo
 from control_plane.cli.errors import CommandError
 from control_plane.cli.output import cell, end_of_output, warn
@@ -83,6 +84,7 @@ app.add_typer(doctor.app, name="doctor")
 PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 app.command("control-plane", context_settings=PASSES_ON)(processes.control_plane)
 app.command("agent", context_settings=PASSES_ON)(processes.agent)
+asking(app)
 
 
 def _version(wanted: bool) -> None:
