@@ -43,11 +43,14 @@ MOVES: Final[Mapping[State, frozenset[State]]] = {
     State.OVER: frozenset(),
 }
 
+_NOT_UNTIL_MENDED: Final = (
+    "Send it again only when that has changed. An approval chain or its group must be changed by an administrator."
+)
 _UNANSWERED: Final[Mapping[Answer, tuple[Code, str, str]]] = {
     Answer.DENIED: (Code.DENIED, "denied by a reviewer", ""),
     Answer.EXPIRED: (Code.EXPIRED, "nobody decided in time", "send it again to ask once more"),
     Answer.CANCELLED: (Code.WITHDRAWN, "the request was withdrawn", "send it again to ask once more"),
-    Answer.REFUSED: (Code.UNAVAILABLE, "nobody could be asked", ""),
+    Answer.REFUSED: (Code.UNAVAILABLE, "nobody could be asked", _NOT_UNTIL_MENDED),
     Answer.UNAVAILABLE: (Code.UNAVAILABLE, "nobody could be asked: the control plane is out of reach", "try later"),
 }
 

@@ -9,6 +9,7 @@ import pytest
 from data_plane.gate.held import MOVES, State
 from data_plane.gate.interface import Allowed, Code, Denied
 from data_plane.gate.ports import Answer, Answered
+from data_plane.protocols.postgres.core.refusals import from_verdict
 from tests.data_plane.gate.worlds import RAW, READ, RULES, WRITE, Listener, World, settled
 from tests.support.policies import READS, WRITES, allow, deny, hold, subject
 
@@ -77,6 +78,20 @@ async def test_each_other_answer_ends_the_hold_under_its_own_name(answer: Answer
     assert "because" in verdict.message
     assert world.log[-1][:4] == ("hold-ended", 1, "apr_1", code.value)
     assert "spent" not in world.logged()
+
+
+async def test_what_nobody_could_ever_approve_is_not_to_be_sent_again_later() -> None:
+    world, listener = World(), Listener()
+    world.hold(listener)
+    world.approvals.answer(
+        Answered(Answer.REFUSED, "approval chain 'dba' needs 5 of group dba, and 1 could approve it")
+    )
+    verdict = await listener.verdict()
+    assert isinstance(verdict, Denied)
+    told = from_verdict(verdict)
+    assert told.message == "nobody could be asked: approval chain 'dba' needs 5 of group dba, and 1 could approve it"
+    assert "must be changed by an administrator" in told.hint
+    assert "later" not in told.hint
 
 
 async def test_masks_that_came_while_it_waited_hold_for_what_was_approved() -> None:
