@@ -292,7 +292,7 @@ class World:
     async def audited(self, prefix: str = "") -> list[AuditRow]:
         """Oldest first."""
         async with self.units.reading() as uow:
-            rows = await audit.newest(uow.session, audit.Filter(), None, 1000)
+            rows = await audit.newest(uow.session, audit.Filter(), None, 10_000)
         return [row for row in reversed(rows) if row.kind.startswith(prefix)]
 
     async def audited_kinds(self, prefix: str = "approval.") -> list[str]:

@@ -212,12 +212,10 @@ class LocalAgent:
 def _port_with_free_neighbour() -> int:
     """Enrolment listens on the port beside the link."""
     while True:
-        with socket.socket() as first, socket.socket() as second:
-            first.bind((HOST, 0))
-            port = int(first.getsockname()[1])
-            with contextlib.suppress(OSError, OverflowError):
-                second.bind((HOST, port + 1))
-                return port
+        port = free_port()
+        with socket.socket() as neighbour, contextlib.suppress(OSError):
+            neighbour.bind((HOST, port + 1))
+            return port
 
 
 def _toml(values: Mapping[str, Any]) -> str:

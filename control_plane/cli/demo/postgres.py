@@ -5,8 +5,10 @@ PostgreSQL refuses to run as root; there it runs as `nobody`, in a folder that b
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import random
 import re
 import shutil
 import socket
@@ -47,9 +49,11 @@ def _major(initdb: Path) -> int:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
+    """Below those that the system gives to outgoing connections, one of which could take it before it is used."""
+    while True:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((HOST, random.randint(20_000, 32_000)))
+            return int(probe.getsockname()[1])
 
 
 def as_owner(command: Sequence[str | Path]) -> list[str]:
