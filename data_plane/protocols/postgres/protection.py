@@ -163,6 +163,17 @@ def _patterns(column: str) -> tuple[Pattern[str], Pattern[str]]:
     return compile(translate(f"{schema}\0{table}")), compile(translate(name))
 
 
+def unknown_columns(data: CatalogData, masks: Iterable[ColumnMask]) -> list[str]:
+    """What these masks name and no relation has: a misspelled name protects nothing."""
+    unknown = []
+    for mask in masks:
+        found: Columns = {}
+        _named(data, [mask], found)
+        if not found:
+            unknown.append(mask.column)
+    return unknown
+
+
 def _named(data: CatalogData, masks: Iterable[ColumnMask], columns: Columns) -> None:
     patterns = [(*_patterns(mask.column), mask.strategy) for mask in masks]
     for relation in data.relations.values():

@@ -24,6 +24,7 @@ from data_plane.protocols.postgres.examination.rights import (
     beyond,
 )
 from data_plane.protocols.postgres.examination.sql import Writer, made_if_missing, name
+from data_plane.protocols.postgres.protection import unknown_columns
 
 Severity = Literal["critical", "warning", "remark"]
 _MOST_NAMED: Final = 8
@@ -318,7 +319,20 @@ class _Look:
             if stale:
                 yield Finding("warning", "defaults", self._question.target, "tables made one day would give too much",
                               things=stale, sql=stale)  # fmt: skip
+        yield from self._masks_without_effect()
         yield from self._remarks()
+
+    def _masks_without_effect(self) -> Iterator[Finding]:
+        used = frozenset[str]().union(*(reach.masks for reach in self._question.reaches))
+        for mask in sorted(used & self._question.masks.keys()):
+            columns = self._question.masks[mask].columns
+            if unknown := unknown_columns(self._rights.data, columns):
+                yield Finding(
+                    "warning", "mask-names-nothing", self._question.target,
+                    f"mask {mask} names what is not in this database, so nothing is masked by it: {_listed(unknown)}",
+                    "correct the names, or accept it where they are of other targets: `--accept mask-names-nothing`",
+                    tuple(unknown),
+                )  # fmt: skip
 
     def _without_a_role(self, roles: object) -> Iterator[Finding]:
         named = roles if isinstance(roles, dict) else {}

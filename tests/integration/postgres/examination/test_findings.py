@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from data_plane.policy.model import ColumnMask, MaskSpec
 from data_plane.protocols.postgres.examination.findings import Finding
 from tests.integration.postgres.examination.conftest import RULES, World, codes, rule
 
@@ -177,6 +178,15 @@ async def test_views_that_show_more_and_masks_for_some_are_remarks(world: World)
     every = await world.findings(world.question(*masked_for_one, some))
     one = next(one for one in every if one.code == "masked-by-the-agent-only")
     assert "public.customers.email" in one.things
+
+
+async def test_a_mask_that_names_what_is_not_there_protects_nothing_and_says_so(world: World) -> None:
+    columns = ("public.customers.email", "public.custmers.card", "sales.events.*")
+    masks = {"pii": MaskSpec(columns=tuple(map(ColumnMask, columns))), "other": MaskSpec(columns=(ColumnMask("no.x"),))}
+    await world.set_up(world.question())
+    one = await found(world, "mask-names-nothing", masks=masks)
+    assert (one.severity, one.things) == ("warning", ("public.custmers.card",))
+    assert "mask pii names what is not in this database" in one.says
 
 
 async def test_other_databases_that_everybody_may_connect_to_are_a_remark(world: World) -> None:
