@@ -19,7 +19,7 @@ import msgspec
 
 from data_plane.gate.interface import Resource, Subject
 from data_plane.policy.model import ColumnMask, Strategy
-from data_plane.protocols.postgres.catalog_calls import HiddenCalls, of_altered, runs_code
+from data_plane.protocols.postgres.catalog_calls import HiddenCalls, makes, of_altered, runs_code
 from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
 from data_plane.protocols.postgres.catalog_views import WrittenViews
 from data_plane.protocols.postgres.interface import Classifier, Names, SearchPath
@@ -137,7 +137,9 @@ class Catalogue(Names):
         if resolved is None:
             if len(known) >= _REMEMBERED:
                 known.clear()
-            resolved = known[subject] = self._resolve(subject, path)
+            resolved = self._resolve(subject, path)
+            if not makes(subject):  # what makes names is noted each time
+                known[subject] = resolved
         if self._open and resolved in self._open:
             self._wanted(False)
         return resolved

@@ -46,18 +46,16 @@ class HiddenCalls:
 
     def noted(self, subject: Subject) -> bool:
         """What it is about to make; True: there is something new in that."""
-        if Action.EXEC in subject.actions and subject.verbs[:1] in (("DO",), ("CALL",)):
+        before, known = len(self._made), self.may_be_new
+        if _runs_a_body(subject):
             self.may_be_new = True
-        if Action.DDL not in subject.actions and Action.ADMIN not in subject.actions:
-            return False
-        if subject.facts.get("object") not in _MAKERS:
-            return False
+        if not _defines(subject) or subject.facts.get("object") not in _MAKERS:
+            return self.may_be_new is not known
         self.may_be_new = True
-        before = len(self._made)
         for resource in subject.resources:
             if resource.kind in _MADE and "ddl" in resource.access and len(self._made) < _REMEMBERED:
                 self._made.update(candidate.rpartition(".")[2] for candidate in resource.candidates)
-        return len(self._made) > before
+        return len(self._made) > before or not known
 
     def judged(self, subject: Subject, data: CatalogData, path: SearchPath, *, stale: bool) -> Subject:
         """The subject, not understood when it may run code that it does not name as such."""
@@ -146,6 +144,19 @@ class HiddenCalls:
             if resource.kind == "relation":
                 for candidate in resource.candidates:
                     yield from self._relations(candidate) or (None,)
+
+
+def makes(subject: Subject) -> bool:
+    """Whether running it may give names another meaning."""
+    return _defines(subject) or _runs_a_body(subject)
+
+
+def _defines(subject: Subject) -> bool:
+    return Action.DDL in subject.actions or Action.ADMIN in subject.actions
+
+
+def _runs_a_body(subject: Subject) -> bool:
+    return Action.EXEC in subject.actions and subject.verbs[:1] in (("DO",), ("CALL",))
 
 
 def of_altered(subject: Subject, altered: frozenset[str]) -> Subject:

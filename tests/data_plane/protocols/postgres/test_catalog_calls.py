@@ -130,6 +130,16 @@ def test_after_what_may_make_functions_no_unknown_name_is_trusted_until_the_next
     assert judged("select (1).b", names).understood
 
 
+@pytest.mark.parametrize("maker", ["do $$ begin end $$", "create function sqrt(t text) returns int language sql as ''"])
+def test_what_is_made_again_by_the_same_statement_is_noted_again(maker: str) -> None:
+    names, asked = known(), subject(maker)
+    for _ in range(3):
+        names.loaded(None, names.changes)
+        names.resolve(asked, PUBLIC)
+    names.changed()
+    assert not judged("select (1).b", names).understood
+
+
 def test_other_changes_do_not_stop_reads_of_what_is_new() -> None:
     names = known()
     judged("create temp table work (a int)", names)
