@@ -1,7 +1,8 @@
 """The catalogue of one database as its sessions share it: names, and what masks protect. Pure; `catalog_refresh` loads.
 
 Between a change and the next load the catalogue is *stale*: views, which may mean something else by then, are
-protected whole, and relations that it has never seen are masked whole by `columns`. What another client changes without
+protected whole, relations that it has never seen are masked whole by `columns`, and a name that was made, renamed or
+dropped may be in any schema of the search path. What another client changes without
 the agent's knowledge is seen at the next poll. A transaction that has not committed is not seen at all: what uses names
 that it changed is not understood until it has ended (`SearchPath.altered`), and its session has everything masked that
 a mask applies to; so have all sessions from the end of such a transaction until the next load (`doubtful`). What a
@@ -12,7 +13,7 @@ A column that was protected once stays protected, whatever it is renamed to, unt
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import msgspec
@@ -42,7 +43,7 @@ class Catalogue(Names):
         self.epoch = 0
         self.changes = 0
         self.stale = True
-        self.doubtful = False  # names that are known mean something else by now
+        self.doubtful = False  # names that are known mean something else by now: those of `_altered`
         self._classifier = classifier
         self._wanted = wanted
         self._by_name = ByName(NOTHING)
@@ -56,6 +57,8 @@ class Catalogue(Names):
         self._open: set[Subject] = set()  # answers with a name that is not known
         self._calls = HiddenCalls(self.relations)
         self._views = WrittenViews(self.relations)
+        self._altered: frozenset[str] = frozenset()  # by what was committed and not loaded since; see ChangesNames
+        self._schemas_altered = False
         self._announced: dict[str, str] = {}  # name: schema, of relations that are being made
 
     # ------------------------------------------------------------------ loading
@@ -68,27 +71,36 @@ class Catalogue(Names):
             self._by_name = ByName(data)
             self._names = None
             self._protections = {}
-            self._resolved = {}
-            self._open = set()
         if data is not None or was_stale != self.stale:
             self.epoch += 1
-            self._doubt()
+            self._resolved = {}
+            self._open = set()
         if not self.stale:
-            self._calls.may_be_new = self.doubtful = False
+            self._calls.may_be_new = self.doubtful = self._schemas_altered = False
+            self._altered = frozenset()
 
-    def changed(self, *, names: bool = False) -> None:
+    def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
+        """What is resolved depends on all that this notes. Told again when the transaction has ended: what was noted
+        before may have been forgotten by a load that could not see it yet."""
         self.changes += 1
+        more = not names <= self._altered
         if not self.stale or (names and not self.doubtful):
-            self.stale = True
-            self.doubtful = self.doubtful or names
+            self.stale = more = True
+            self.doubtful = self.doubtful or bool(names)
             self.epoch += 1
-            self._doubt()
+        self._altered |= names
+        for subject in by:
+            more = self._noted(subject) or more
+        if more:
+            self._resolved = {}
         self._wanted(True)
 
-    def _doubt(self) -> None:
-        """What names may call depends on whether the catalogue is stale, once functions were made here."""
-        if self._calls.may_be_new or not self.data.fingerprint:
-            self._resolved = {}
+    def _noted(self, subject: Subject) -> bool:
+        """What it makes or has made; True: there is something new in that."""
+        schema = subject.facts.get("object") == "schema" and makes(subject) and not self._schemas_altered
+        self._schemas_altered = self._schemas_altered or schema
+        calls, views = self._calls.noted(subject), self._views.noted(subject)
+        return schema or calls or views
 
     # ------------------------------------------------------------------ what is protected
 
@@ -168,14 +180,14 @@ class Catalogue(Names):
         if resources != subject.resources:
             subject = msgspec.structs.replace(subject, resources=resources)
         subject = self._calls.judged(subject, self.data, path, stale=self.stale)
-        subject = self._views.judged(subject, self.data, stale=self.stale)
+        subject = self._views.judged(subject, self.data, self._altered, stale=self.stale)
         if path.altered:
             subject = of_altered(subject, path.altered)
         if any(
             candidate.startswith("?.") for item in resources if item.kind == "relation" for candidate in item.candidates
         ):
             self._open.add(subject)
-        if self._calls.noted(subject):
+        if makes(subject) and self._noted(subject):
             self._resolved = {}
         return subject
 
@@ -202,6 +214,8 @@ class Catalogue(Names):
     def _along(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:
         schemas = [self.data.user if schema in (_OWN_SCHEMA, "$user") else schema for schema in path.schemas]
         searched = schemas if "pg_catalog" in schemas else ["pg_catalog", *schemas]
+        if self._altered and self._in_doubt(name, creates=creates):
+            return self._anywhere(name, schemas, searched)
         if path.personal:
             return self._perhaps(name, schemas, searched, creates=creates)
         closed = self.data.closed_schemas - {"pg_catalog"}
@@ -216,6 +230,23 @@ class Catalogue(Names):
             first = f"{everywhere[0]}.{name}"
             return [found] if first == found else [found, first]
         return [self._unseen(name, schemas)]
+
+    def _in_doubt(self, name: str, *, creates: bool) -> bool:
+        """Where a name is made depends on what schemas there are alone."""
+        return "*" in self._altered or (not creates and name.rpartition(".")[2] in self._altered)
+
+    def _anywhere(self, name: str, schemas: list[str], searched: list[str]) -> list[str]:
+        """What has the name may have gone, or be made anew, in any schema of the path. Nobody alters pg_catalog."""
+        if "pg_catalog" in searched and self._by_name.relation("pg_catalog", name):
+            searched = searched[: searched.index("pg_catalog") + 1]
+        else:
+            searched = schemas
+        found = [
+            f"{schema}.{name}"
+            for schema in dict.fromkeys(searched)
+            if self._schemas_altered or schema in self.data.schemas
+        ]
+        return found or [self._unseen(name, schemas)]
 
     def _perhaps(self, name: str, schemas: list[str], searched: list[str], *, creates: bool) -> list[str]:
         """For an account that is not the one that reads the catalogue. It may use any schema of the path or none, but

@@ -1,9 +1,10 @@
 """What writes reach through views, and what temporary relations may carry. Pure.
 
 A write to a view counts as one to every relation that the view reads: the server may pass it on to one of them, and a
-rule about that one must not be evaded by the view's name. A view that is being made is not in the catalogue, so writes
-to its name are not understood until it is; a temporary one never is. Most policies let sessions do as they like with
-temporary relations, so what those would run later (defaults, constraints, triggers, views) must be harmless.
+rule about that one must not be evaded by the view's name. A view that is being made, renamed or replaced is not in the
+catalogue as it will be, so writes to its name are not understood until it is; a temporary one never is. Most policies
+let sessions do as they like with temporary relations, so what those would run later (defaults, constraints, triggers,
+views) must be harmless.
 """
 
 from __future__ import annotations
@@ -27,21 +28,36 @@ class WrittenViews:
         self._relations = relations
         self._made: set[str] = set()
 
-    def judged(self, subject: Subject, data: CatalogData, *, stale: bool) -> Subject:
-        """With the relations behind the views that it writes; not understood where those are not known."""
-        changed = list(_touched(subject, DDL))
-        bare = {name.rpartition(".")[2] for name in changed}
-        of_views = subject.facts.get("object") == "view" or not bare.isdisjoint(self._made)
-        if of_views and len(self._made) < _REMEMBERED:
+    def noted(self, subject: Subject) -> bool:
+        """The names that it may give to views, or take from them; True: there is something new in that."""
+        names = list(_touched(subject, DDL))
+        bare = {name.rpartition(".")[2] for name in names}
+        if bare <= self._made or not (subject.facts.get("object") == "view" or any(map(self._was_view, names))):
+            return False
+        if len(self._made) < _REMEMBERED:
             self._made |= bare
+        return True
+
+    def _was_view(self, name: str) -> bool:
+        return name.rpartition(".")[2] in self._made or any(each.kind == "v" for each in self._wherever(name))
+
+    def _wherever(self, name: str) -> list[Relation]:
+        return self._relations(f"?.{name.partition('.')[2]}")
+
+    def judged(self, subject: Subject, data: CatalogData, altered: frozenset[str], *, stale: bool) -> Subject:
+        """With the relations behind the views that it writes; not understood where those are not known. `altered`: what
+        names may mean something else by now; `*`: any."""
         behind: dict[str, None] = {}
         for name in _touched(subject, WRITE):
-            found = self._relations(name)
-            if name.rpartition(".")[2] in self._made and all(stale and each.kind == "v" for each in found):
-                return not_understood(
-                    subject, f"{name.removeprefix('?.')} may be a new view: what it writes is not known"
-                )
-            behind.update(dict.fromkeys(_behind(found, data)))
+            bare = name.rpartition(".")[2]
+            found, doubt = self._relations(name), "*" in altered or bare in altered
+            if bare in self._made and (doubt or all(stale and each.kind == "v" for each in found)):
+                return not_understood(subject, _may_be_new(name))
+            for relation in _behind(self._wherever(name) if doubt else found, data):
+                if stale and relation.kind == "v" and relation.name.rpartition(".")[2] in self._made:
+                    return not_understood(subject, _may_be_new(relation.name))
+                behind[f"{relation.schema}.{relation.name}"] = None
+        changed = _touched(subject, DDL)
         if any(name.startswith("pg_temp.") for name in changed) and _may_run(subject):
             return not_understood(
                 subject, "what a temporary relation runs must be harmless, and that is not known here"
@@ -58,8 +74,12 @@ def _touched(subject: Subject, access: str) -> Iterator[str]:
             yield from resource.candidates
 
 
-def _behind(relations: list[Relation], data: CatalogData) -> Iterator[str]:
-    """The names of all that these read, through further views."""
+def _may_be_new(name: str) -> str:
+    return f"{name.removeprefix('?.')} may be a new view: what it writes is not known"
+
+
+def _behind(relations: list[Relation], data: CatalogData) -> Iterator[Relation]:
+    """All that these read, through further views."""
     seen: set[int] = set()
     waiting = [relation.oid for relation in relations if relation.kind == "v"]
     while waiting:
@@ -68,7 +88,7 @@ def _behind(relations: list[Relation], data: CatalogData) -> Iterator[str]:
             seen.add(oid)
             waiting.append(oid)
             if oid in data.relations:
-                yield f"{data.relations[oid].schema}.{data.relations[oid].name}"
+                yield data.relations[oid]
 
 
 def _may_run(subject: Subject) -> bool:

@@ -7,7 +7,7 @@ Classes and not Protocols: see `recording.interface.Recorder`. A module of its o
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
@@ -43,8 +43,8 @@ class Names:
         """Whether making or casting values of these types (by OID) calls code of the database."""
 
     @abstractmethod
-    def changed(self, *, names: bool = False) -> None:
-        """DDL ran somewhere: what is known may be stale. `names`: so that known names mean something else."""
+    def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
+        """These ran somewhere: what is known may be stale. `names`: what means something else now; see ChangesNames."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from data_plane.gate.interface import Action
+from data_plane.gate.interface import Action, Subject
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import (
     SEVERITY,
@@ -57,6 +57,8 @@ _TOLD: Final = frozenset(
 # Those that can be given any text. They are told when it is one that the client wrote itself.
 _TOLD_AS_WRITTEN: Final = frozenset({"application_name", "search_path", "TimeZone"})
 _MOST_WRITTEN: Final = 100
+_MOST_CHANGES: Final = 10_000
+_ANY_NAME: Final = frozenset({"*"})
 
 
 class PinBrokenError(Exception):
@@ -72,8 +74,8 @@ class Outcomes:
         self.copying_in = False
         self.dying = False
         self._failed = False  # something since the last ReadyForQuery
-        self._schema_changed = False
-        self._names_changed = False
+        self._changed: dict[Subject, None] = {}  # what the transaction ran that may have changed the schema
+        self._names: frozenset[str] = frozenset()  # that it changed
         self._written: set[tuple[str, str]] = set()  # settings, as statements that succeeded gave them
         self.handlers: Final[Mapping[int, Callable[[bytes, Expected, Unit], bytes | None]]] = {
             m.ParseComplete: self._parsed,
@@ -191,8 +193,7 @@ class Outcomes:
                 self._follow_names(effect)
         for statement in (meaning.statement, *meaning.named):
             if statement is not None and statement.subject.action not in _HARMLESS:
-                self._schema_changed = True
-                self._context.catalogue.changed()
+                self._follow_change(statement.subject)
         return PASS
 
     def plain_answered(self, data: bytes, unit: PlainUnit, found: PlainAnswer) -> bytes:
@@ -292,7 +293,7 @@ class Outcomes:
             context.settings.transaction_ended(keeps=not self._failed)
             if context.tables.portals:
                 context.tables.transaction_ended()
-            if self._schema_changed:
+            if self._changed:
                 self._tell_catalogue()
         self._failed = False
 
@@ -300,15 +301,23 @@ class Outcomes:
         """With COMMIT AND CHAIN the session is never at rest between two transactions."""
         if isinstance(effect, ChangesNames):
             altered = bool(self._context.settings.path.altered)
-            self._names_changed = self._names_changed or altered
+            if altered:
+                self._names |= effect.names
             self._context.masking.in_doubt(altered=altered)
-        elif isinstance(effect, EndsTransaction) and self._schema_changed:
+        elif isinstance(effect, EndsTransaction) and self._changed:
             self._tell_catalogue()
+
+    def _follow_change(self, subject: Subject) -> None:
+        if len(self._changed) >= _MOST_CHANGES:  # so many that all before is told now, and any name is in doubt
+            self._context.catalogue.changed(self._changed)
+            self._changed, self._names = {}, _ANY_NAME
+        self._changed[subject] = None
+        self._context.catalogue.changed((subject,))
 
     def _tell_catalogue(self) -> None:
         """The transaction that changed the schema has ended."""
-        self._context.catalogue.changed(names=self._names_changed)
-        self._schema_changed = self._names_changed = False
+        self._context.catalogue.changed(self._changed, names=self._names)
+        self._changed, self._names = {}, frozenset()
         self._context.masking.in_doubt(altered=False)
 
     # -------------------------------------------------------------- what the client has not said

@@ -96,7 +96,7 @@ def test_the_same_question_has_the_same_answer_until_the_catalogue_changes() -> 
 def test_what_is_being_made_has_its_name_before_the_next_load() -> None:
     known = catalogue()
     assert names(known, subject("?.fresh", verb="CREATE TABLE", access="ddl")) == [("public.fresh",)]
-    known.changed()
+    known.changed(())
     assert names(known, subject("?.fresh")) == [("public.fresh",)]
     assert names(known, subject("?.fresh"), SearchPath(("sales",), frozenset())) == [("?.fresh",)]
     known.loaded(data(fingerprint="2"), known.changes)  # its transaction has not committed yet
@@ -141,8 +141,58 @@ def test_what_an_account_of_a_sessions_own_makes_may_be_in_any_schema_of_the_pat
 def test_a_load_that_began_before_a_change_leaves_it_stale() -> None:
     known = catalogue()
     begun = known.changes
-    known.changed()
+    known.changed(())
     known.loaded(data(fingerprint="2"), begun)
     assert known.stale
     known.loaded(None, known.changes)
     assert not known.stale
+
+
+def test_a_name_that_was_altered_may_be_in_any_schema_of_the_path_until_a_load_that_began_afterwards() -> None:
+    both = SearchPath(("sales", "nowhere", "public"), frozenset())
+    known, asked, other = catalogue(), subject("?.orders"), subject("?.customers", "sales.orders", "?.pg_class")
+    untouched = known.resolve(other, both)
+    assert names(known, asked, both) == [("sales.orders",)]
+    begun = known.changes
+    known.changed((), names=frozenset({"orders"}))
+    for _ in range(2):
+        assert names(known, asked, both) == [("sales.orders", "public.orders")]
+        assert names(known, asked, SearchPath(both.schemas, frozenset(), personal=True)) == [
+            ("sales.orders", "public.orders")
+        ]
+        assert names(known, asked) == [("public.orders",)]
+        assert known.resolve(other, both).resources == untouched.resources
+        known.loaded(data(fingerprint="2"), begun)
+    known.loaded(None, known.changes)
+    assert names(known, asked, both) == [("sales.orders",)]
+
+
+def test_where_any_name_was_altered_all_may_be_in_any_schema_but_those_of_the_server() -> None:
+    both = SearchPath(("sales", "fresh", "public"), frozenset())
+    known = catalogue()
+    known.changed((), names=frozenset({"*"}))
+    asked = subject("?.customers", "?.pg_class", "sales.orders")
+    assert names(known, asked, both) == [
+        ("sales.customers", "public.customers"),
+        ("pg_catalog.pg_class",),
+        ("sales.orders",),
+    ]
+    made = Subject(
+        Action.DDL, ("CREATE",), (Resource("schema", ("fresh",), ("ddl",)),), {"object": "schema"}, True,
+        actions=frozenset({Action.DDL}),
+    )  # fmt: skip
+    known.changed((made,))
+    assert names(known, asked, both)[0] == ("sales.customers", "fresh.customers", "public.customers")
+    known.loaded(None, known.changes)
+    assert names(known, asked, both)[0] == ("public.customers",)
+
+
+def test_a_change_that_alters_no_name_leaves_all_as_they_are() -> None:
+    both = SearchPath(("sales", "public"), frozenset())
+    known, asked = catalogue(), subject("?.orders", "?.customers")
+    before = known.resolve(asked, both)
+    known.changed(())
+    assert known.resolve(asked, both).resources == before.resources
+    first = known.resolve(asked, both)
+    known.changed(())
+    assert known.resolve(asked, both) is first

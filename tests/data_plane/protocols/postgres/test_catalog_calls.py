@@ -104,7 +104,7 @@ def test_what_is_being_made_is_known_before_it_is_committed(made: str, used: str
     assert judged(used, names).understood
     judged(made, names)
     assert not judged(used, names).understood
-    names.changed()
+    names.changed(())
     names.loaded(data(**FIELDS, fingerprint="2"), names.changes)
     assert not judged(used, names).understood
 
@@ -122,7 +122,7 @@ def test_after_what_may_make_functions_no_unknown_name_is_trusted_until_the_next
     names = known()
     assert judged("select (1).b", names).understood
     judged(maker, names)
-    names.changed()
+    names.changed(())
     assert not judged("select (1).b", names).understood
     assert not judged("select 1::b", names).understood
     assert judged("select o.total from orders o", names).understood
@@ -136,14 +136,14 @@ def test_what_is_made_again_by_the_same_statement_is_noted_again(maker: str) -> 
     for _ in range(3):
         names.loaded(None, names.changes)
         names.resolve(asked, PUBLIC)
-    names.changed()
+    names.changed(())
     assert not judged("select (1).b", names).understood
 
 
 def test_other_changes_do_not_stop_reads_of_what_is_new() -> None:
     names = known()
     judged("create temp table work (a int)", names)
-    names.changed()
+    names.changed(())
     assert judged("select w.a from work w", names).understood
 
 

@@ -190,7 +190,7 @@ def test_plans_are_remembered_until_the_catalogue_or_the_masks_change() -> None:
     described = description(("ssn", CUSTOMERS, 2, TEXT, 0))
     plan = using.result(described, (), PLAIN, ())
     assert plan is using.result(bytes(bytearray(described)), [], PLAIN, ())
-    known.changed()
+    known.changed(())
     stale = using.result(described, (), PLAIN, ())
     assert stale is not plan
     in_force.masks = {"pii": MaskSpec()}
@@ -218,7 +218,7 @@ def test_while_the_catalogue_is_stale_views_are_masked_whole() -> None:
     described = ("a", VIEW, 1, TEXT, 0)
     by = statement("?.v", outputs=[["a"]])
     assert masked(described, by=by, using=using) == [False]
-    known.changed()
+    known.changed(())
     assert masked(described, by=by, using=using) == [True]
     known.loaded(None, known.changes)
     assert masked(described, by=by, using=using) == [False]

@@ -7,7 +7,7 @@ what arrived since the last look, as readable messages.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 from data_plane.gate.interface import (
@@ -158,8 +158,8 @@ class FakeNames(Names):
     def runs_code(self, types: Iterable[int]) -> bool:
         return 99_999 in types
 
-    def changed(self, *, names: bool = False) -> None:
-        del names
+    def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
+        del by, names
         self.changes += 1
 
 

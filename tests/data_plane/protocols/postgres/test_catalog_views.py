@@ -1,0 +1,86 @@
+"""Writes through views that are made, renamed or replaced: not understood until the catalogue has them as they are."""
+
+from __future__ import annotations
+
+import pytest
+
+from data_plane.gate.interface import Subject
+from data_plane.protocols.postgres.catalog import Catalogue
+from data_plane.protocols.postgres.interface import ChangesNames, SearchPath, Statement
+from data_plane.protocols.postgres.statements import StatementClassifier
+
+from .masking_catalogue import catalogue, data
+
+PUBLIC = SearchPath(("public",), frozenset())
+CLASSIFIER = StatementClassifier()
+
+
+def parsed(text: str) -> Statement:
+    (statement,) = CLASSIFIER.parse(text.encode()).statements
+    return statement
+
+
+def judged(text: str, names: Catalogue) -> Subject:
+    return names.resolve(parsed(text).subject, PUBLIC)
+
+
+def run(text: str, names: Catalogue) -> None:
+    """As the session does: judged, done, committed."""
+    statement = parsed(text)
+    judged(text, names)
+    altered = [effect.names for effect in statement.effects if isinstance(effect, ChangesNames)]
+    names.changed((statement.subject,), names=frozenset().union(*altered))
+
+
+@pytest.mark.parametrize(
+    ("changes", "write"),
+    [
+        (("create view sales.w as select * from orders",), "delete from sales.w"),
+        (("drop table sales.orders", "create view sales.orders as select 1"), "delete from sales.orders"),
+        (("alter view v rename to fresh",), "delete from fresh"),
+        (("alter table v rename to fresh",), "delete from public.fresh"),
+        (("alter table v rename to w", "alter table w rename to fresh"), "update fresh set a = 1"),
+        (("drop table orders", "alter table v rename to orders"), "delete from orders"),
+        (("create or replace view v as select * from orders",), "delete from v"),
+        (("create or replace view v as select * from orders",), "delete from vv"),
+        (("alter view v rename to w", "alter view w set schema sales"), "delete from sales.w"),
+        (("create schema fresh create view w as select * from public.orders", "drop view v"), "delete from v"),
+    ],
+)
+def test_a_write_to_what_may_be_a_view_by_now_is_not_understood(changes: tuple[str, ...], write: str) -> None:
+    names = catalogue()
+    judged(write, names)
+    for change in changes:
+        run(change, names)
+    assert not judged(write, names).understood
+
+
+def test_a_write_to_a_view_of_a_renamed_schema_counts_as_one_to_all_that_it_may_be() -> None:
+    names = catalogue()
+    run("alter schema sales rename to former", names)
+    found = judged("delete from former.vv", names)
+    assert {name for each in found.resources for name in each.candidates} >= {"public.v", "public.customers"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "write"),
+    [
+        (("drop table orders", "create table orders (id int)"), "insert into orders values (1)"),
+        (("alter table orders rename to former", "create table orders (id int)"), "delete from orders"),
+        (("alter table orders drop column total",), "delete from orders"),
+        (("create schema fresh",), "delete from orders"),
+        (("create view w as select 1",), "delete from orders"),
+    ],
+)
+def test_a_write_to_what_is_no_view_stays_understood(changes: tuple[str, ...], write: str) -> None:
+    names = catalogue()
+    for change in changes:
+        run(change, names)
+    assert judged(write, names).understood
+
+
+def test_a_view_that_has_been_loaded_is_written_again() -> None:
+    names = catalogue()
+    run("create or replace view v as select * from orders", names)
+    names.loaded(data(fingerprint="2"), names.changes)
+    assert judged("delete from v", names).understood
