@@ -76,8 +76,16 @@ class Catalogue(Names):
             self._resolved = {}
             self._open = set()
         if not self.stale:
+            self._make_room()
             self._calls.may_be_new = self.doubtful = self._schemas_altered = False
             self._altered = frozenset()
+
+    def _make_room(self) -> None:
+        """What was made has been loaded by now, or is told again when it has been done."""
+        if self._calls.full or self._views.full:
+            self._calls.forget()
+            self._views.forget()
+            self._resolved = {}
 
     def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
         """What is resolved depends on all that this notes. Told again when the transaction has ended: what was noted
@@ -100,6 +108,8 @@ class Catalogue(Names):
         schema = subject.facts.get("object") == "schema" and makes(subject) and not self._schemas_altered
         self._schemas_altered = self._schemas_altered or schema
         calls, views = self._calls.noted(subject), self._views.noted(subject)
+        if self._calls.full or self._views.full:
+            self._wanted(True)
         return schema or calls or views
 
     # ------------------------------------------------------------------ what is protected

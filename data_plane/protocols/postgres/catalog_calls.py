@@ -18,7 +18,7 @@ from typing import Final
 
 from data_plane.gate.interface import Action, Subject
 from data_plane.protocols.postgres.catalog_data import CatalogData, Code, Relation, Schemas
-from data_plane.protocols.postgres.catalog_views import not_understood
+from data_plane.protocols.postgres.catalog_views import REMEMBERED, not_understood
 from data_plane.protocols.postgres.interface import SearchPath
 
 _MADE: Final = frozenset({"function", "type"})
@@ -33,7 +33,6 @@ _POPULATE: Final = frozenset(
     {"json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset"}
 )
 SIGN: Final = "-$1"  # the operator before one value: in any statement, because a sign may be part of a number or not
-_REMEMBERED: Final = 10_000
 
 
 class HiddenCalls:
@@ -42,20 +41,31 @@ class HiddenCalls:
     def __init__(self, relations: Callable[[str], list[Relation]]) -> None:
         self._relations = relations
         self._made: set[str] = set()
+        self.full = False  # `_made` does not have all: any name may be new
         self.may_be_new = False  # there may be functions and types that neither the catalogue nor `_made` has
+
+    def forget(self) -> None:
+        self.full = False
+        self._made.clear()
 
     def noted(self, subject: Subject) -> bool:
         """What it is about to make; True: there is something new in that."""
-        before, known = len(self._made), self.may_be_new
-        if _runs_a_body(subject):
+        before = (len(self._made), self.may_be_new, self.full)
+        self.may_be_new = self.may_be_new or _runs_a_body(subject)
+        if _defines(subject) and subject.facts.get("object") in _MAKERS:
             self.may_be_new = True
-        if not _defines(subject) or subject.facts.get("object") not in _MAKERS:
-            return self.may_be_new is not known
-        self.may_be_new = True
-        for resource in subject.resources:
-            if resource.kind in _MADE and "ddl" in resource.access and len(self._made) < _REMEMBERED:
-                self._made.update(candidate.rpartition(".")[2] for candidate in resource.candidates)
-        return len(self._made) > before or not known
+            for resource in subject.resources:
+                if resource.kind in _MADE and "ddl" in resource.access:
+                    self._remember(candidate.rpartition(".")[2] for candidate in resource.candidates)
+        return before != (len(self._made), self.may_be_new, self.full)
+
+    def _remember(self, names: Iterable[str]) -> None:
+        self.full = self.full or len(self._made) >= REMEMBERED
+        if not self.full:
+            self._made.update(names)
+
+    def _is_made(self, name: str) -> bool:
+        return self.full or name in self._made
 
     def judged(self, subject: Subject, data: CatalogData, path: SearchPath, *, stale: bool) -> Subject:
         """The subject, not understood when it may run code that it does not name as such."""
@@ -78,7 +88,7 @@ class HiddenCalls:
             name = type_.rpartition(".")[2]
             if name in code.coded_types:
                 return f"values of the type {name} are made by code of this database; leave the cast out"
-            if (unsure or name in self._made) and name not in code.types and Action.DDL not in subject.actions:
+            if (unsure or self._is_made(name)) and name not in code.types and Action.DDL not in subject.actions:
                 return f"the type {name} may be new; leave the cast out, or try again in a moment"
         return ""
 
@@ -107,7 +117,7 @@ class HiddenCalls:
         of_no_relation = _names(subject, "attributes")
         for name in _names(subject, "possible_functions"):
             known = name in code.attribute_functions or name in code.coded_types
-            if not known and not unsure and name not in self._made:
+            if not known and not unsure and not self._is_made(name):
                 continue
             if columns is None:
                 columns = self._columns(subject)
@@ -127,7 +137,7 @@ class HiddenCalls:
             schema, _, name = candidate.rpartition(".")
             if _means(schema, name, code.functions, code.hidden_functions, data.user, path):
                 return f"{name}() may be a function of this database that is called like a built-in one"
-            if unsure and name in self._made:
+            if unsure and self._is_made(name):
                 return f"{name}() may be a new function; try again in a moment"
         return ""
 

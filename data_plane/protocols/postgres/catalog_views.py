@@ -18,7 +18,7 @@ from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation
 from data_plane.protocols.postgres.statements.walker import DDL, WRITE
 
-_REMEMBERED: Final = 10_000
+REMEMBERED: Final = 10_000
 
 
 class WrittenViews:
@@ -27,6 +27,11 @@ class WrittenViews:
     def __init__(self, relations: Callable[[str], list[Relation]]) -> None:
         self._relations = relations
         self._made: set[str] = set()
+        self.full = False  # `_made` does not have all: any name may be that of a new view
+
+    def forget(self) -> None:
+        self.full = False
+        self._made.clear()
 
     def noted(self, subject: Subject) -> bool:
         """The names that it may give to views, or take from them; True: there is something new in that."""
@@ -34,12 +39,17 @@ class WrittenViews:
         bare = {name.rpartition(".")[2] for name in names}
         if bare <= self._made or not (subject.facts.get("object") == "view" or any(map(self._was_view, names))):
             return False
-        if len(self._made) < _REMEMBERED:
+        if len(self._made) < REMEMBERED:
             self._made |= bare
-        return True
+            return True
+        was_full, self.full = self.full, True
+        return not was_full
 
     def _was_view(self, name: str) -> bool:
-        return name.rpartition(".")[2] in self._made or any(each.kind == "v" for each in self._wherever(name))
+        return self._is_made(name) or any(each.kind == "v" for each in self._wherever(name))
+
+    def _is_made(self, name: str) -> bool:
+        return self.full or name.rpartition(".")[2] in self._made
 
     def _wherever(self, name: str) -> list[Relation]:
         return self._relations(f"?.{name.partition('.')[2]}")
@@ -51,10 +61,10 @@ class WrittenViews:
         for name in _touched(subject, WRITE):
             bare = name.rpartition(".")[2]
             found, doubt = self._relations(name), "*" in altered or bare in altered
-            if bare in self._made and (doubt or all(stale and each.kind == "v" for each in found)):
+            if self._is_made(name) and (doubt or all(stale and each.kind == "v" for each in found)):
                 return not_understood(subject, _may_be_new(name))
             for relation in _behind(self._wherever(name) if doubt else found, data):
-                if stale and relation.kind == "v" and relation.name.rpartition(".")[2] in self._made:
+                if stale and relation.kind == "v" and self._is_made(relation.name):
                     return not_understood(subject, _may_be_new(relation.name))
                 behind[f"{relation.schema}.{relation.name}"] = None
         changed = _touched(subject, DDL)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from data_plane.gate.interface import Action, Subject
+from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_data import Code
+from data_plane.protocols.postgres.catalog_views import REMEMBERED
 from data_plane.protocols.postgres.interface import SearchPath
 from data_plane.protocols.postgres.statements import StatementClassifier
 
@@ -138,6 +139,22 @@ def test_what_is_made_again_by_the_same_statement_is_noted_again(maker: str) -> 
         names.resolve(asked, PUBLIC)
     names.changed(())
     assert not judged("select (1).b", names).understood
+
+
+def test_while_too_many_functions_are_made_to_remember_any_name_may_be_one_until_the_next_load() -> None:
+    names = known()
+    for number in range(REMEMBERED + 1):
+        resources = (Resource("function", (f"?.tried_{number}",), ("ddl",)),)
+        made = Subject(
+            Action.DDL, ("CREATE",), resources, {"object": "function"}, understood=True, actions=frozenset({Action.DDL})
+        )
+        names.resolve(made, PUBLIC)
+    assert not judged("select (1).fresh", names).understood
+    names.changed((made,))
+    assert not judged("select sqrt(2)", names).understood
+    names.loaded(None, names.changes)
+    assert judged("select (1).fresh", names).understood
+    assert judged("select sqrt(2)", names).understood
 
 
 def test_other_changes_do_not_stop_reads_of_what_is_new() -> None:

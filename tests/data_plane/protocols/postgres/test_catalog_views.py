@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from data_plane.gate.interface import Subject
+from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
+from data_plane.protocols.postgres.catalog_views import REMEMBERED
 from data_plane.protocols.postgres.interface import ChangesNames, SearchPath, Statement
 from data_plane.protocols.postgres.statements import StatementClassifier
 
@@ -77,6 +78,34 @@ def test_a_write_to_what_is_no_view_stays_understood(changes: tuple[str, ...], w
     for change in changes:
         run(change, names)
     assert judged(write, names).understood
+
+
+def test_while_too_many_views_are_made_to_remember_any_name_may_be_one_until_the_next_load() -> None:
+    asked: list[bool] = []
+    names = Catalogue(CLASSIFIER, asked.append)
+    names.loaded(data(), 0)
+    for number in range(REMEMBERED):
+        names.resolve(view(f"tried_{number}"), PUBLIC)
+    assert judged("delete from sales.fresh", names).understood
+    assert not asked
+
+    made = view("fresh")
+    names.resolve(made, PUBLIC)
+    assert asked == [True]
+    assert not judged("delete from sales.fresh", names).understood
+    assert judged("delete from orders", names).understood
+
+    names.loaded(None, names.changes)  # it began before the view was there
+    assert judged("delete from sales.fresh", names).understood
+    names.changed((made,), names=frozenset({"fresh"}))
+    assert not judged("delete from sales.fresh", names).understood
+
+
+def view(name: str) -> Subject:
+    resources = (Resource("relation", (f"sales.{name}",), ("ddl",)),)
+    return Subject(
+        Action.DDL, ("CREATE",), resources, {"object": "view"}, understood=True, actions=frozenset({Action.DDL})
+    )
 
 
 def test_a_view_that_has_been_loaded_is_written_again() -> None:
