@@ -8,7 +8,8 @@ that it changed is not understood until it has ended (`SearchPath.altered`), and
 a mask applies to; so have all sessions from the end of such a transaction until the next load (`doubtful`). What a
 function of the target changes by itself is not followed.
 
-A column that was protected once stays protected, whatever it is renamed to, until the masks themselves change.
+A column that a mask named once stays protected, whatever it is renamed to, until the masks themselves change: all masks
+are followed from the first session on. An agent that starts anew knows nothing of former names.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from data_plane.protocols.postgres.catalog_calls import HiddenCalls, makes, of_a
 from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
 from data_plane.protocols.postgres.catalog_views import WrittenViews
 from data_plane.protocols.postgres.interface import Classifier, Names, SearchPath
-from data_plane.protocols.postgres.protection import ByName, Protection, close
+from data_plane.protocols.postgres.protection import ByName, Columns, Protection, close, merged, named
 
 _REMEMBERED: Final = 20_000
 _ANNOUNCED: Final = 1_000
@@ -49,7 +50,8 @@ class Catalogue(Names):
         self._by_name = ByName(NOTHING)
         self._names: frozenset[str] | None = None
         self._protections: dict[MaskedColumns, Protection] = {}
-        self._sticky: dict[MaskedColumns, dict[int, dict[int, Strategy]]] = {}
+        self._sticky: dict[MaskedColumns, Columns] = {}
+        self._named: dict[ColumnMask, Columns] = {}  # what the masks that are followed ever named
         self._resolved: dict[SearchPath, dict[Subject, Subject]] = {}
         self._last_path: SearchPath | None = None
         self._last_resolved = self._resolved
@@ -68,6 +70,7 @@ class Catalogue(Names):
         was_stale, self.stale = self.stale, changes != self.changes
         if data is not None:
             self.data = data
+            named(data, self._named, self._named)
             self._by_name = ByName(data)
             self._names = None
             self._protections = {}
@@ -114,11 +117,18 @@ class Catalogue(Names):
 
     # ------------------------------------------------------------------ what is protected
 
+    def follow(self, masks: Collection[ColumnMask]) -> None:
+        """From now on what these name stays protected by them, whatever it is renamed to."""
+        more = [mask for mask in masks if mask not in self._named]
+        self._named = {mask: self._named.get(mask, {}) for mask in masks}
+        named(self.data, more, self._named)
+
     def protection(self, masks: tuple[ColumnMask, ...]) -> Protection:
         key: MaskedColumns = tuple(sorted({(mask.column, mask.strategy) for mask in masks}))
         protection = self._protections.get(key)
         if protection is None:
-            protection = close(self.data, self._by_name, masks, self._classifier, self._sticky.get(key, {}))
+            before = merged([self._sticky.get(key, {}), *(self._named.get(mask, {}) for mask in masks)])
+            protection = close(self.data, self._by_name, masks, self._classifier, before)
             while len(self._sticky) >= _STICKY:
                 del self._sticky[next(iter(self._sticky))]
             self._protections[key] = protection

@@ -44,6 +44,11 @@ class SessionMasking(Masking):
         self._last_plan: ResultPlan | None = None
         self._hidden: frozenset[str] = frozenset()
         self._altered = False
+        if self.active:
+            self._forget_what_changed()
+            self._set(())
+        else:
+            self._follow()
 
     def result(
         self, description: bytes, formats: Sequence[int], statement: Statement | None, masks: tuple[str, ...]
@@ -103,8 +108,15 @@ class SessionMasking(Masking):
         self._plans = {}
         self._last = None
 
+    def _follow(self) -> None:
+        """All masks: any may come with an operation."""
+        masks = self._in_force.masks.values()
+        self._catalogue.follow(dict.fromkeys(column for mask in masks for column in mask.columns))
+
     def _forget_what_changed(self) -> None:
         defined = self._in_force.masks
+        if defined is not self._defined:
+            self._follow()
         if defined is not self._defined or self._epoch != self._catalogue.epoch:
             self._defined = defined
             self._epoch = self._catalogue.epoch

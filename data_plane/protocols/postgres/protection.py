@@ -165,24 +165,36 @@ def _patterns(column: str) -> tuple[Pattern[str], Pattern[str]]:
 
 def unknown_columns(data: CatalogData, masks: Iterable[ColumnMask]) -> list[str]:
     """What these masks name and no relation has: a misspelled name protects nothing."""
-    unknown = []
-    for mask in masks:
-        found: Columns = {}
-        _named(data, [mask], found)
-        if not found:
-            unknown.append(mask.column)
-    return unknown
+    found: dict[ColumnMask, Columns] = {}
+    named(data, masks, found)
+    return [mask.column for mask in masks if not found.get(mask)]
 
 
-def _named(data: CatalogData, masks: Iterable[ColumnMask], columns: Columns) -> None:
-    patterns = [(*_patterns(mask.column), mask.strategy) for mask in masks]
+def named(data: CatalogData, masks: Iterable[ColumnMask], found: dict[ColumnMask, Columns]) -> None:
+    """Adds to what each mask was `found` to name what it names here."""
+    patterns = [(*_patterns(mask.column), mask) for mask in masks]
     for relation in data.relations.values():
         path = f"{relation.schema}\0{relation.name}".casefold()
-        for table, column, strategy in patterns:
+        for table, column, mask in patterns:
             if relation.columns and table.match(path):
                 for attnum, name in relation.columns.items():
                     if column.match(name.casefold()):
-                        _protect(columns, relation.oid, attnum, strategy)
+                        found.setdefault(mask, {}).setdefault(relation.oid, {})[attnum] = mask.strategy
+
+
+def merged(found: Iterable[Mapping[int, Mapping[int, Strategy]]]) -> Columns:
+    columns: Columns = {}
+    for each in found:
+        for oid, protected in each.items():
+            for attnum, strategy in protected.items():
+                _protect(columns, oid, attnum, strategy)
+    return columns
+
+
+def _named(data: CatalogData, masks: Iterable[ColumnMask], columns: Columns) -> None:
+    found: dict[ColumnMask, Columns] = {}
+    named(data, masks, found)
+    columns.update(merged([columns, *found.values()]))
 
 
 def _protect(columns: Columns, oid: int, attnum: int, strategy: Strategy) -> None:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import msgspec
 
-from data_plane.policy.model import ColumnMask, Strategy
+from data_plane.policy.model import ColumnMask, MaskSpec, Strategy
 from data_plane.protocols.postgres.catalog_data import CatalogData, View
 from data_plane.protocols.postgres.protection import Protection
 
-from .masking_catalogue import CHILD, COUNTS, CUSTOMERS, ORDERS, OTHER, VIEW, VIEW_OF_VIEW, catalogue, data, relation
+from .masking_catalogue import (
+    CHILD,
+    COUNTS,
+    CUSTOMERS,
+    ORDERS,
+    OTHER,
+    VIEW,
+    VIEW_OF_VIEW,
+    catalogue,
+    data,
+    masking,
+    relation,
+)
 
 
 def protected(loaded: CatalogData, *masks: tuple[str, Strategy]) -> Protection:
@@ -67,6 +79,24 @@ def test_a_column_stays_protected_when_it_is_renamed() -> None:
     assert known.protection(masks).strategy(CUSTOMERS, 2) == "redact"
     assert "harmless" in known.protection(masks).names(CUSTOMERS)
     assert known.protection((ColumnMask(column="public.other.*"),)).strategy(CUSTOMERS, 2) is None
+
+
+def test_a_column_that_is_renamed_before_anything_was_masked_stays_protected_by_every_mask_that_named_it() -> None:
+    masks = (ColumnMask(column="public.customers.ssn"), ColumnMask(column="public.orders.*", strategy="hash"))
+    known = catalogue()
+    masking(MaskSpec(columns=masks), known)
+    for fingerprint, ssn, note in (("2", "harmless", "note"), ("3", "harmless", "harmless")):
+        changed = (
+            relation(CUSTOMERS, "clients", ["id", ssn, "name", "email"]),
+            relation(ORDERS, "orders" if note == "note" else "former", ["id", "total", note]),
+        )
+        relations = {**data().relations, **{each.oid: each for each in changed}}
+        known.loaded(data(relations=relations, fingerprint=fingerprint), 0)
+    assert known.protection(masks[:1]).strategy(CUSTOMERS, 2) == "redact"
+    assert known.protection(masks).strategy(CHILD, 5) == "redact"
+    assert known.protection(masks).strategy(ORDERS, 3) == "hash"
+    assert not known.protection(masks[1:]).protects(CUSTOMERS)
+    assert not known.protection((ColumnMask(column="public.nothing.*"),)).protects(CUSTOMERS)
 
 
 def test_what_is_dropped_is_forgotten() -> None:
