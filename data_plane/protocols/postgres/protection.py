@@ -17,6 +17,7 @@ from data_plane.policy.model import ColumnMask, Strategy
 from data_plane.protocols.postgres.catalog_data import VIEWS, CatalogData, Relation, View
 from data_plane.protocols.postgres.exposure import REVEALING_FUNCTIONS, Reach, exposed_outputs
 from data_plane.protocols.postgres.interface import Classifier, Statement
+from data_plane.protocols.postgres.statements import newer_grammar
 
 Columns = dict[int, dict[int, Strategy]]
 
@@ -106,7 +107,7 @@ class ByName:
 
     def __init__(self, data: CatalogData) -> None:
         self._user_functions = data.user_functions
-        self._builtin = data.builtin_functions
+        self._builtin = data.builtin_functions and data.builtin_functions | newer_grammar.NAMES
         self._qualified = {(relation.schema, relation.name): relation for relation in data.relations.values()}
         self._anywhere: dict[str, list[Relation]] = {}
         for relation in data.relations.values():

@@ -36,6 +36,20 @@ SCHEMA = (
     "GRANT USAGE ON SCHEMA public, mine TO attacked",
 )
 _ZAP = "LANGUAGE plpgsql AS $$BEGIN DELETE FROM public.orders; RETURN {}; END$$"
+# To a server whose grammar does not know them these are functions like any other.
+NEWER_GRAMMAR = (
+    "json_scalar(i integer)",
+    "json_serialize(i integer)",
+    "json_value(a json, b text)",
+    "json_query(a json, b text)",
+    "json_exists(a json, b text)",
+    "json_array(i integer)",
+    "json_arrayagg(i integer)",
+    "json_object()",
+    "json_object(i integer)",
+    "json(a text)",
+    "merge_action()",
+)
 # Functions, operators, casts and types that look like the server's own where they are used, and delete orders.
 PLANTED = (
     "CREATE TYPE own AS (a integer)",
@@ -57,6 +71,7 @@ PLANTED = (
     f"CREATE FUNCTION checks(i integer) RETURNS boolean {_ZAP.format('true')}",
     "CREATE DOMAIN checked AS integer CHECK (checks(VALUE))",
     "CREATE TABLE with_checked (id integer, value checked)",
+    *(f"CREATE FUNCTION public.{called} RETURNS integer {_ZAP.format('1')}" for called in NEWER_GRAMMAR),
     "GRANT ALL ON ALL TABLES IN SCHEMA public TO attacked",
     "GRANT TEMPORARY ON DATABASE calls TO attacked",
 )

@@ -47,6 +47,24 @@ ATTACKS = (
     "SELECT jsonb_populate_record(w, '{\"value\": 1}') FROM with_checked w",
     "PREPARE p (checked) AS SELECT $1; EXECUTE p (1)",
 )
+# Calls to a server before PostgreSQL 16 or 17, whose grammar has no such syntax.
+OF_NEWER_GRAMMAR = (
+    "SELECT json_scalar(1)",
+    "SELECT json_serialize(1)",
+    "SELECT json_value('1'::json, 'x')",
+    "SELECT json_query('1'::json, 'x')",
+    "SELECT json_exists('1'::json, 'x')",
+    "SELECT json_array(1)",
+    "SELECT json_arrayagg(1)",
+    "SELECT json_object()",
+    "SELECT json_object(1)",
+    "SELECT json('1'::text)",
+    "SELECT merge_action()",
+    "SELECT 1 FROM owned WHERE json_scalar(id) = 1",
+    "SELECT * FROM json_scalar(1)",
+    "PREPARE p AS SELECT 1 LIMIT json_scalar(1); EXECUTE p",
+    "PREPARE p (integer) AS SELECT $1; EXECUTE p (json_scalar(1))",
+)
 
 
 BY_WAY_OF_OTHERS = (
@@ -78,7 +96,7 @@ async def with_a_row_of_checked(postgres: PostgresServer) -> None:
     await connection.close()
 
 
-@pytest.mark.parametrize("statement", ATTACKS)
+@pytest.mark.parametrize("statement", [*ATTACKS, *OF_NEWER_GRAMMAR])
 async def test_a_read_runs_no_code_of_the_database_unseen(connect: Connect, rows_of: Rows, statement: str) -> None:
     with connect("calls") as client:
         client.run(*statement.split("; "))
@@ -94,12 +112,14 @@ async def test_what_is_free_leads_to_nothing_that_is_not(connect: Connect, rows_
     assert await rows_of("paths", ORDERS) == LEFT
 
 
-@pytest.mark.parametrize("statement", [*ATTACKS, *BY_WAY_OF_OTHERS])
+@pytest.mark.parametrize("statement", [*ATTACKS, *BY_WAY_OF_OTHERS, *OF_NEWER_GRAMMAR])
 async def test_these_attacks_would_delete_rows_if_no_gateway_stood_there(
     postgres: PostgresServer, statement: str
 ) -> None:
     connection = await asyncpg.connect(postgres.url("calls"))
     try:
+        if statement in OF_NEWER_GRAMMAR and connection.get_server_version() >= (16, 0):
+            pytest.skip("its grammar knows them, or some of them")
         for part in statement.split("; "):
             with contextlib.suppress(asyncpg.PostgresError):
                 await connection.execute(part)

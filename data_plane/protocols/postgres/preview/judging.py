@@ -14,9 +14,11 @@ from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation
 from data_plane.protocols.postgres.preview.deriving import asks_who_asks
 from data_plane.protocols.postgres.preview.question import Question
+from data_plane.protocols.postgres.statements import newer_grammar
 from data_plane.protocols.postgres.statements.catalogue import HARMLESS
 
 TABLES: Final = frozenset("rpm")  # table, partitioned table, materialized view
+_HARMLESS: Final = HARMLESS | newer_grammar.NAMES
 _DATA: Final = frozenset({Action.READ, Action.WRITE, Action.SESSION})
 # Harmless to data, and yet: they wait, have effects on their session, or answer by who asks.
 _NOT_HERE: Final = frozenset(
@@ -100,7 +102,7 @@ def _by_relation(resource: Resource, tables: Tables) -> str:
 
 def _by_function(candidate: str) -> str:
     schema, _, name = candidate.rpartition(".")
-    if schema not in ("", "?", "pg_catalog") or name not in HARMLESS or name in _NOT_HERE:
+    if schema not in ("", "?", "pg_catalog") or name not in _HARMLESS or name in _NOT_HERE:
         return f"it calls {name}(), which is not known to be harmless here"
     return ""
 

@@ -6,22 +6,15 @@ something. Checked against a server over PostgreSQL's regression tests: 11,736 n
 
 from __future__ import annotations
 
+from data_plane.protocols.postgres.statements import newer_grammar
 from data_plane.protocols.postgres.statements.tree import Fields, Node, strings
 
 UNNAMED = "?column?"
 _FIXED = {
+    **newer_grammar.CALLS,
     "A_ArrayExpr": "array",
     "CoalesceExpr": "coalesce",
     "GroupingFunc": "grouping",
-    "JsonArrayAgg": "json_arrayagg",
-    "JsonArrayConstructor": "json_array",
-    "JsonArrayQueryConstructor": "json_array",
-    "JsonObjectAgg": "json_objectagg",
-    "JsonObjectConstructor": "json_object",
-    "JsonParseExpr": "json",
-    "JsonScalarExpr": "json_scalar",
-    "JsonSerializeExpr": "json_serialize",
-    "MergeSupportFunc": "merge_action",
     "RowExpr": "row",
     "XmlSerialize": "xmlserialize",
 }
@@ -39,10 +32,7 @@ _CHOICES = {
             "IS_XMLROOT": "xmlroot",
         },
     ),
-    "JsonFuncExpr": (
-        "op",
-        {"JSON_EXISTS_OP": "json_exists", "JSON_QUERY_OP": "json_query", "JSON_VALUE_OP": "json_value"},
-    ),
+    "JsonFuncExpr": ("op", newer_grammar.QUERIES),
 }
 _UNNAMED_KINDS = frozenset(
     ("A_Const", "ParamRef", "BoolExpr", "NullTest", "BooleanTest", "JsonIsPredicate", "SetToDefault", "CurrentOfExpr")

@@ -27,7 +27,7 @@ import msgspec
 from pglast import parser
 
 from data_plane.protocols.postgres.interface import Form
-from data_plane.protocols.postgres.statements import lexing
+from data_plane.protocols.postgres.statements import lexing, newer_grammar
 from data_plane.protocols.postgres.statements.tree import Fields, Node, strings
 
 VALUE: Final = "\u2039value\u203a"  # in place of what may differ, for people
@@ -188,7 +188,7 @@ class _Reader:
 
 
 # Nothing in these may differ: what a function is given, and how ON CONFLICT names its index.
-_CLOSED: Final = frozenset({"FuncCall", "infer"})
+_CLOSED: Final = frozenset({"FuncCall", "infer", *newer_grammar.KINDS})
 # How these are read wherever else they stand: fields that hold a condition, and statements that give columns values.
 _PARTS: Final = {
     "whereClause": _Reader.predicate,

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from data_plane.protocols.postgres.interface import ColumnSource, Lineage
-from data_plane.protocols.postgres.statements import catalogue
+from data_plane.protocols.postgres.statements import catalogue, newer_grammar
 from data_plane.protocols.postgres.statements.column_names import output_name
 from data_plane.protocols.postgres.statements.tree import Fields, Node, items, strings, unwrap
 
@@ -277,7 +277,7 @@ class Tracer:
             defined = _defined([*items(definitions), *fields.get("coldeflist", ())])
             sources.append(self.source(call))
             parts = strings(call.get("FuncCall", {}).get("funcname", ()))
-            name = parts[-1] if parts else ""
+            name = parts[-1] if parts else "".join(newer_grammar.called(*part) for part in call.items())
             known = name in _SCALARS or name in _ROWS_OF or defined
             self.renamed = self.renamed or (sources[-1] != NOTHING and not known)
             named += [*defined, *_ROWS_OF.get(name, ()), name]

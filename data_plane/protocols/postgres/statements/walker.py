@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from data_plane.gate.interface import Action
-from data_plane.protocols.postgres.statements import catalogue
+from data_plane.protocols.postgres.statements import catalogue, newer_grammar
 from data_plane.protocols.postgres.statements.findings import Findings
 from data_plane.protocols.postgres.statements.tree import Fields, Node, items, strings, unwrap
 
@@ -22,7 +22,7 @@ LEAVES = frozenset(
     (
         "A_Const", "A_Star", "AccessPriv", "Alias", "BitString", "Boolean", "CTECycleClause", "CTESearchClause",
         "Float", "Integer", "JsonFormat", "JsonTablePathSpec", "ObjectWithArgs", "ParamRef", "ReturningOption",
-        "SQLValueFunction", "SetToDefault", "String", "TriggerTransition", "MergeSupportFunc",
+        "SQLValueFunction", "SetToDefault", "String", "TriggerTransition",
     )
 )  # fmt: skip
 PASSIVE = frozenset(
@@ -30,11 +30,9 @@ PASSIVE = frozenset(
         "ATAlterConstraint", "A_ArrayExpr", "A_Indices", "AlterTableCmd", "BoolExpr", "BooleanTest",
         "CaseWhen", "CoalesceExpr", "CollateClause", "ColumnDef", "Constraint", "CreateOpClassItem", "DefElem",
         "FunctionParameter", "GroupingFunc", "GroupingSet", "IndexElem", "InferClause",
-        "JsonAggConstructor", "JsonArgument", "JsonArrayAgg", "JsonArrayConstructor", "JsonArrayQueryConstructor",
-        "JsonBehavior", "JsonFuncExpr", "JsonIsPredicate", "JsonKeyValue", "JsonObjectAgg",
-        "JsonObjectConstructor", "JsonOutput", "JsonParseExpr", "JsonReturning", "JsonScalarExpr",
-        "JsonSerializeExpr", "JsonTableColumn", "JsonValueExpr", "List", "MinMaxExpr",
-        "MultiAssignRef", "NamedArgExpr", "NullTest", "OnConflictClause", "PartitionBoundSpec", "PartitionCmd",
+        "JsonAggConstructor", "JsonArgument", "JsonBehavior", "JsonIsPredicate", "JsonKeyValue", "JsonOutput",
+        "JsonReturning", "JsonTableColumn", "JsonValueExpr", "List", "MinMaxExpr", "MultiAssignRef",
+        "NamedArgExpr", "NullTest", "OnConflictClause", "PartitionBoundSpec", "PartitionCmd",
         "PartitionElem", "PartitionRangeDatum", "PartitionSpec", "PublicationObjSpec", "PublicationTable",
         "RangeTableFuncCol", "ReplicaIdentityStmt", "ResTarget", "ReturnStmt", "ReturningClause", "RowExpr",
         "StatsElem", "TableLikeClause", "VacuumRelation", "WindowDef",
@@ -231,6 +229,8 @@ def _func_call(walker: Walker, fields: Fields) -> None:
     name = walker.call(fields)
     if name in catalogue.TYPES:
         findings.casts[name] = None
+    if name in newer_grammar.QUALIFIED:
+        findings.touch("function", f"?.{name}", EXECUTE)
     action = catalogue.FUNCTIONS.get(name) if name is not None else None
     if action is Action.READ:
         findings.calls = True
@@ -244,6 +244,22 @@ def _func_call(walker: Walker, fields: Fields) -> None:
         if not walker.defining:
             findings.fail(f"not understood: what the function {written}() does is not known")
     walker.children("FuncCall", fields, "funcname")
+
+
+def _newer_call(kind: str) -> Callable[[Walker, Fields], None]:
+    """A call to a server whose grammar does not know the kind."""
+
+    def visit(walker: Walker, fields: Fields) -> None:
+        findings, name = walker.findings, newer_grammar.called(kind, fields)
+        if not name:
+            findings.fail(f"not understood: this {kind} is not known here")
+        if name in catalogue.TYPES:
+            findings.casts[name] = None
+        findings.touch("function", f"?.{name}", EXECUTE)
+        findings.calls = True
+        walker.children(kind, fields)
+
+    return visit
 
 
 def _operator_expression(walker: Walker, fields: Fields) -> None:
@@ -323,6 +339,7 @@ def _range_function(walker: Walker, fields: Fields) -> None:
     for node in fields.get("functions", ()):
         for call in items(node)[:1]:
             walker.findings.of_rows.update(strings(call.get("FuncCall", {}).get("funcname", ()))[-1:])
+            walker.findings.of_rows.update(newer_grammar.called(kind, inside) for kind, inside in call.items())
     walker.children("RangeFunction", fields)
 
 
@@ -334,6 +351,7 @@ def _table_sample(walker: Walker, fields: Fields) -> None:
 
 
 HANDLERS: dict[str, Callable[[Walker, Any], None]] = {
+    **{kind: _newer_call(kind) for kind in newer_grammar.KINDS},
     "A_Expr": _operator_expression,
     "A_Indirection": _indirection,
     "CaseExpr": _case,
