@@ -27,8 +27,11 @@ name means nothing to anybody else, so it is in no digest."""
 
 
 class Prepares(msgspec.Struct, frozen=True):
+    """`text`: the statement's own, where others stand in its query string; empty: it is the whole."""
+
     name: str
     statement: Statement
+    text: bytes = b""
 
 
 class Deallocates(msgspec.Struct, frozen=True):
@@ -36,9 +39,12 @@ class Deallocates(msgspec.Struct, frozen=True):
 
 
 class Declares(msgspec.Struct, frozen=True):
+    """`text`: as of `Prepares`."""
+
     cursor: str
     statement: Statement
     hold: bool
+    text: bytes = b""
 
 
 class ClosesCursor(msgspec.Struct, frozen=True):

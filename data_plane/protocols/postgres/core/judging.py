@@ -13,6 +13,7 @@ from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import asking, guarding, refusals
 from data_plane.protocols.postgres.core.context import Context
+from data_plane.protocols.postgres.core.names import Portal, Prepared, PreparedAmongOthers
 from data_plane.protocols.postgres.core.refusals import Refusal
 from data_plane.protocols.postgres.core.units import PlainUnit, Unit
 from data_plane.protocols.postgres.interface import ChangesNames, CopyRefused, CreatesTemporary, RenamesRelation
@@ -144,7 +145,7 @@ class Judge:
             target=self._facts.target.name,
             subjects=tuple(unit.subjects),
             text=unit.text,
-            parts=(*unit.texts, unit.raw),
+            parts=(*unit.texts, *_queries(unit), unit.raw),
             state=self._context.settings.digest_state(),
             parameters=tuple(unit.parameters),
             in_transaction=self._context.status != m.IDLE,
@@ -153,6 +154,18 @@ class Judge:
             reason=asking.reason_of(unit, self._context.settings),
             guardable=not guarding.problem(unit),
         )
+
+
+def _queries(unit: Unit) -> Sequence[bytes]:
+    """The whole Queries of which single statements, prepared or declared by name, are among the texts of the unit."""
+    named: list[Prepared | Portal] = [step[1] for step in unit.steps if isinstance(step[1], Portal)]
+    named += [meaning.portal for meaning in unit.meanings if meaning.portal is not None]
+    for meaning in unit.meanings:
+        named += meaning.sources
+    for portal in [source for source in named if isinstance(source, Portal)]:
+        named += [portal.prepared, *portal.sources]
+    queries = [source.query for source in named if isinstance(source, PreparedAmongOthers)]
+    return tuple(dict.fromkeys(query for query in queries if query not in unit.texts))
 
 
 def refusal_of(verdict: Denied | Refusal) -> Refusal:

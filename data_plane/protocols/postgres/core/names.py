@@ -37,7 +37,7 @@ Name = tuple[str, str]  # ("S" or "P", the name)
 
 
 class Prepared:
-    """A prepared statement. `statement` None: the empty query. `text`: the query that prepared it."""
+    """A prepared statement. `statement` None: the empty query. `text`: what prepared it."""
 
     __slots__ = ("parameter_types", "statement", "text")
 
@@ -45,6 +45,17 @@ class Prepared:
         self.text = text
         self.statement = statement
         self.parameter_types = parameter_types
+
+
+class PreparedAmongOthers(Prepared):
+    """By one of several statements of a Query, or declared so. `query`: all of it, which is approved too: what stands
+    before the statement may change what it means."""
+
+    __slots__ = ("query",)
+
+    def __init__(self, text: bytes, statement: Statement | None, query: bytes) -> None:
+        super().__init__(text, statement)
+        self.query = query
 
 
 class Portal:
@@ -79,7 +90,7 @@ class Meaning:
     `portal` is set for an Execute. `sources` are the very prepared statements and cursors that it names.
     """
 
-    __slots__ = ("copy", "effects", "masks", "named", "portal", "shown", "sources", "statement", "texts")
+    __slots__ = ("copy", "effects", "masks", "named", "portal", "shown", "sources", "statement")
 
     def __init__(self, statement: Statement | None, portal: Portal | None = None) -> None:
         self.statement = statement
@@ -87,7 +98,6 @@ class Meaning:
         self.portal = portal
         self.effects: tuple[SessionEffect, ...] = statement.effects if statement else ()
         self.named: tuple[Statement, ...] = ()  # judged along with it
-        self.texts: tuple[bytes, ...] = ()  # of what it names
         self.masks: tuple[str, ...] = ()
         self.sources: tuple[Prepared | Portal, ...] = ()
         self.copy: CopyPlan | None = None
@@ -168,10 +178,10 @@ def apply_effect(
     masks: tuple[str, ...] = (),
 ) -> None:
     match effect:
-        case Prepares(name=name, statement=statement):
-            statements[name] = Prepared(text, statement)
-        case Declares(cursor=name, statement=statement, hold=hold):
-            portals[name] = Portal(Prepared(text, statement), (), ground, holdable=hold, masks=masks)
+        case Prepares(name=name, statement=statement, text=own):
+            statements[name] = _prepared(text, own, statement)
+        case Declares(cursor=name, statement=statement, hold=hold, text=own):
+            portals[name] = Portal(_prepared(text, own, statement), (), ground, holdable=hold, masks=masks)
         case Deallocates(name=None):
             statements.clear()
         case Deallocates(name=str() as name):
@@ -185,6 +195,10 @@ def apply_effect(
             portals.clear()
         case _:
             pass
+
+
+def _prepared(query: bytes, own: bytes, statement: Statement) -> Prepared:
+    return PreparedAmongOthers(own, statement, query) if own else Prepared(query, statement)
 
 
 def defines(effect: SessionEffect) -> Name | None:
@@ -277,6 +291,5 @@ class View:
                 meaning.sources += (portal,)
                 meaning.masks += portal.masks
             meaning.shown = prepared.statement
-            meaning.texts += (prepared.text,)
             if prepared.statement is not None:
                 self._follow(meaning, prepared.statement, depth + 1)

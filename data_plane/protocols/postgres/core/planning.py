@@ -21,6 +21,7 @@ from data_plane.protocols.postgres.core.names import (
     Meaning,
     Portal,
     Prepared,
+    PreparedAmongOthers,
     UnknownNameError,
     View,
 )
@@ -240,7 +241,7 @@ class _Planner:
             portal.sources = meaning.sources
             self._judged(statement, *meaning.named)
             self._judge_again(*meaning.sources)
-            self._texts.update(dict.fromkeys(meaning.texts))
+            self._tell(meaning.sources)
         else:
             self._subjects[self._context.catalogue.resolve(statement.subject, view.path)] = None
 
@@ -305,6 +306,14 @@ class _Planner:
                 if source.prepared.statement is not None:
                     self._judged(source.prepared.statement)
 
+    def _tell(self, sources: Iterable[Prepared | Portal]) -> None:
+        """What is named, unless it was made by this very Query, whose text has it."""
+        for source in sources:
+            prepared = source.prepared if isinstance(source, Portal) else source
+            query = prepared.query if isinstance(prepared, PreparedAmongOthers) else prepared.text
+            if not any(query is text for text in self._unit.texts):
+                self._texts[prepared.text] = None
+
     def _runs(self, meaning: Meaning, text: bytes, *, last: bool) -> None:
         """Lets the rest of the unit see what this statement would do. Raises RefusedError."""
         self._meanings.append(meaning)
@@ -317,8 +326,8 @@ class _Planner:
                 self._unit.barrier = True
             if each.subject.action not in _WITHOUT_CONSEQUENCE:
                 self._unit.barrier = True
-        if meaning.texts:
-            self._texts.update(dict.fromkeys(meaning.texts))
+        if meaning.sources:
+            self._tell(meaning.sources)
         if meaning.effects:
             self._take_effects(meaning.effects, text, last=last)
 

@@ -78,7 +78,7 @@ def read_text(text: bytes) -> Sequence[Reading]:
     """Without any cache. What goes wrong is one statement that is not understood."""
     try:
         problem = lexing.refused(text)
-        return (_failed(problem),) if problem else _read_all(parser.parse_sql_json(text.decode()))
+        return (_failed(problem),) if problem else _read_all(parser.parse_sql_json(text.decode()), text)
     except parser.ParseError as error:
         return (_failed(_explain(error, text)),)
     except RecursionError:
@@ -87,13 +87,23 @@ def read_text(text: bytes) -> Sequence[Reading]:
         return (_failed(f"not understood: reading it failed ({type(error).__name__})"),)
 
 
-def _read_all(tree: str) -> Sequence[Reading]:
+def _read_all(tree: str, text: bytes) -> Sequence[Reading]:
     if len(tree) > LARGEST_TREE:
         return (_failed(f"not understood: too many parts in one text; {lexing.SMALLER}"),)
     raw: list[dict[str, Any]] = _decode(tree).get("stmts", [])
     if len(raw) > MOST_STATEMENTS:
         return (_failed(f"not understood: more than {MOST_STATEMENTS} statements; send them in parts"),)
-    return tuple(read(statement["stmt"]) for statement in raw)
+    if len(raw) == 1:
+        return (read(raw[0]["stmt"]),)
+    return tuple(read(statement["stmt"], _own(statement, text)) for statement in raw)
+
+
+def _own(statement: dict[str, Any], text: bytes) -> bytes:
+    """What of the text is this statement: libpg_query counts bytes, and leaves out the length of what goes to the end.
+    The comments before it are not in it."""
+    begin: int = statement.get("stmt_location", 0)
+    length: int = statement.get("stmt_len", 0)
+    return (text[begin : begin + length] if length else text[begin:]).strip()
 
 
 def _explain(error: Exception, text: bytes) -> str:

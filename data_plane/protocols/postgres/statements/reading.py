@@ -30,12 +30,12 @@ class Reading(msgspec.Struct, frozen=True):
     constant_limits: int = 0  # LIMIT constants in it: the one constant that a fact depends on
 
 
-def read(node: Node) -> Reading:
-    """A statement as it stands under RawStmt."""
+def read(node: Node, text: bytes = b"") -> Reading:
+    """A statement as it stands under RawStmt; `text`: its own, where others stand beside it."""
     kind, fields = next(iter(node.items()))
     special = SPECIAL.get(kind)
     if special is not None:
-        return Reading(special(fields))
+        return Reading(special(fields, text))
     findings = Findings()
     walker = Walker(findings, table.judge)
     findings.facts["command"] = table.verb_of(kind, fields)
@@ -60,11 +60,11 @@ def read(node: Node) -> Reading:
     return Reading(statement, findings.constant_limits)
 
 
-def _prepare(fields: Fields) -> Statement:
+def _prepare(fields: Fields, text: bytes) -> Statement:
     findings = Findings()
     findings.verbs["PREPARE"] = None
     findings.facts["command"] = "PREPARE"
-    prepares = Prepares(fields.get("name", ""), _given(read(fields.get("query", {})).statement, fields))
+    prepares = Prepares(fields.get("name", ""), _given(read(fields.get("query", {})).statement, fields), text)
     return Statement(findings.subject(), (prepares,))
 
 
@@ -86,15 +86,15 @@ def _names(facts: Mapping[str, FactValue], fact: str) -> tuple[str, ...]:
     return found if isinstance(found, tuple) else ()
 
 
-def _declare(fields: Fields) -> Statement:
+def _declare(fields: Fields, text: bytes) -> Statement:
     inner = read(fields.get("query", {})).statement
-    declares = Declares(fields.get("portalname", ""), inner, bool(fields.get("options", 0) & HOLD_CURSOR))
+    declares = Declares(fields.get("portalname", ""), inner, bool(fields.get("options", 0) & HOLD_CURSOR), text)
     subject = inner.subject
     own = msgspec.structs.replace(subject, facts={**subject.facts, "command": "DECLARE"})
     return Statement(own, (declares, *inner.effects), inner.references)
 
 
-SPECIAL: Mapping[str, Callable[[Fields], Statement]] = {"PrepareStmt": _prepare, "DeclareCursorStmt": _declare}
+SPECIAL: Mapping[str, Callable[[Fields, bytes], Statement]] = {"PrepareStmt": _prepare, "DeclareCursorStmt": _declare}
 
 
 def _query_facts(findings: Findings, kind: str, fields: Fields) -> None:

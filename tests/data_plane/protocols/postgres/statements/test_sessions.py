@@ -23,7 +23,7 @@ from data_plane.protocols.postgres.interface import (
     RunsPrepared,
     SessionEffect,
 )
-from tests.data_plane.protocols.postgres.statements.reading import statement
+from tests.data_plane.protocols.postgres.statements.reading import parse, statement
 
 
 def names(*changed: str) -> ChangesNames:
@@ -134,3 +134,24 @@ def test_declare_is_judged_as_its_query() -> None:
 def test_the_arguments_of_execute_are_its_own() -> None:
     one = statement("execute p(nextval('s'))")
     assert (one.subject.action, one.subject.verbs) == ("write", ("EXECUTE",))
+
+
+@pytest.mark.parametrize(
+    ("text", "own"),
+    [
+        ("prepare a as select 1; prepare b as select 2", ["prepare a as select 1", "prepare b as select 2"]),
+        (
+            "/* é */ prepare a as select 'é' ;; -- ü\n declare c cursor for select 'ä'\n",
+            ["prepare a as select 'é'", "declare c cursor for select 'ä'"],
+        ),
+        (
+            ";prepare a as select 'ß;' /* ö */;declare c cursor for select 1 -- to the end",
+            ["prepare a as select 'ß;' /* ö */", "declare c cursor for select 1 -- to the end"],
+        ),
+        ("prepare a as select 1", [""]),
+        (" -- what it is for\n prepare a as select 1; ", [""]),
+    ],
+)
+def test_each_of_several_carries_its_own_text(text: str, own: list[str]) -> None:
+    effects = [effect for one in parse(text).statements for effect in one.effects]
+    assert [effect.text.decode() for effect in effects if isinstance(effect, Prepares | Declares)] == own
