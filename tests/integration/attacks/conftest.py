@@ -1,4 +1,5 @@
-"""One stack: `held` holds writes and masks customers, `shut` allows nothing, `paths` goes by the names of tables."""
+"""One stack: `held` holds writes and masks customers, `shut` allows nothing, `paths` goes by the names of tables, and in
+`moved` those may be changed while people decide."""
 
 from __future__ import annotations
 
@@ -96,12 +97,22 @@ FREE = {
 DROPS = {"name": "drops", "match": {"action": "ddl", "tables": ["pg_temp.*"]}, "effect": "allow"}
 SCHEMA_WORK = {"name": "schema", "match": {"action": "ddl"}, "effect": "allow"}
 GUARDED = {**WRITES, "match": {"action": "write", "tables": ["public.*"]}}
+PATIENT = {"wait": "30s", "in_transaction": "30s"}
+MINE = {
+    "name": "mine",
+    "match": {"action": "write", "tables": ["mine.*"]},
+    "effect": "hold",
+    "approval": "dba",
+    "hold": PATIENT,
+}
+NOT_PUBLIC = {"name": "public", "match": {"action": "write", "tables": ["public.*"]}, "effect": "deny"}
 POLICIES = {
     "held": (READS, WRITES, TEMPORARY, MASKED),
     "shut": ({"name": "nothing", "match": {"tables": ["public.nothing"], "action": "read"}, "effect": "allow"},),
     "paths": (READS, FREE, DROPS, GUARDED, TEMPORARY),
     "calls": (READS, FREE, DROPS, GUARDED, TEMPORARY),
     "renames": (READS, SCHEMA_WORK, FREE, GUARDED, MASKED),
+    "moved": (READS, SCHEMA_WORK, MINE, NOT_PUBLIC),
 }
 MASK = document("Mask", "pii", columns=[{"column": "public.customers.email"}])
 
@@ -116,7 +127,7 @@ def attacked(postgres: PostgresServer) -> Iterator[Stack]:
     for name in POLICIES:
         postgres.execute(f"CREATE DATABASE {name}")
         postgres.execute(f"GRANT TEMPORARY ON DATABASE {name} TO {user}", *SCHEMA, database=name)
-        for kind, relation in OWNED if name == "renames" else ():
+        for kind, relation in OWNED if name in {"renames", "moved"} else ():
             postgres.execute(f"ALTER {kind} {relation} OWNER TO {user}", database=name)
     postgres.execute(*PLANTED, database="calls")
     documents = [MASK]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Operation, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.core import asking, guarding, refusals
+from data_plane.protocols.postgres.core import asking, drift, guarding, refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.names import Portal, Prepared, PreparedAmongOthers
 from data_plane.protocols.postgres.core.refusals import Refusal
@@ -117,6 +117,13 @@ class Judge:
         action = unit.subjects[0].action if unit.subjects else "unknown"
         self._recorder.decided(unit.number, "deny", action, _OWN_RULE, refusal.code, refusal.message)
         return refusal
+
+    def moved(self, unit: Unit) -> Refusal | None:
+        """Of a unit that people approved, when it is about to be sent: why it is not what they were shown any more."""
+        try:
+            return refusals.MOVED if drift.drifted(unit, self._context) else None
+        except Exception:  # noqa: BLE001  # as above
+            return refusals.MOVED
 
     def _copies_refused(self, unit: Unit) -> Refusal | None:
         return self.plan_copies(unit, self._context.masks) if self._context.masked else None

@@ -120,8 +120,12 @@ COPY_NOT_LAST: Final = Refusal(
 NOT_JUDGED: Final = Refusal(
     "42501", "the statement could not be judged", "Tell the operator of the gateway.", code=Code.NOT_UNDERSTOOD
 )
-
-
+MOVED: Final = Refusal(
+    "42501",
+    "not run: it was approved, and what its names mean has changed since it was asked for",
+    "Send it again.",
+    code=Code.WITHDRAWN,
+)
 UNCOUNTED: Final = Refusal(
     "54000", "undone: the target does not say how many rows the statement touched", code=Code.LIMIT
 )

@@ -169,7 +169,9 @@ class Widening:
             self._refuse(unit, refusals.from_verdict(verdict))
             return
         unit.permit = verdict.permit
-        if self._output.lacks(needs(unit)):
+        if (moved := self._judge.moved(unit)) is not None:
+            self._give_up(unit, moved)
+        elif self._output.lacks(needs(unit)):
             self._begin(unit, verdict)
         else:
             self._run(unit, verdict)
@@ -209,18 +211,18 @@ class Widening:
         unit, verdict, self._unit = self._unit, self._verdict, None
         if unit is None or verdict is None:
             raise RemoteProtocolError("the account was widened for nothing")
-        if (refusal := self._objection(verdict)) is None:
+        if (refusal := self._objection(unit, verdict)) is None:
             self._run(unit, verdict)
         else:
             self._give_up(unit, refusal)
 
-    def _objection(self, verdict: Allowed) -> Refusal | None:
+    def _objection(self, unit: Unit, verdict: Allowed) -> Refusal | None:
         if self._cancelled:
             return refusals.CANCELLED
         if self._own_failed:
             return refusals.not_widened("the target did not look at what was given")
         denied = self._accounts.stands(verdict.permit)
-        return None if denied is None else refusals.from_verdict(denied)
+        return self._judge.moved(unit) if denied is None else refusals.from_verdict(denied)
 
     def _give_up(self, unit: Unit, refusal: Refusal, why: str = "") -> None:
         self._accounts.not_run(unit, why or refusal.message)

@@ -10,6 +10,8 @@ import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from data_plane.gate.interface import (
     Allowed,
     Code,
@@ -150,10 +152,11 @@ class FakeNames(Names):
     def __init__(self) -> None:
         self.paths: list[tuple[str, ...]] = []
         self.changes = 0
+        self.schema = ""  # where every relation is; empty: not known
 
     def resolve(self, subject: Subject, path: Any) -> Subject:
         self.paths.append(path.schemas)
-        return subject
+        return _within(self.schema, subject) if self.schema else subject
 
     def runs_code(self, types: Iterable[int]) -> bool:
         return 99_999 in types
@@ -161,6 +164,11 @@ class FakeNames(Names):
     def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
         del by, names
         self.changes += 1
+
+
+def _within(schema: str, subject: Subject) -> Subject:
+    known = [replace(one, candidates=tuple(f"{schema}.{name}" for name in one.candidates)) for one in subject.resources]
+    return replace(subject, resources=tuple(known))
 
 
 class Stars:
