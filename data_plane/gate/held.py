@@ -205,8 +205,9 @@ class HeldOperation:
         self._spent = True
         self._services.approvals.consumed(self._id, verified.nonce, use, self._digest if use else b"")
         if verified.window is not None:
-            asked, clock = (self._id, self._short_code), self._services.clock
-            self._window = Window(*asked, verified, verified.window, self._decision, self._gate.snapshot, clock)
+            asked, held = (self._id, self._short_code), (self._decision, self._operation)
+            on = (self._gate.snapshot, self._services.clock)
+            self._window = Window(*asked, verified, verified.window, *held, *on)
             self._gate.windows.open(self._window)
         if self._state is State.CLAIMING:
             self._note_end("approved", "", verified.approvers)

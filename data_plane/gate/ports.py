@@ -60,7 +60,7 @@ class KeptTicket(msgspec.Struct, frozen=True):
     answered: Answered | None = None
 
 
-TicketKey = tuple[str, str, str, bytes]  # requester, credential, target, digest
+TicketKey = tuple[str, str, str, bytes]  # requester, credential, target, digest with meaning
 
 
 class TicketStore(Protocol):

@@ -1,9 +1,10 @@
 """Grants for more than one operation: what is left of them, and how each further operation is given its permit.
 
 A window begins with the operation that people approved, which is its first use. From then on an operation of the same
-session with the same shape, which policy holds by the same rules through the same chain, takes the next use instead of
-asking people. Anything else is held as ever. Each use is spent on disk before its first byte, in its order: what was
-spent is never given again, whatever happens in between, and with the session the window is gone.
+session with the same shape, which touches the same and which policy holds by the same rules through the same chain,
+takes the next use instead of asking people. Anything else is held as ever. Each use is spent on disk before its first
+byte, in its order: what was spent is never given again, whatever happens in between, and with the session the window is
+gone.
 
 It ends when its time or its uses are over, when the control plane takes it back, and when what it stands on is not what
 it was: the policies, its chain, the target, the people who approved it, the lease.
@@ -19,6 +20,7 @@ import structlog
 from data_plane.gate.grants import Approver, Verified, disqualified
 from data_plane.gate.grants import Window as Granted
 from data_plane.gate.interface import Allowed, Code, Decision, Denied, Effect, HoldListener, Operation
+from data_plane.gate.meaning import touched
 from data_plane.gate.ports import Clock
 from data_plane.identifiers import ApprovalId
 from data_plane.policy.snapshot import Snapshot
@@ -42,8 +44,9 @@ class Window:
 
     def __init__(
         self, approval: ApprovalId, short_code: str, verified: Verified, granted: Granted, decision: Decision,
-        snapshot: Snapshot, clock: Clock,
+        operation: Operation, snapshot: Snapshot, clock: Clock,
     ) -> None:  # fmt: skip
+        """`operation`: the one that people approved."""
         self.approval = approval
         self.short_code = short_code
         self.verified = verified
@@ -52,6 +55,7 @@ class Window:
         self.used = 1
         self.busy = True
         self.ended = ""  # why
+        self._touched = touched(operation.subjects)
         self._snapshot = snapshot
         self._until = clock.monotonic() + granted.until_ms / 1000 - clock.now()
 
@@ -64,7 +68,9 @@ class Window:
         held = self.decision
         same = bool(operation.shape) and operation.shape == self.granted.shape
         by_the_same = (decision.rules, decision.chain, decision.ticket) == (held.rules, held.chain, held.ticket)
-        return same and by_the_same and (self.verified.most_rows is None or operation.guardable)
+        if not same or not by_the_same or touched(operation.subjects) != self._touched:
+            return False
+        return self.verified.most_rows is None or operation.guardable
 
     def over(self, gate: PolicyGate) -> str:
         """Why it may not be used any more; empty: it may. No clock gets leave, and setting one back brings nothing."""
