@@ -7,7 +7,7 @@ cannot be shown to be harmless. Statistics in the system catalogue that hold val
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import translate
 from re import Pattern, compile  # noqa: A004 - patterns come from an admin's document, not from data
 from typing import Final
@@ -164,7 +164,7 @@ def _patterns(column: str) -> tuple[Pattern[str], Pattern[str]]:
     return compile(translate(f"{schema}\0{table}")), compile(translate(name))
 
 
-def unknown_columns(data: CatalogData, masks: Iterable[ColumnMask]) -> list[str]:
+def unknown_columns(data: CatalogData, masks: Sequence[ColumnMask]) -> list[str]:
     """What these masks name and no relation has: a misspelled name protects nothing."""
     found: dict[ColumnMask, Columns] = {}
     named(data, masks, found)
