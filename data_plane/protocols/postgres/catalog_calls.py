@@ -69,7 +69,7 @@ class HiddenCalls:
 
     def judged(self, subject: Subject, data: CatalogData, path: SearchPath, *, stale: bool) -> Subject:
         """The subject, not understood when it may run code that it does not name as such."""
-        if not subject.understood or (subject.action is Action.SESSION and subject.facts.get("command") != "EXECUTE"):
+        if not subject.understood or (subject.action is Action.SESSION and not _computes(subject)):
             return subject
         unsure = stale and (self.may_be_new or not data.fingerprint)
         problem = (
@@ -211,6 +211,11 @@ def _means(schema: str, name: str, found: Schemas, hidden: Schemas, user: str, p
         return bool(schemas)
     searched = {user if each in ("$user", '"$user"') else each for each in path.schemas}
     return not schemas.isdisjoint(searched | {"pg_catalog"})
+
+
+def _computes(subject: Subject) -> bool:
+    """Of what is of the session: EXECUTE is given values, and SELECT set_config() is a call."""
+    return subject.facts.get("command") == "EXECUTE" or bool(_called(subject))
 
 
 def _called(subject: Subject) -> tuple[str, ...]:

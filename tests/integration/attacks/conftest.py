@@ -73,6 +73,7 @@ PLANTED = (
     "CREATE DOMAIN checked AS integer CHECK (checks(VALUE))",
     "CREATE TABLE with_checked (id integer, value checked)",
     *(f"CREATE FUNCTION public.{called} RETURNS integer {_ZAP.format('1')}" for called in NEWER_GRAMMAR),
+    f"CREATE FUNCTION set_config(a text, b text, c text) RETURNS text {_ZAP.format('a')}",
     "GRANT ALL ON ALL TABLES IN SCHEMA public TO attacked",
     "GRANT TEMPORARY ON DATABASE calls TO attacked",
 )

@@ -46,6 +46,7 @@ ATTACKS = (
     "SELECT (json_populate_record(w, '{\"value\": 1}')).id FROM (SELECT NULL::with_checked) q(w)",
     "SELECT jsonb_populate_record(w, '{\"value\": 1}') FROM with_checked w",
     "PREPARE p (checked) AS SELECT $1; EXECUTE p (1)",
+    "SELECT set_config('application_name', 'x', 'false')",
 )
 # Calls to a server before PostgreSQL 16 or 17, whose grammar has no such syntax.
 OF_NEWER_GRAMMAR = (

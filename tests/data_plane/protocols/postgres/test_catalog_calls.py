@@ -214,6 +214,13 @@ def test_only_schemas_of_the_path_and_what_pg_catalog_does_not_hide_count() -> N
     assert not names.resolve(subject("select abs(1)"), SearchPath(("public", "pg_catalog"), frozenset())).understood
 
 
+@pytest.mark.parametrize("text", ["select set_config('a.b', 'c', 'false')", "select set_config('a.b', 'c', false)"])
+def test_setting_a_parameter_by_a_call_is_a_call_too(text: str) -> None:
+    assert judged(text).understood
+    assert judged(text, known(code=OVERLOADED)).understood
+    assert not judged(text, known(code=Code(functions={"set_config": frozenset({"public"})}))).understood
+
+
 @pytest.mark.parametrize("text", ["select x.zap from generate_series(1, 2) x", "select (1).zap from z"])
 def test_behind_what_is_no_relation_a_column_of_another_does_not_help(text: str) -> None:
     own = relation(90_002, "z", ["zap"])
