@@ -40,6 +40,7 @@ from data_plane.protocols.postgres.interface import (
     SessionEffect,
     Statement,
 )
+from data_plane.protocols.postgres.statements.lexing import names_are_ascii
 
 _WITHOUT_CONSEQUENCE: Final = (Action.READ, Action.WRITE, Action.SESSION)
 # Members of an Enum cost a look-up by name each time; these are in every batch.
@@ -81,8 +82,8 @@ def plan_query(frame: bytes, context: Context) -> Unit:
     unit.texts = (text,)
     unit.operations = True
     unit.steps.append((_QUERY, None, ""))
-    if not text.isascii() and not _is_utf8(text):
-        unit.refusal = refusals.NOT_UTF8
+    if not text.isascii() and (refusal := _misread(text, context)) is not None:
+        unit.refusal = refusal
         unit.texts = (text.decode("utf-8", "backslashreplace").encode(),)
         return unit
     statements = context.classifier.parse(text).statements
@@ -124,6 +125,15 @@ def _is_utf8(text: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
+
+
+def _misread(text: bytes, context: Context) -> Refusal | None:
+    """Why the server may read other names in a text beyond ASCII: another encoding cuts and folds them otherwise."""
+    if not _is_utf8(text):
+        return refusals.NOT_UTF8
+    if context.settings.value("server_encoding") == "UTF8" or names_are_ascii(text):
+        return None
+    return refusals.OTHER_ENCODING
 
 
 class _Planner:
@@ -203,9 +213,9 @@ class _Planner:
         fields = m.decode_parse(payload)
         _check_name(fields.statement)
         self._unit.operations = True
-        if not _is_utf8(fields.query):
+        if (refusal := _misread(fields.query, self._context)) is not None:
             self._texts[fields.query.decode("utf-8", "backslashreplace").encode()] = None
-            raise RefusedError(refusals.NOT_UTF8)
+            raise RefusedError(refusal)
         statements = self._context.classifier.parse(fields.query).statements
         if len(statements) > 1:
             self._texts[fields.query] = None

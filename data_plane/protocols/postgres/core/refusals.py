@@ -111,6 +111,10 @@ BOUND_BEFORE: Final = Refusal(
 )
 NAME_TOO_LONG: Final = Refusal("42622", "the name of a statement or portal has more than 63 bytes")
 NOT_UTF8: Final = Refusal("22021", "the text is not valid UTF-8", "Send text in UTF-8.", code=Code.NOT_UNDERSTOOD)
+OTHER_ENCODING: Final = Refusal(
+    "0A000", "this database is not encoded in UTF-8: names beyond ASCII are not understood here",
+    "Name things in ASCII; strings may hold any text.", code=Code.NOT_UNDERSTOOD,
+)  # fmt: skip
 SEVERAL_STATEMENTS: Final = Refusal(
     "42601", "cannot insert multiple commands into a prepared statement", code=Code.NOT_UNDERSTOOD
 )

@@ -17,6 +17,7 @@ SMALLER = "send fewer rows at a time or use COPY, and long values as parameters"
 
 # A plain string whose end is where it is under either setting: a backslash may stand before anything but a quote.
 # Nothing in it is tried in two ways (the quantifiers are possessive), so it takes linear time.
+_NO_NAMES = frozenset({"SCONST", "USCONST", "XCONST", "BCONST", "SQL_COMMENT", "C_COMMENT"})
 _PART = r"'(?:[^'\\]++|''|\\[^'])*+'"
 _SAME_END = re.compile(rf"{_PART}(?:[ \t\f\v]*+[\n\r][ \t\f\v\n\r]*+{_PART})*+", re.DOTALL)
 
@@ -47,3 +48,15 @@ def ends_alike(text: str) -> bool:
             if "\\" in literal and not _SAME_END.fullmatch(literal):
                 return False
     return True
+
+
+def names_are_ascii(text: bytes) -> bool:
+    """Whether what is beyond ASCII, if anything, stands in strings and comments only."""
+    if text.isascii():
+        return True
+    decoded = text.decode()
+    try:
+        tokens = parser.scan(decoded)
+    except parser.ParseError:
+        return False
+    return all(decoded[token.start : token.end + 1].isascii() for token in tokens if token.name not in _NO_NAMES)
