@@ -21,6 +21,7 @@ from data_plane.protocols.postgres.catalog_data import CatalogData, Code, Relati
 from data_plane.protocols.postgres.catalog_views import REMEMBERED, not_understood
 from data_plane.protocols.postgres.interface import SearchPath
 
+_DEFINING: Final = frozenset({Action.DDL})  # and nothing else: what is cast there is cast later
 _MADE: Final = frozenset({"function", "type"})
 _MAKERS: Final = frozenset(
     {
@@ -32,6 +33,16 @@ _MAKERS: Final = frozenset(
 _POPULATE: Final = frozenset(
     {"json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset"}
 )
+# They cast values of types of users to json, where there is such a cast, and those of a row alike.
+_MAKING_JSON: Final = frozenset(
+    {
+        "array_to_json", "json_agg", "json_agg_strict", "json_array", "json_arrayagg", "json_build_array",
+        "json_build_object", "json_object", "json_object_agg", "json_object_agg_strict", "json_object_agg_unique",
+        "json_object_agg_unique_strict", "json_objectagg", "json_scalar", "jsonb_agg", "jsonb_agg_strict",
+        "jsonb_build_array", "jsonb_build_object", "jsonb_object_agg", "jsonb_object_agg_strict",
+        "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "row_to_json", "to_json", "to_jsonb",
+    }
+)  # fmt: skip
 SIGN: Final = "-$1"  # the operator before one value: in any statement, because a sign may be part of a number or not
 
 
@@ -88,6 +99,8 @@ class HiddenCalls:
             name = type_.rpartition(".")[2]
             if name in code.coded_types:
                 return f"values of the type {name} are made by code of this database; leave the cast out"
+            if name in code.casting_types and subject.actions != _DEFINING:
+                return f"values of the type {name} may be cast by code of this database; leave the cast out"
             if (unsure or self._is_made(name)) and name not in code.types and Action.DDL not in subject.actions:
                 return f"the type {name} may be new; leave the cast out, or try again in a moment"
         return ""
@@ -101,8 +114,11 @@ class HiddenCalls:
             return "a cast to that type calls a function of this database; leave it out"
         written = bool(casts) or bool(_names(subject, "types"))
         types = code.casts_unseen | (code.casts_from if written else frozenset())
-        if any(name.rpartition(".")[2] in _POPULATE for name in _called(subject)):
+        called = {name.rpartition(".")[2] for name in _called(subject)}
+        if not called.isdisjoint(_POPULATE):
             types |= code.coded_values
+        if not called.isdisjoint(_MAKING_JSON):
+            types |= code.casts_to_json
         if not types:
             return ""
         for relation in self._relations_of(subject):

@@ -18,6 +18,7 @@ from data_plane.protocols.postgres.catalog_data import Code, Schemas
 from data_plane.protocols.postgres.statements import StatementClassifier
 
 _FIRST_OF_USERS: Final = 16384  # FirstNormalObjectId
+_JSON: Final = 114  # JSONOID: what makes jsonb asks for a cast to json too
 
 _DOING_ANYTHING: Final = """
 with recursive plain as (
@@ -105,6 +106,9 @@ async def read_code(connection: asyncpg.Connection[Any]) -> Code:
     seeds.update(row["type"] for row in checks if not _only_computes(row["expression"], replaced))
     coded = await _made_of(connection, seeds)
     unseen = [row for row in casts if row["implicit"]]
+    casts_from = await _made_of(connection, {row["source"] for row in casts})
+    casts_unseen = await _made_of(connection, {row[end] for row in unseen for end in ("source", "target")})
+    to_json = {row["source"] for row in casts if row["target"] == _JSON}
     built_in = [row for row in casts if max(row["source"], row["target"]) < _FIRST_OF_USERS]
     return Code(
         functions=_schemas(functions, hidden=False),
@@ -116,10 +120,10 @@ async def read_code(connection: asyncpg.Connection[Any]) -> Code:
         coded_types=frozenset(coded.values()),
         coded_values=frozenset(coded),
         coded_casts=frozenset(row["name"] for row in built_in),
-        casts_from=frozenset(await _made_of(connection, {row["source"] for row in casts})),
-        casts_unseen=frozenset(
-            await _made_of(connection, {row[end] for row in unseen for end in ("source", "target")})
-        ),
+        casts_from=frozenset(casts_from),
+        casts_unseen=frozenset(casts_unseen),
+        casts_to_json=frozenset(await _made_of(connection, to_json)),
+        casting_types=frozenset((*casts_from.values(), *casts_unseen.values())),
         casts_everywhere=any(row["implicit"] for row in built_in),
     )
 

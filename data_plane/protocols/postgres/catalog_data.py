@@ -48,6 +48,8 @@ class Code(msgspec.Struct, frozen=True):
     coded_casts: frozenset[str] = frozenset()  # the server's own types that it is cast to by such code
     casts_from: frozenset[int] = frozenset()  # types from which a written cast calls such code
     casts_unseen: frozenset[int] = frozenset()  # types from or to which that happens without being written
+    casts_to_json: frozenset[int] = frozenset()  # types from which functions that make JSON call such code
+    casting_types: frozenset[str] = frozenset()  # names of all the types of these casts
     casts_everywhere: bool = False  # … between types of the server's own
 
 

@@ -243,6 +243,27 @@ def test_relations_with_values_that_code_casts_are_not_read_where_it_may_run() -
     assert judged("select a from z", known(relations={own.oid: own}, code=Code(casts_from=frozenset({25})))).understood
 
 
+def test_making_json_of_a_relation_casts_its_values() -> None:
+    own = relation(90_003, "z", ["a"])
+    names = known(relations={**data().relations, own.oid: own}, code=Code(casts_to_json=frozenset({25})))
+    for text in (
+        "select jsonb_agg(z) from z",
+        "select json_array(a) from z",
+        "select 1 from z where to_json(z) is null",
+    ):
+        assert not judged(text, names).understood
+    assert judged("select upper(a) from z", names).understood
+
+
+def test_a_value_that_is_written_may_be_cast_by_code_too() -> None:
+    names = known(code=Code(types=frozenset({"mood"}), casting_types=frozenset({"mood"})))
+    assert not judged("select 'x'::mood::json", names).understood
+    assert not judged("select to_json('x'::public.mood)", names).understood
+    assert not judged("create temp table t as select 'x'::mood::json", names).understood
+    assert judged("select 'x'::text::json", names).understood
+    assert judged("create table t (a mood)", names).understood
+
+
 def test_a_write_to_a_view_is_one_to_what_it_reads() -> None:
     found = judged("delete from v where a = 1")
     assert [each.candidates for each in found.resources] == [("public.v",), ("public.customers",)]
