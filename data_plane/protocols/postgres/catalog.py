@@ -229,6 +229,8 @@ class Catalogue(Names):
         if name not in path.temporary and not (creates and temporary):
             return self._along(name, path, creates=creates)
         others = self._along(name, path, creates=creates and not temporary)
+        # Its name is no change of names that is told of (`settings`), whichever of the name was meant.
+        others += [f"{schema}.{name}" for schema in path.schemas if self._by_name.relation(schema, name)]
         return [f"pg_temp.{name}", *(other for other in others if not other.startswith("?."))]
 
     def _along(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:

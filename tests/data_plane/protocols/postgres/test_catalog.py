@@ -52,6 +52,12 @@ def test_the_name_of_a_temporary_relation_means_also_what_it_hides() -> None:
     ]
 
 
+def test_the_name_of_a_temporary_relation_means_all_that_have_it_on_the_path() -> None:
+    """Dropping the first of them is taken for dropping the temporary one."""
+    path = SearchPath(("sales", "public"), frozenset({"orders"}))
+    assert names(catalogue(), subject("?.orders"), path) == [("pg_temp.orders", "sales.orders", "public.orders")]
+
+
 def test_a_temporary_relation_that_is_made_is_not_one_of_the_path() -> None:
     known = catalogue()
     made = subject("?.work", "?.orders", verb="CREATE TABLE", access="ddl")
