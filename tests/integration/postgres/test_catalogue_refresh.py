@@ -81,7 +81,7 @@ async def test_a_plain_role_reads_all_that_is_needed(postgres: PostgresServer, a
 async def test_a_change_that_is_told_is_seen_soon(postgres: PostgresServer, admin: asyncpg.Connection) -> None:
     async with catalogues(postgres, poll_seconds=3600).use(await database_of(admin)) as known:
         await admin.execute("create table told (a int)")
-        known.changed()
+        known.changed(())
         assert known.stale
         await until(known, "told")
         assert not known.stale

@@ -35,15 +35,18 @@ def lineage(text: str) -> Lineage:
     return found
 
 
-def described(query: ParsedQuery) -> list[object]:
+def described(query: ParsedQuery, *, but_text: bool = False) -> list[object]:
     """Everything in it as plain values, for comparing judgements that are different objects."""
-    return [_described(one) for one in query.statements]
+    return [_described(one, {"text"} if but_text else set()) for one in query.statements]
 
 
-def _described(one: Statement) -> object:
+def _described(one: Statement, without: set[str]) -> object:
     subject = one.subject
     effects = [
-        (type(effect).__name__, [_value(getattr(effect, field)) for field in effect.__struct_fields__])
+        (
+            type(effect).__name__,
+            [_value(getattr(effect, field), without) for field in effect.__struct_fields__ if field not in without],
+        )
         for effect in one.effects
     ]
     return (
@@ -62,5 +65,5 @@ def _described(one: Statement) -> object:
     )
 
 
-def _value(value: object) -> object:
-    return _described(value) if isinstance(value, Statement) else value
+def _value(value: object, without: set[str]) -> object:
+    return _described(value, without) if isinstance(value, Statement) else value
