@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from control_plane.cli.demo.planes import LocalControlPlane
-from control_plane.cli.demo.postgres import free_port
+from control_plane.cli.demo.ports import free_port
 from tests.e2e.test_console import ARGUMENTS
 from tests.support.saml import SamlProvider, running_provider, saml_provider
 from tests.support.stack import document

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from control_plane.cli.config import client_environment
-from control_plane.cli.demo.postgres import free_port
+from control_plane.cli.demo.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.stack import Stack, document, policy, running_stack, target
 

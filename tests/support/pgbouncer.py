@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from control_plane.cli.demo.postgres import as_owner, free_port, give_to_owner
+from control_plane.cli.demo.ports import free_port
+from control_plane.cli.demo.postgres import as_owner, give_to_owner
 from tests.support.postgres import PostgresServer
 from tests.support.watching import watched
 

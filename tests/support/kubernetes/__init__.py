@@ -20,7 +20,7 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from control_plane.cli.demo.postgres import free_port
+from control_plane.cli.demo.ports import free_port
 from tests.support.watching import watched
 
 _INSTALL = Path(__file__).parent / "install.sh"

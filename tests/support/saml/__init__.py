@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 import httpx
 import pytest
 
-from control_plane.cli.demo.postgres import free_port
+from control_plane.cli.demo.ports import free_port
 from tests.support.pgbouncer import wait_for_port
 from tests.support.watching import watched
 

@@ -15,7 +15,7 @@ import hvac
 import pytest
 import trustme
 
-from control_plane.cli.demo.postgres import free_port
+from control_plane.cli.demo.ports import free_port
 from tests.support.pgbouncer import wait_for_port
 from tests.support.watching import watched
 
