@@ -42,15 +42,16 @@ SOURCES = (
     "data_plane/recording/recorder.py",
     "data_plane/runtime/leg.py",
 )
-# Small code and direct calls: a statement passes through so much of it that the processor's caches set the pace.
+# Small code and direct calls: a statement passes through so much of it that the processor's caches set the pace. Beside
+# the flags that the interpreter was built with, not in CFLAGS, which would take their place (-DNDEBUG, -fwrapv).
 BUILD = """
-import os
 import sys
 from setuptools import setup
 from mypyc.build import mypycify
-os.environ["CFLAGS"] = "-fvisibility=hidden -fno-plt " + os.environ.get("CFLAGS", "")
 options = ["--strict", "--ignore-missing-imports", "--follow-imports=silent", "--no-warn-unused-ignores"]
 modules = mypycify([*options, *sys.argv[2:]], opt_level="2", group_name=sys.argv[1])
+for module in modules:
+    module.extra_compile_args = [*module.extra_compile_args, "-fvisibility=hidden", "-fno-plt"]
 setup(name=sys.argv[1], packages=[], ext_modules=modules, script_args=["--quiet", "build_ext", "--inplace"])
 """
 

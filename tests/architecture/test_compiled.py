@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sysconfig
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, SOURCE_SUFFIXES
 from pathlib import Path
@@ -32,3 +33,10 @@ def test_what_was_compiled_is_what_runs_and_nothing_else_is() -> None:
         module = import_module(source.removesuffix(".py").replace("/", "."))
         assert str(module.__file__).endswith(suffixes)
     assert len(list(ROOT.glob("data_plane/**/*.so"))) in (0, len(compiler().SOURCES))
+
+
+def test_what_was_compiled_has_the_flags_that_the_interpreter_was_built_with() -> None:
+    """Without them the interpreter's own assertions are compiled in, and integers may overflow as C likes."""
+    if "-DNDEBUG" in str(sysconfig.get_config_var("CFLAGS")):
+        for library in compiler().results():
+            assert b"__assert_fail" not in library.read_bytes(), library

@@ -37,10 +37,20 @@ def running_pgbouncer(server: PostgresServer) -> Iterator[tuple[int, int]]:
         process = subprocess.Popen(as_owner([binary, "-q", folder / "pgbouncer.ini"]), stdout=subprocess.DEVNULL)
         try:
             wait_for_port(port)
-            yield port, int((folder / "pid").read_text())
+            yield port, _written_pid(folder / "pid")
         finally:
             process.terminate()
             process.wait()
+
+
+def _written_pid(file: Path, seconds: float = 10) -> int:
+    """The file is made before the number stands in it, and PgBouncer listens before either."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return int(file.read_text())
+        time.sleep(0.02)
+    raise RuntimeError(f"PgBouncer wrote no process id to {file} in {seconds} s")
 
 
 def wait_for_port(port: int, seconds: float = 10) -> None:
