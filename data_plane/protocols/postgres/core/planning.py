@@ -40,7 +40,7 @@ from data_plane.protocols.postgres.interface import (
     SessionEffect,
     Statement,
 )
-from data_plane.protocols.postgres.statements.lexing import names_are_ascii
+from data_plane.protocols.postgres.statements.lexing import names_are_ascii, plainly_ascii
 
 _WITHOUT_CONSEQUENCE: Final = (Action.READ, Action.WRITE, Action.SESSION)
 # Members of an Enum cost a look-up by name each time; these are in every batch.
@@ -82,7 +82,7 @@ def plan_query(frame: bytes, context: Context) -> Unit:
     unit.texts = (text,)
     unit.operations = True
     unit.steps.append((_QUERY, None, ""))
-    if not text.isascii() and (refusal := _misread(text, context)) is not None:
+    if (refusal := _misread(text, context)) is not None:
         unit.refusal = refusal
         unit.texts = (text.decode("utf-8", "backslashreplace").encode(),)
         return unit
@@ -129,6 +129,8 @@ def _is_utf8(text: bytes) -> bool:
 
 def _misread(text: bytes, context: Context) -> Refusal | None:
     """Why the server may read other names in a text beyond ASCII: another encoding cuts and folds them otherwise."""
+    if plainly_ascii(text):
+        return None
     if not _is_utf8(text):
         return refusals.NOT_UTF8
     if context.settings.value("server_encoding") == "UTF8" or names_are_ascii(text):
@@ -211,7 +213,7 @@ class _Planner:
 
     def _parse(self, payload: bytes) -> None:
         fields = m.decode_parse(payload)
-        _check_name(fields.statement)
+        self._check_name(fields.statement)
         self._unit.operations = True
         if (refusal := _misread(fields.query, self._context)) is not None:
             self._texts[fields.query.decode("utf-8", "backslashreplace").encode()] = None
@@ -232,7 +234,7 @@ class _Planner:
         raw_portal, raw_name, formats, values, results = read_bind(frame)
         name, view, unit = raw_portal.decode("utf-8", "surrogateescape"), self._view, self._unit
         if raw_portal:
-            _check_name(name)
+            self._check_name(name)
         unit.operations = True
         prepared = view.statement(raw_name.decode("utf-8", "surrogateescape"))
         self._prepared.pop(prepared, None)
@@ -281,6 +283,16 @@ class _Planner:
             self._inject_describe(name, portal)
         self._runs(meaning, portal.prepared.text, last=False)
         self._unit.steps.append((_EXECUTE, meaning, name))
+
+    def _check_name(self, name: str) -> None:
+        """A longer name would be cut by the target, and another encoding may have one for two: they become one."""
+        raw = name.encode("utf-8", "surrogateescape")
+        if len(raw) > LONGEST_NAME:
+            raise RefusedError(refusals.NAME_TOO_LONG)
+        if not _is_utf8(raw):
+            raise RefusedError(refusals.NOT_UTF8)
+        if not raw.isascii() and self._context.settings.value("server_encoding") != "UTF8":
+            raise RefusedError(refusals.OTHER_ENCODING)
 
     def _inject_describe(self, name: str, portal: Portal) -> None:
         self._raw.append(m.encode_describe(b"P", name))
@@ -384,12 +396,3 @@ class _Planner:
                 self._judged(prepared.statement)
                 understood = understood and prepared.statement.subject.understood
         self._unit.gentle = gentle if understood else ()
-
-
-def _check_name(name: str) -> None:
-    """A longer name would be cut by the target, and two names become one."""
-    raw = name.encode("utf-8", "surrogateescape")
-    if len(raw) > LONGEST_NAME:
-        raise RefusedError(refusals.NAME_TOO_LONG)
-    if not _is_utf8(raw):
-        raise RefusedError(refusals.NOT_UTF8)

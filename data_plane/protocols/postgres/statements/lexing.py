@@ -15,9 +15,9 @@ from pglast import parser
 LONGEST = 256 * 1024
 SMALLER = "send fewer rows at a time or use COPY, and long values as parameters"
 
+_NO_NAMES = frozenset({"SCONST", "USCONST", "XCONST", "BCONST", "SQL_COMMENT", "C_COMMENT"})
 # A plain string whose end is where it is under either setting: a backslash may stand before anything but a quote.
 # Nothing in it is tried in two ways (the quantifiers are possessive), so it takes linear time.
-_NO_NAMES = frozenset({"SCONST", "USCONST", "XCONST", "BCONST", "SQL_COMMENT", "C_COMMENT"})
 _PART = r"'(?:[^'\\]++|''|\\[^'])*+'"
 _SAME_END = re.compile(rf"{_PART}(?:[ \t\f\v]*+[\n\r][ \t\f\v\n\r]*+{_PART})*+", re.DOTALL)
 
@@ -50,13 +50,19 @@ def ends_alike(text: str) -> bool:
     return True
 
 
+def plainly_ascii(text: bytes) -> bool:
+    """Whether there is nothing beyond ASCII in it, and no name that may be written by escapes: U&"\\00e4"."""
+    return text.isascii() and b'&"' not in text
+
+
 def names_are_ascii(text: bytes) -> bool:
     """Whether what is beyond ASCII, if anything, stands in strings and comments only."""
-    if text.isascii():
+    if plainly_ascii(text):
         return True
     decoded = text.decode()
     try:
         tokens = parser.scan(decoded)
     except parser.ParseError:
         return False
-    return all(decoded[token.start : token.end + 1].isascii() for token in tokens if token.name not in _NO_NAMES)
+    names = [token for token in tokens if token.name not in _NO_NAMES]
+    return all(token.name != "UIDENT" and decoded[token.start : token.end + 1].isascii() for token in names)
