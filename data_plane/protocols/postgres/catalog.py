@@ -30,6 +30,7 @@ from data_plane.protocols.postgres.protection import ByName, Columns, Protection
 _REMEMBERED: Final = 20_000
 _ANNOUNCED: Final = 1_000
 _STICKY: Final = 64
+_NOTHING_ALTERED: Final[frozenset[str]] = frozenset()
 _OWN_SCHEMA: Final = '"$user"'
 
 MaskedColumns = tuple[tuple[str, Strategy], ...]
@@ -44,7 +45,6 @@ class Catalogue(Names):
         self.epoch = 0
         self.changes = 0
         self.stale = True
-        self.doubtful = False  # names that are known mean something else by now: those of `_altered`
         self._classifier = classifier
         self._wanted = wanted
         self._by_name = ByName(NOTHING)
@@ -59,7 +59,10 @@ class Catalogue(Names):
         self._open: set[Subject] = set()  # answers with a name that is not known
         self._calls = HiddenCalls(self.relations)
         self._views = WrittenViews(self.relations)
-        self._altered: frozenset[str] = frozenset()  # by what was committed and not loaded since; see ChangesNames
+        self._told: dict[str, int] = {}  # names that were altered: the last change that told so; see ChangesNames
+        self._altered: frozenset[str] = frozenset()  # the same, by what was committed and not loaded since
+        self._altering: dict[object, frozenset[str]] = {}  # by sessions whose transactions are open
+        self._under_way: frozenset[str] = frozenset()  # by any of them
         self._schemas_altered = False
         self._announced: dict[str, str] = {}  # name: schema, of relations that are being made
 
@@ -70,41 +73,61 @@ class Catalogue(Names):
         was_stale, self.stale = self.stale, changes != self.changes
         if data is not None:
             self.data = data
+            self._named = {mask: _there(columns, data) for mask, columns in self._named.items()}
             named(data, self._named, self._named)
             self._by_name = ByName(data)
             self._names = None
             self._protections = {}
-        if data is not None or was_stale != self.stale:
+        settled = self._settle(changes)
+        if data is not None or settled or was_stale != self.stale:
             self.epoch += 1
             self._resolved = {}
             self._open = set()
-        if not self.stale:
-            self._make_room()
-            self._calls.may_be_new = self.doubtful = self._schemas_altered = False
-            self._altered = frozenset()
-
-    def _make_room(self) -> None:
-        """What was made has been loaded by now, or is told again when it has been done."""
-        if self._calls.full or self._views.full:
+        if not self.stale:  # what was made has been loaded by now, or is told again when it has been done
             self._calls.forget()
             self._views.forget()
-            self._resolved = {}
+            self._schemas_altered = False
+
+    def _settle(self, changes: int) -> bool:
+        """Names that were altered before the load began are known again, whatever has changed since."""
+        told = {name: change for name, change in self._told.items() if change > changes}
+        settled, self._told = len(told) < len(self._told), told
+        if settled:
+            self._altered = frozenset(told)
+        return settled
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether names that are known mean something else by now."""
+        return bool(self._altered)
 
     def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
         """What is resolved depends on all that this notes. Told again when the transaction has ended: what was noted
         before may have been forgotten by a load that could not see it yet."""
         self.changes += 1
+        names = self._by_name.with_dependents(names)
         more = not names <= self._altered
         if not self.stale or (names and not self.doubtful):
             self.stale = more = True
-            self.doubtful = self.doubtful or bool(names)
             self.epoch += 1
-        self._altered |= names
+        if names:
+            self._told.update(dict.fromkeys(names, self.changes))
+            self._altered |= names
         for subject in by:
             more = self._noted(subject) or more
         if more:
             self._resolved = {}
         self._wanted(True)
+
+    def altering(self, session: object, names: frozenset[str]) -> None:
+        """A statement of another session that waits for this one's locks is resolved by the server when it has them."""
+        if names:
+            self._altering[session] = self._by_name.with_dependents(names)
+        elif self._altering.pop(session, None) is None:
+            return
+        under_way = _NOTHING_ALTERED.union(*self._altering.values())
+        if under_way != self._under_way:
+            self._under_way, self._resolved = under_way, {}
 
     def _noted(self, subject: Subject) -> bool:
         """What it makes or has made; True: there is something new in that."""
@@ -121,7 +144,8 @@ class Catalogue(Names):
         """From now on what these name stays protected by them, whatever it is renamed to."""
         more = [mask for mask in masks if mask not in self._named]
         self._named = {mask: self._named.get(mask, {}) for mask in masks}
-        named(self.data, more, self._named)
+        if more:
+            named(self.data, more, self._named)
 
     def protection(self, masks: tuple[ColumnMask, ...]) -> Protection:
         key: MaskedColumns = tuple(sorted({(mask.column, mask.strategy) for mask in masks}))
@@ -191,8 +215,10 @@ class Catalogue(Names):
     def _resolve(self, subject: Subject, path: SearchPath) -> Subject:
         creates = any(verb.startswith("CREATE") or verb == "SELECT INTO" for verb in subject.verbs)
         temporary = bool(subject.facts.get("temporary"))
+        own = self._by_name.with_dependents(path.altered) if path.altered else path.altered
+        altered = self._altered | self._under_way | own if own or self._under_way else self._altered
         resources = tuple(
-            self._candidates(resource, path, (creates and "ddl" in resource.access, temporary))
+            self._candidates(resource, path, altered, (creates and "ddl" in resource.access, temporary))
             if resource.kind == "relation"
             else resource
             for resource in subject.resources
@@ -200,43 +226,48 @@ class Catalogue(Names):
         if resources != subject.resources:
             subject = msgspec.structs.replace(subject, resources=resources)
         subject = self._calls.judged(subject, self.data, path, stale=self.stale)
-        subject = self._views.judged(subject, self.data, self._altered, stale=self.stale)
-        if path.altered:
-            subject = of_altered(subject, path.altered)
+        subject = self._views.judged(subject, self.data, path, altered, stale=self.stale)
+        if own:
+            subject = of_altered(subject, own)
         if any(
             candidate.startswith("?.") for item in resources if item.kind == "relation" for candidate in item.candidates
         ):
+            if len(self._open) >= _REMEMBERED:
+                self._open, self._resolved = set(), {}
             self._open.add(subject)
         if makes(subject) and self._noted(subject):
             self._resolved = {}
         return subject
 
-    def _candidates(self, resource: Resource, path: SearchPath, makes: tuple[bool, bool]) -> Resource:
-        """`makes`: whether the relation is being made, and whether it is a temporary one."""
+    def _candidates(
+        self, resource: Resource, path: SearchPath, altered: frozenset[str], makes: tuple[bool, bool]
+    ) -> Resource:
+        """`altered`: what names may mean something else by now; `makes`: whether the relation is being made, and
+        whether it is a temporary one."""
         found: list[str] = []
         for candidate in resource.candidates:
             schema, separator, name = candidate.partition(".")
             if separator and schema == "?":
-                found += self._look_up(name, path, makes)
+                found += self._look_up(name, path, altered, makes)
             else:
                 found.append(candidate)
         return msgspec.structs.replace(resource, candidates=tuple(dict.fromkeys(found)))
 
-    def _look_up(self, name: str, path: SearchPath, makes: tuple[bool, bool]) -> list[str]:
+    def _look_up(self, name: str, path: SearchPath, altered: frozenset[str], makes: tuple[bool, bool]) -> list[str]:
         """A name that is or was a temporary relation's means that one and what the path gives: the temporary one may
         have gone, and who drops it need not say so."""
         creates, temporary = makes
         if name not in path.temporary and not (creates and temporary):
-            return self._along(name, path, creates=creates)
-        others = self._along(name, path, creates=creates and not temporary)
-        # Its name is no change of names that is told of (`settings`), whichever of the name was meant.
+            return self._along(name, path, altered, creates=creates)
+        others = self._along(name, path, altered, creates=creates and not temporary)
+        # What took it away need not have said so, and may have taken one of the path in its place.
         others += [f"{schema}.{name}" for schema in path.schemas if self._by_name.relation(schema, name)]
         return [f"pg_temp.{name}", *(other for other in others if not other.startswith("?."))]
 
-    def _along(self, name: str, path: SearchPath, *, creates: bool) -> list[str]:
+    def _along(self, name: str, path: SearchPath, altered: frozenset[str], *, creates: bool) -> list[str]:
         schemas = [self.data.user if schema in (_OWN_SCHEMA, "$user") else schema for schema in path.schemas]
         searched = schemas if "pg_catalog" in schemas else ["pg_catalog", *schemas]
-        if self._altered and self._in_doubt(name, creates=creates):
+        if altered and not altered.isdisjoint(("*", name)):
             return self._anywhere(name, schemas, searched)
         if path.personal:
             return self._perhaps(name, schemas, searched, creates=creates)
@@ -252,10 +283,6 @@ class Catalogue(Names):
             first = f"{everywhere[0]}.{name}"
             return [found] if first == found else [found, first]
         return [self._unseen(name, schemas)]
-
-    def _in_doubt(self, name: str, *, creates: bool) -> bool:
-        """Where a name is made depends on what schemas there are alone."""
-        return "*" in self._altered or (not creates and name.rpartition(".")[2] in self._altered)
 
     def _anywhere(self, name: str, schemas: list[str], searched: list[str]) -> list[str]:
         """What has the name may have gone, or be made anew, in any schema of the path. Nobody alters pg_catalog."""
@@ -292,3 +319,7 @@ class Catalogue(Names):
         while len(self._announced) >= _ANNOUNCED:
             del self._announced[next(iter(self._announced))]
         self._announced[name] = schema
+
+
+def _there(columns: Columns, data: CatalogData) -> Columns:
+    return {oid: named for oid, named in columns.items() if oid in data.relations}

@@ -56,7 +56,7 @@ class HiddenCalls:
         self.may_be_new = False  # there may be functions and types that neither the catalogue nor `_made` has
 
     def forget(self) -> None:
-        self.full = False
+        self.full = self.may_be_new = False
         self._made.clear()
 
     def noted(self, subject: Subject) -> bool:
@@ -74,9 +74,6 @@ class HiddenCalls:
         self.full = self.full or len(self._made) >= REMEMBERED
         if not self.full:
             self._made.update(names)
-
-    def _is_made(self, name: str) -> bool:
-        return self.full or name in self._made
 
     def judged(self, subject: Subject, data: CatalogData, path: SearchPath, *, stale: bool) -> Subject:
         """The subject, not understood when it may run code that it does not name as such."""
@@ -101,7 +98,7 @@ class HiddenCalls:
                 return f"values of the type {name} are made by code of this database; leave the cast out"
             if name in code.casting_types and subject.actions != _DEFINING:
                 return f"values of the type {name} may be cast by code of this database; leave the cast out"
-            if (unsure or self._is_made(name)) and name not in code.types and Action.DDL not in subject.actions:
+            if unsure and name not in code.types and Action.DDL not in subject.actions:
                 return f"the type {name} may be new; leave the cast out, or try again in a moment"
         return ""
 
@@ -133,7 +130,7 @@ class HiddenCalls:
         of_no_relation = _names(subject, "attributes")
         for name in _names(subject, "possible_functions"):
             known = name in code.attribute_functions or name in code.coded_types
-            if not known and not unsure and not self._is_made(name):
+            if not known and not unsure:
                 continue
             if columns is None:
                 columns = self._columns(subject)
@@ -153,7 +150,7 @@ class HiddenCalls:
             schema, _, name = candidate.rpartition(".")
             if _means(schema, name, code.functions, code.hidden_functions, data.user, path):
                 return f"{name}() may be a function of this database that is called like a built-in one"
-            if unsure and self._is_made(name):
+            if unsure and (self.full or name in self._made):
                 return f"{name}() may be a new function; try again in a moment"
         return ""
 
@@ -186,8 +183,8 @@ def _runs_a_body(subject: Subject) -> bool:
 
 
 def of_altered(subject: Subject, altered: frozenset[str]) -> Subject:
-    """Not understood when it uses names that its own open transaction changed. Further definitions are let be: policy
-    says who may define, and what they store of masked columns is another matter."""
+    """Not understood when it uses names that its own open transaction changed. Further definitions are let be, as those
+    of all that their names may mean: what they store of masked columns is another matter."""
     only_defines = Action.DDL in subject.actions and Action.WRITE not in subject.actions
     if not subject.understood or subject.action in (Action.SESSION, Action.ADMIN) or only_defines:
         return subject

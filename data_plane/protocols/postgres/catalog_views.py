@@ -16,6 +16,7 @@ import msgspec
 
 from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog_data import CatalogData, Relation
+from data_plane.protocols.postgres.interface import SearchPath
 from data_plane.protocols.postgres.statements.walker import DDL, WRITE
 
 REMEMBERED: Final = 10_000
@@ -54,14 +55,18 @@ class WrittenViews:
     def _wherever(self, name: str) -> list[Relation]:
         return self._relations(f"?.{name.partition('.')[2]}")
 
-    def judged(self, subject: Subject, data: CatalogData, altered: frozenset[str], *, stale: bool) -> Subject:
+    def judged(
+        self, subject: Subject, data: CatalogData, path: SearchPath, altered: frozenset[str], *, stale: bool
+    ) -> Subject:
         """With the relations behind the views that it writes; not understood where those are not known. `altered`: what
         names may mean something else by now; `*`: any."""
         behind: dict[str, None] = {}
         for name in _touched(subject, WRITE):
             bare = name.rpartition(".")[2]
             found, doubt = self._relations(name), "*" in altered or bare in altered
-            if self._is_made(name) and (doubt or all(stale and each.kind == "v" for each in found)):
+            own = not found and bare in path.views
+            new = self._is_made(name) and (doubt or (stale and all(each.kind == "v" for each in found)))
+            if own or new:
                 return not_understood(subject, _may_be_new(name))
             for relation in _behind(self._wherever(name) if doubt else found, data):
                 if stale and relation.kind == "v" and self._is_made(relation.name):

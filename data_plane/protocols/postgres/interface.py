@@ -68,7 +68,16 @@ class DiscardsTemporary(msgspec.Struct, frozen=True):
 
 
 class CreatesTemporary(msgspec.Struct, frozen=True):
+    """`lasts`: beyond its transaction."""
+
     relation: str
+    lasts: bool = True
+
+
+class CreatesView(msgspec.Struct, frozen=True):
+    """Of any kind: one that reads a temporary relation is temporary too, without saying so."""
+
+    view: str
 
 
 class RenamesRelation(msgspec.Struct, frozen=True):
@@ -78,11 +87,20 @@ class RenamesRelation(msgspec.Struct, frozen=True):
     to: str
 
 
+CASCADE: Final = "\0cascade"
+"""Among the names that a statement changes: it also drops what depends on them."""
+
+
 class ChangesNames(msgspec.Struct, frozen=True):
     """Until its transaction has ended these names (without schemas; `*`: any) may mean what the catalogue cannot know:
-    relations, columns, functions, operators and types were made, renamed, replaced or dropped."""
+    relations, columns, functions, operators and types were made, renamed, replaced or dropped. So may names of what
+    goes along with them: partitions and heirs always, and with `CASCADE` among the names whatever depends on something.
+
+    `temporary`: all are relations that would be the session's own, if it has such; `stay`: and keep their names."""
 
     names: frozenset[str]
+    temporary: bool = False
+    stay: bool = False
 
 
 class EndsTransaction(msgspec.Struct, frozen=True):
@@ -114,6 +132,7 @@ SessionEffect = (
     | DiscardsAll
     | DiscardsTemporary
     | CreatesTemporary
+    | CreatesView
     | RenamesRelation
     | ChangesNames
     | EndsTransaction
@@ -180,6 +199,7 @@ class SearchPath(msgspec.Struct, frozen=True):
     temporary: frozenset[str]  # what this session made in pg_temp: it hides others of its name, while it is there
     altered: frozenset[str] = frozenset()  # see ChangesNames
     personal: bool = False  # the account is the session's own: which schemas it may use is not known
+    views: frozenset[str] = frozenset()  # what this session made as a view: the catalogue never has temporary ones
 
 
 class ResultPlan(Protocol):

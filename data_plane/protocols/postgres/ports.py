@@ -46,6 +46,10 @@ class Names:
     def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
         """These ran somewhere: what is known may be stale. `names`: what means something else now; see ChangesNames."""
 
+    @abstractmethod
+    def altering(self, session: object, names: frozenset[str]) -> None:
+        """What the open transaction of this session changes, from when it is sent on; empty: nothing any more."""
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Masking:

@@ -16,7 +16,7 @@ from data_plane.masking import strategies
 from data_plane.policy.model import ColumnMask, Strategy
 from data_plane.protocols.postgres.catalog_data import VIEWS, CatalogData, Relation, View
 from data_plane.protocols.postgres.exposure import REVEALING_FUNCTIONS, Reach, exposed_outputs
-from data_plane.protocols.postgres.interface import Classifier, Statement
+from data_plane.protocols.postgres.interface import CASCADE, Classifier, Statement
 from data_plane.protocols.postgres.statements import newer_grammar
 
 Columns = dict[int, dict[int, Strategy]]
@@ -112,6 +112,22 @@ class ByName:
         self._anywhere: dict[str, list[Relation]] = {}
         for relation in data.relations.values():
             self._anywhere.setdefault(relation.name, []).append(relation)
+        self._heirs: dict[str, set[str]] = {}
+        for parent, child in data.inherits:
+            if parent in data.relations and child in data.relations:
+                self._heirs.setdefault(data.relations[parent].name, set()).add(data.relations[child].name)
+        views = (relation.name for relation in data.relations.values() if relation.kind in VIEWS)
+        self._dependent = frozenset(views).union(*self._heirs.values())
+
+    def with_dependents(self, names: frozenset[str]) -> frozenset[str]:
+        """With the names of what changes or goes along with relations of these names; see ChangesNames."""
+        found = set(names | self._dependent if CASCADE in names else names)
+        waiting = [name for name in found if name in self._heirs]
+        while waiting:
+            more = self._heirs.get(waiting.pop(), set()) - found
+            found |= more
+            waiting += more
+        return names if len(found) == len(names) else frozenset(found)
 
     def relation(self, schema: str, name: str) -> Relation | None:
         return self._qualified.get((schema, name))

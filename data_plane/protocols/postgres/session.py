@@ -47,6 +47,9 @@ class PostgresCore(Core, Protocol):
     def cancel_requested(self) -> bool:
         """True: forward a CancelRequest to the target; False: it was for a hold, or there is nothing to cancel."""
 
+    def over(self) -> None:
+        """The target is not heard any more. May be called more than once."""
+
 
 MakeCore = Callable[[Output, Mapping[str, str]], PostgresCore]
 """Makes the core of an admitted session; the mapping is what the target told of its own state."""
@@ -283,6 +286,7 @@ class Opening:
         finally:
             expiry.cancel()
             driver.end("the agent stopped")
+            core.over()
             self._endpoint.sessions.remove(session)
             self._cancels.revoke(key)
 

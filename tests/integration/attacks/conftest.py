@@ -102,6 +102,7 @@ FREE = {
 }
 DROPS = {"name": "drops", "match": {"action": "ddl", "tables": ["pg_temp.*"]}, "effect": "allow"}
 SCHEMA_WORK = {"name": "schema", "match": {"action": "ddl"}, "effect": "allow"}
+OWN_SCHEMA = {"name": "own", "match": {"action": "ddl", "tables": ["mine.*"]}, "effect": "allow"}
 GUARDED = {**WRITES, "match": {"action": "write", "tables": ["public.*"]}}
 PATIENT = {"wait": "30s", "in_transaction": "30s"}
 MINE = {
@@ -119,6 +120,7 @@ POLICIES = {
     "calls": (READS, FREE, DROPS, GUARDED, TEMPORARY),
     "renames": (READS, SCHEMA_WORK, FREE, GUARDED, MASKED),
     "moved": (READS, SCHEMA_WORK, MINE, NOT_PUBLIC),
+    "definitions": (READS, OWN_SCHEMA, GUARDED),
 }
 MASK = document("Mask", "pii", columns=[{"column": "public.customers.email"}])
 
@@ -133,7 +135,7 @@ def attacked(postgres: PostgresServer) -> Iterator[Stack]:
     for name in POLICIES:
         postgres.execute(f"CREATE DATABASE {name}")
         postgres.execute(f"GRANT TEMPORARY ON DATABASE {name} TO {user}", *SCHEMA, database=name)
-        for kind, relation in OWNED if name in {"renames", "moved"} else ():
+        for kind, relation in OWNED if name in {"renames", "moved", "definitions"} else ():
             postgres.execute(f"ALTER {kind} {relation} OWNER TO {user}", database=name)
     postgres.execute(*PLANTED, database="calls")
     documents = [MASK]

@@ -63,3 +63,21 @@ async def test_a_table_that_was_only_made_anew_is_what_people_saw(
 
     assert [payload for kind, payload in answers if kind == "C"] == [b"DELETE 0\0"]
     assert await rows_of("moved", ORDERS) == LEFT
+
+
+async def test_what_people_approved_does_not_wait_for_a_transaction_that_changes_it(
+    connect: Connect, attacked: Stack, rows_of: Callable[[str, str], Awaitable[int]]
+) -> None:
+    with connect("moved") as client, connect("moved") as other:
+        client.run("SET search_path = mine, public")
+        client.send(query(DELETE))
+        pending = attacked.pending("DELETE")
+        seen = attacked.reviewer.get(f"/v1/approvals/{pending['id']}")
+        other.run("BEGIN", "DROP TABLE mine.orders")
+        attacked.reviewer.post(f"/v1/approvals/{pending['id']}/approve", {"digest": seen["digest"], "channel": "cli"})
+        time.sleep(LOADED_SECONDS)
+        other.run("COMMIT")
+        answers = client.ask(b"")
+
+    assert [payload for kind, payload in answers if kind == "E" and b"what its names mean has changed" in payload]
+    assert await rows_of("moved", ORDERS) == LEFT

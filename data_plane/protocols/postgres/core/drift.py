@@ -4,7 +4,7 @@ What is approved is bytes, and the names in them mean what the target has under 
 drop, make or rename a relation while people decide. So a unit is planned once more before it is sent, by the catalogue
 of then, in the session that has done nothing meanwhile. The catalogue's doubt counts: names of which it is not known
 what they mean mean something else than before. What has its old name and is another object is not told apart, for
-policy and people go by names; nor is it seen what other sessions have changed and not committed.
+policy and people go by names; nor is it seen what others than sessions of this worker have changed and not committed.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ never about what was asked for: an answer that the statement cannot have is an e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeVar
 
 from data_plane.gate.interface import Action, Subject
@@ -76,6 +76,7 @@ class Outcomes:
         self._failed = False  # something since the last ReadyForQuery
         self._changed: dict[Subject, None] = {}  # what the transaction ran that may have changed the schema
         self._names: frozenset[str] = frozenset()  # that it changed
+        self._sent: frozenset[str] = frozenset()  # … or may have changed, since it is sent
         self._written: set[tuple[str, str]] = set()  # settings, as statements that succeeded gave them
         self.handlers: Final[Mapping[int, Callable[[bytes, Expected, Unit], bytes | None]]] = {
             m.ParseComplete: self._parsed,
@@ -295,6 +296,7 @@ class Outcomes:
                 context.tables.transaction_ended()
             if self._changed:
                 self._tell_catalogue()
+            self._settle()
         self._failed = False
 
     def _follow_names(self, effect: SessionEffect) -> None:
@@ -314,11 +316,39 @@ class Outcomes:
         self._changed[subject] = None
         self._context.catalogue.changed((subject,))
 
+    def sent(self, unit: Unit) -> None:
+        """A barrier: nothing else of the session is under way."""
+        changes = (effect for meaning in unit.meanings for effect in meaning.effects)
+        names = self._sent.union(*(effect.names for effect in changes if isinstance(effect, ChangesNames)))
+        if names != self._sent:
+            self._sent = names
+            self._context.catalogue.altering(self, names)
+
+    def _settle(self) -> None:
+        if self._sent:
+            self._sent = frozenset()
+            self._context.catalogue.altering(self, self._sent)
+
     def _tell_catalogue(self) -> None:
         """The transaction that changed the schema has ended."""
         self._context.catalogue.changed(self._changed, names=self._names)
+        self._settle()
         self._changed, self._names = {}, frozenset()
         self._context.masking.in_doubt(altered=False)
+
+    def abandoned(self, units: Iterable[Unit]) -> None:
+        """The target is not heard any more: what was sent, or is not known to be committed, may have been done."""
+        for unit in units:
+            for meaning in unit.meanings:
+                for statement in (meaning.statement, *meaning.named):
+                    if statement is not None and statement.subject.action not in _HARMLESS:
+                        self._changed[statement.subject] = None
+                for effect in meaning.effects:
+                    if isinstance(effect, ChangesNames):
+                        self._names |= effect.names
+        if self._changed:
+            self._tell_catalogue()
+        self._settle()
 
     # -------------------------------------------------------------- what the client has not said
 

@@ -223,6 +223,8 @@ class SessionCore:
         if verdict.permit.most_rows is not None:
             self._run_guarded(unit, verdict.permit)
             return
+        if unit.barrier:
+            self._outcomes.sent(unit)
         self._to_target(verdict.permit)
         self._pipeline.sent(unit)
 
@@ -369,6 +371,10 @@ class SessionCore:
     def terminate(self, reason: str, message: str) -> None:
         self._end(reason, fatal("57P01", message))
 
+    def over(self) -> None:
+        """The target is not heard any more. May be called more than once."""
+        self._outcomes.abandoned(self._pipeline)
+
     def _end(self, reason: str, last_words: bytes, *, target_is_there: bool = True) -> None:
         if self._phase is Phase.ENDED:
             return
@@ -381,6 +387,7 @@ class SessionCore:
             self._output.to_client(last_words or UNCERTAIN)
         with contextlib.suppress(RecordingError):  # what is recorded is valid up to here, and the session ends anyway
             self._accounts.unanswered(self._widening.left(guarded.left() if guarded else self._pipeline), reason)
+        self.over()
         if target_is_there:
             self._output.control_to_target(m.TERMINATE)
         self._output.end(reason)

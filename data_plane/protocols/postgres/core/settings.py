@@ -4,8 +4,9 @@ Settings follow the server's own rules: SET lasts when its transaction commits, 
 a savepoint undoes both. Only effects of statements that succeeded are applied, so while one is unanswered nothing else
 is judged (see `pipeline`). ParameterStatus is the target's own word; where it contradicts a pin the session ends.
 
-Temporary relations follow transactions too. That one was dropped is not followed: its name then means both, what was
-temporary and what the path gives (`catalog`).
+Temporary relations follow transactions too. One that was dropped keeps its name here: it then means both, what was
+temporary and what the path gives (`catalog`). Of those that are certainly there (`there`) it does not matter that their
+own changes are not in the catalogue; of any other name it does.
 
 A search path that cannot be read is the path of nothing: names without a schema are then not known.
 
@@ -21,9 +22,11 @@ from typing import Final
 
 from data_plane.protocols.postgres.interface import (
     ACCOUNT,
+    CASCADE,
     REASON,
     ChangesNames,
     CreatesTemporary,
+    CreatesView,
     DiscardsAll,
     DiscardsTemporary,
     EndsTransaction,
@@ -46,6 +49,7 @@ _UNSET_PATH: Final = '"$user", public'
 _SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
 _PLAIN_NAME: Final = re.compile(r"""[!#-+\--~]+""")  # of ASCII alone, without quotes or commas
 _MOST_PATHS: Final = 256
+_NONE: Final[frozenset[str]] = frozenset()
 _PATHS: Final[dict[SearchPath, SearchPath]] = {}  # equal ones of all sessions are one object, found without hashing
 _LONGEST_NAME: Final = 63  # bytes; the server cuts a longer one
 _TIMEOUT: Final = re.compile(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*(us|ms|s|min|h|d)?\s*", re.ASCII)
@@ -65,31 +69,56 @@ def _plain(value: str) -> str:
 class _Level:
     """One transaction or savepoint: what holds now, and what will hold if it commits."""
 
-    __slots__ = ("kept", "now", "savepoint", "temporary")
+    __slots__ = ("kept", "now", "own", "savepoint")
 
     def __init__(
-        self, savepoint: str, now: Mapping[str, str | None], kept: Mapping[str, str | None], temporary: frozenset[str]
+        self, savepoint: str, now: Mapping[str, str | None], kept: Mapping[str, str | None], own: _Own
     ) -> None:
         self.savepoint = savepoint
         self.now = dict(now)
         self.kept = dict(kept)
-        self.temporary = temporary
+        self.own = own
 
     def above(self, savepoint: str) -> _Level:
-        return _Level(savepoint, self.now, self.kept, self.temporary)
+        return _Level(savepoint, self.now, self.kept, self.own)
 
 
-def _temporary_after(
-    effect: CreatesTemporary | RenamesRelation | DiscardsTemporary, before: frozenset[str]
-) -> frozenset[str]:
-    """A relation that was dropped stays among them: resolving then considers one name too many, never one too few."""
-    match effect:
-        case CreatesTemporary(relation=relation):
-            return before | {relation.rpartition(".")[2]}
-        case RenamesRelation(relation=relation, to=name):
-            return before | {name} if relation in before else before
-        case DiscardsTemporary():
-            return frozenset()
+class _Own:
+    """Relations of the session's own. What was dropped stays among `temporary` and `views`: resolving then considers
+    one name too many, never one too few. `there`: those that certainly are, and of them `fleeting` until a commit."""
+
+    __slots__ = ("fleeting", "temporary", "there", "views")
+
+    def __init__(
+        self,
+        temporary: frozenset[str] = _NONE,
+        views: frozenset[str] = _NONE,
+        there: frozenset[str] = _NONE,
+        fleeting: frozenset[str] = _NONE,
+    ) -> None:
+        self.temporary = temporary
+        self.views = views
+        self.there = there
+        self.fleeting = fleeting
+
+    def after(self, effect: CreatesTemporary | CreatesView | RenamesRelation | DiscardsTemporary) -> _Own:
+        match effect:
+            case CreatesTemporary(relation=name, lasts=lasts):
+                fleeting = self.fleeting - {name} if lasts else self.fleeting | {name}
+                return _Own(self.temporary | {name}, self.views, self.there | {name}, fleeting)
+            case CreatesView(view=name):
+                return _Own(self.temporary, self.views | {name}, self.there, self.fleeting)
+            case RenamesRelation(relation=name, to=to):
+                each = (self.temporary, self.views, self.there, self.fleeting)
+                return _Own(*(names | {to} if name in names else names for names in each))
+            case DiscardsTemporary():
+                return _Own()
+
+    def without(self, names: frozenset[str]) -> _Own:
+        return _Own(self.temporary, self.views, self.there - names, self.fleeting)
+
+    def committed(self) -> _Own:
+        return _Own(self.temporary, self.views, self.there - self.fleeting)
 
 
 class Settings:
@@ -100,7 +129,7 @@ class Settings:
         self._reported = dict(parameters)
         self._committed: dict[str, str | None] = {}
         self._levels: list[_Level] = []
-        self._temporary: frozenset[str] = frozenset()
+        self._own = _Own()
         self._altered: frozenset[str] = frozenset()
         self.path = path or self._path()
 
@@ -108,7 +137,7 @@ class Settings:
         """To try what a unit would do."""
         copied = Settings(self._initial, self.path)
         copied._reported = self._reported  # its own kind
-        copied._committed, copied._temporary = dict(self._committed), self._temporary
+        copied._committed, copied._own = dict(self._committed), self._own
         copied._altered = self._altered
         copied._levels = [level.above(level.savepoint) for level in self._levels]
         return copied
@@ -133,14 +162,13 @@ class Settings:
                 self._release(name)
             case RollsBackTo(savepoint=name):
                 self._roll_back_to(name)
-            case CreatesTemporary() | RenamesRelation() | DiscardsTemporary():
+            case CreatesTemporary() | CreatesView() | RenamesRelation() | DiscardsTemporary():
                 top = self._top()
-                top.temporary = _temporary_after(effect, top.temporary)
-            case ChangesNames(names=names):
-                if not names <= self.path.temporary:  # those are never what the catalogue knows
-                    self._altered |= names
+                top.own = top.own.after(effect)
+            case ChangesNames():
+                self._alter(effect)
             case DiscardsAll():
-                self._levels, self._committed, self._temporary = [], {}, frozenset()
+                self._levels, self._committed, self._own = [], {}, _Own()
             case _:
                 return
         self.path = self._path()
@@ -148,15 +176,25 @@ class Settings:
     def transaction_ended(self, *, keeps: bool) -> None:
         """Also the end of the implicit transaction around statements outside a block."""
         if self._levels and keeps:
-            self._committed, self._temporary = self._levels[-1].kept, self._levels[-1].temporary
+            self._committed, self._own = self._levels[-1].kept, self._levels[-1].own.committed()
         if self._levels or self._altered:
             self._levels, self._altered = [], frozenset()
             self.path = self._path()
 
     def _top(self) -> _Level:
         if not self._levels:
-            self._levels.append(_Level("", self._committed, self._committed, self._temporary))
+            self._levels.append(_Level("", self._committed, self._committed, self._own))
         return self._levels[-1]
+
+    def _alter(self, effect: ChangesNames) -> None:
+        """What is certainly temporary is never what the catalogue knows."""
+        own = self._levels[-1].own if self._levels else self._own
+        hidden = any(schema.startswith("pg_temp") for schema in self.path.schemas)  # then it need not come first
+        if hidden or not effect.temporary or not effect.names - {CASCADE} <= own.there:
+            self._altered |= effect.names
+        if not effect.stay and not effect.names.isdisjoint(own.there):
+            top = self._top()
+            top.own = top.own.without(effect.names)
 
     def _set(self, effect: SetsParameter) -> None:
         top = self._top()
@@ -174,7 +212,7 @@ class Settings:
     def _release(self, savepoint: str) -> None:
         if place := self._find(savepoint):
             top, below = self._levels[-1], self._levels[place - 1]
-            below.now, below.kept, below.temporary = top.now, top.kept, top.temporary
+            below.now, below.kept, below.own = top.now, top.kept, top.own
             del self._levels[place:]
 
     def _roll_back_to(self, savepoint: str) -> None:
@@ -209,8 +247,8 @@ class Settings:
     def _path(self) -> SearchPath:
         written = self.value("search_path")
         schemas = read_path(_UNSET_PATH if written is None else written, self.user)
-        temporary = self._levels[-1].temporary if self._levels else self._temporary
-        path = SearchPath(schemas, temporary, self._altered, ACCOUNT in self._initial)
+        own = self._levels[-1].own if self._levels else self._own
+        path = SearchPath(schemas, own.temporary, self._altered, ACCOUNT in self._initial, own.views)
         if len(_PATHS) >= _MOST_PATHS:
             _PATHS.clear()
         return _PATHS.setdefault(path, path)

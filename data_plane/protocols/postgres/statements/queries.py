@@ -57,16 +57,16 @@ def with_clause(walker: Walker, fields: Fields) -> None:
 def into(walker: Walker, fields: Fields) -> None:
     """INTO and CREATE TABLE AS: a relation is made and filled."""
     walker.findings.act(Action.DDL)
-    creates(walker, fields.get("rel", {}))
+    creates(walker, fields.get("rel", {}), lasts=fields.get("onCommit") != "ONCOMMIT_DROP")
     walker.nodes(fields.get("options", ()))
 
 
-def creates(walker: Walker, relation: Fields) -> None:
+def creates(walker: Walker, relation: Fields, *, lasts: bool = True) -> None:
     """A new relation; one of the session's own schema hides others of its name."""
     walker.touch_relation(relation, DDL)
     if relation.get("relpersistence") == "t" or relation.get("schemaname") == "pg_temp":
         walker.findings.facts["temporary"] = True
-        walker.findings.effects.append(CreatesTemporary(relation.get("relname", "")))
+        walker.findings.effects.append(CreatesTemporary(relation.get("relname", ""), lasts))
 
 
 def insert(walker: Walker, fields: Fields) -> None:

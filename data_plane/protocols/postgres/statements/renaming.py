@@ -6,7 +6,7 @@ known here changes any name.
 from __future__ import annotations
 
 from data_plane.gate.interface import Action
-from data_plane.protocols.postgres.interface import ChangesNames
+from data_plane.protocols.postgres.interface import CASCADE, ChangesNames
 from data_plane.protocols.postgres.statements.findings import Findings
 from data_plane.protocols.postgres.statements.tree import Fields
 
@@ -29,6 +29,8 @@ _CHANGES_THAT_LEAVE_THEM = frozenset(
         "AT_SetStatistics", "AT_SetStorage", "AT_ValidateConstraint",
     )
 )  # fmt: skip
+_OF_THE_SESSION = frozenset(("?", "pg_temp"))
+_OF_RELATIONS = frozenset(("OBJECT_COLUMN", "OBJECT_TABCONSTRAINT"))
 _NAMED = frozenset(("relation", "function", "type", "operator"))
 _OF_THEIR_OWN_NAME = frozenset(
     (
@@ -37,6 +39,7 @@ _OF_THEIR_OWN_NAME = frozenset(
         "RenameStmt", "RuleStmt", "ViewStmt",
     )
 )  # fmt: skip
+_LEAVE_THEM_THERE = frozenset(("AlterTableStmt", "RuleStmt", "ViewStmt"))
 _QUERIES = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt", "ExplainStmt"))
 
 
@@ -46,8 +49,14 @@ def changes_names(kind: str, fields: Fields, findings: Findings) -> ChangesNames
         return ANY if fields.get("kind") == "TRANS_STMT_COMMIT_PREPARED" else None
     if not findings.actions & {Action.DDL, Action.ADMIN} or kind in _LEAVE_NAMES or kind in _QUERIES:
         return None
-    if kind == "AlterTableStmt" and all(
-        node.get("AlterTableCmd", {}).get("subtype", "") in _CHANGES_THAT_LEAVE_THEM for node in fields.get("cmds", ())
+    cascade = findings.facts.get("cascade") is True
+    if (
+        kind == "AlterTableStmt"
+        and not cascade
+        and all(
+            node.get("AlterTableCmd", {}).get("subtype", "") in _CHANGES_THAT_LEAVE_THEM
+            for node in fields.get("cmds", ())
+        )
     ):
         return None
     if kind not in _OF_THEIR_OWN_NAME:
@@ -56,4 +65,8 @@ def changes_names(kind: str, fields: Fields, findings: Findings) -> ChangesNames
     names = frozenset(
         name.rpartition(".")[2] if of != "operator" else name.partition(".")[2] for of, name in changed if of in _NAMED
     )
-    return ChangesNames(names) if names and all(of in _NAMED or of == "role" for of, _ in changed) else ANY
+    if not names or not all(of in _NAMED or of == "role" for of, _ in changed):
+        return ANY
+    temporary = all(of == "relation" and name.partition(".")[0] in _OF_THE_SESSION for of, name in changed)
+    stay = kind in _LEAVE_THEM_THERE or fields.get("renameType") in _OF_RELATIONS
+    return ChangesNames(names | {CASCADE} if cascade else names, temporary, temporary and stay)

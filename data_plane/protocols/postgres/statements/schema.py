@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from data_plane.gate.interface import Action
-from data_plane.protocols.postgres.interface import RenamesRelation
+from data_plane.protocols.postgres.interface import CreatesView, RenamesRelation
 from data_plane.protocols.postgres.statements.queries import creates
 from data_plane.protocols.postgres.statements.tree import Fields, Node, items, strings, sval
 from data_plane.protocols.postgres.statements.walker import DDL, EXECUTE, READ, WRITE, Walker
@@ -168,7 +168,7 @@ def rename(walker: Walker, fields: Fields) -> None:
 
 
 def create_table(walker: Walker, fields: Fields) -> None:
-    creates(walker, fields.get("relation", {}))
+    creates(walker, fields.get("relation", {}), lasts=fields.get("oncommit") != "ONCOMMIT_DROP")
     _of_rows_to_come(walker, fields, "relation", "partbound")
     _descend(walker, {"partbound": fields.get("partbound", {})}, now=True)
 
@@ -184,7 +184,9 @@ def create_sequence(walker: Walker, fields: Fields) -> None:
 
 
 def create_view(walker: Walker, fields: Fields) -> None:
-    creates(walker, fields.get("view", {}))
+    view = fields.get("view", {})
+    creates(walker, view)
+    walker.findings.effects.append(CreatesView(view.get("relname", "")))
     _descend(walker, fields, "view")
 
 

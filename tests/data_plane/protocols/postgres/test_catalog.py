@@ -6,7 +6,7 @@ import msgspec
 
 from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
-from data_plane.protocols.postgres.interface import SearchPath
+from data_plane.protocols.postgres.interface import CASCADE, SearchPath
 
 from .masking_catalogue import VIEWS, catalogue, data, relation
 
@@ -202,3 +202,76 @@ def test_a_change_that_alters_no_name_leaves_all_as_they_are() -> None:
     first = known.resolve(asked, both)
     known.changed(())
     assert known.resolve(asked, both) is first
+
+
+# ---------------------------------------------------------------- what its own transaction changed, and what goes along
+
+
+def test_a_definition_of_a_name_that_the_transaction_changed_is_one_of_all_that_it_may_be() -> None:
+    altered = SearchPath(("sales", "public"), frozenset(), frozenset({"orders"}))
+    asked = subject("?.orders", verb="DROP", access="ddl")
+    asked = msgspec.structs.replace(asked, action=Action.DDL, actions=frozenset({Action.DDL}))
+    assert names(catalogue(), asked, altered) == [("sales.orders", "public.orders")]
+    made = msgspec.structs.replace(asked, verbs=("CREATE",), facts={"object": "rule"})
+    assert names(catalogue(), made, altered) == [("sales.orders", "public.orders")]
+
+
+def test_partitions_and_heirs_are_altered_with_their_parents() -> None:
+    both = SearchPath(("sales", "public"), frozenset())
+    heirs = {**data().relations, 78: relation(78, "a", ["id"], schema="sales"), 79: relation(79, "b", ["id"])}
+    known = catalogue(data(relations=heirs, inherits=((20_001, 78), (78, 79))))
+    known.changed((), names=frozenset({"customers"}))
+    assert names(known, subject("?.a", "?.b", "?.orders"), both) == [
+        ("sales.a", "public.a"),
+        ("sales.b", "public.b"),
+        ("sales.orders",),
+    ]
+    inside = SearchPath(both.schemas, frozenset(), frozenset({"customers"}))
+    assert not catalogue(known.data).resolve(subject("?.b"), inside).understood
+
+
+def test_what_depends_on_something_may_go_with_it() -> None:
+    inside = SearchPath(("public",), frozenset(), frozenset({"x", CASCADE}))
+    known = catalogue()
+    assert not known.resolve(subject("?.vv"), inside).understood
+    assert known.resolve(subject("?.orders"), inside).understood
+
+
+# ---------------------------------------------------------------- for how long, and how much
+
+
+def test_a_name_is_known_again_though_changes_go_on() -> None:
+    known, both = catalogue(), SearchPath(("sales", "public"), frozenset())
+    known.changed((), names=frozenset({"orders"}))
+    begun = known.changes
+    known.changed((), names=frozenset({"customers"}))
+    known.loaded(None, begun)
+    assert known.stale
+    assert known.doubtful
+    assert names(known, subject("?.orders", "?.customers"), both) == [
+        ("sales.orders",),
+        ("sales.customers", "public.customers"),
+    ]
+    begun = known.changes
+    known.changed(())
+    known.loaded(None, begun)
+    assert known.stale
+    assert not known.doubtful
+
+
+def test_what_names_nothing_known_is_not_kept_for_ever() -> None:
+    known = catalogue()
+    for _ in range(30_000):
+        known.resolve(subject("?.nobody"), PUBLIC)
+    assert len(known._open) <= 20_000
+
+
+def test_what_another_transaction_is_altering_may_be_in_any_schema_of_the_path_whatever_is_loaded() -> None:
+    known, both, session = catalogue(), SearchPath(("sales", "public"), frozenset()), object()
+    asked = subject("?.orders")
+    assert names(known, asked, both) == [("sales.orders",)]
+    known.altering(session, frozenset({"orders"}))
+    known.loaded(None, known.changes)
+    assert names(known, asked, both) == [("sales.orders", "public.orders")]
+    known.altering(session, frozenset())
+    assert names(known, asked, both) == [("sales.orders",)]

@@ -101,13 +101,25 @@ def test_a_temporary_relation_with_such_a_column_does_not_make_it_one() -> None:
     ],
 )
 def test_what_is_being_made_is_known_before_it_is_committed(made: str, used: str) -> None:
-    names = known()
+    names, inside = known(), SearchPath(("public",), frozenset(), frozenset({"fresh"}))
     assert judged(used, names).understood
     judged(made, names)
+    assert not names.resolve(subject(used), inside).understood
+    names.changed((subject(made),))
     assert not judged(used, names).understood
-    names.changed(())
     names.loaded(data(**FIELDS, fingerprint="2"), names.changes)
-    assert not judged(used, names).understood
+    assert not names.resolve(subject(used), inside).understood
+
+
+def test_what_was_only_tried_to_be_made_stops_nobody() -> None:
+    names = known()
+    asked = "select s.fresh from (select sum(id) as fresh from orders) s"
+    judged("create function fresh() returns int language sql as 'select 1'", names)
+    assert judged(asked, names).understood
+    names.changed((subject("create function fresh() returns int language sql as 'select 1'"),))
+    assert not judged(asked, names).understood
+    names.loaded(data(**FIELDS, fingerprint="2"), names.changes)
+    assert judged(asked, names).understood
 
 
 def test_what_was_only_tried_to_be_made_leaves_known_columns_and_types_alone() -> None:
@@ -149,8 +161,9 @@ def test_while_too_many_functions_are_made_to_remember_any_name_may_be_one_until
             Action.DDL, ("CREATE",), resources, {"object": "function"}, understood=True, actions=frozenset({Action.DDL})
         )
         names.resolve(made, PUBLIC)
-    assert not judged("select (1).fresh", names).understood
+    assert judged("select (1).fresh", names).understood
     names.changed((made,))
+    assert not judged("select (1).fresh", names).understood
     assert not judged("select sqrt(2)", names).understood
     names.loaded(None, names.changes)
     assert judged("select (1).fresh", names).understood
@@ -267,14 +280,9 @@ def test_a_value_that_is_written_may_be_cast_by_code_too() -> None:
 def test_a_write_to_a_view_is_one_to_what_it_reads() -> None:
     found = judged("delete from v where a = 1")
     assert [each.candidates for each in found.resources] == [("public.v",), ("public.customers",)]
-    assert not judged("delete from pg_temp.w", after("create temp view w as select * from orders")).understood
-    assert judged("select * from w", after("create temp view w as select * from orders")).understood
-
-
-def after(text: str) -> Catalogue:
-    names = known()
-    judged(text, names)
-    return names
+    own = SearchPath(("public",), frozenset({"w"}), views=frozenset({"w"}))
+    assert not known().resolve(subject("delete from pg_temp.w"), own).understood
+    assert known().resolve(subject("select * from w"), own).understood
 
 
 def test_what_its_own_transaction_changed_is_not_understood() -> None:

@@ -92,6 +92,7 @@ def test_while_too_many_views_are_made_to_remember_any_name_may_be_one_until_the
     made = view("fresh")
     names.resolve(made, PUBLIC)
     assert asked == [True]
+    names.changed((made,))
     assert not judged("delete from sales.fresh", names).understood
     assert judged("delete from orders", names).understood
 
@@ -113,3 +114,24 @@ def test_a_view_that_has_been_loaded_is_written_again() -> None:
     run("create or replace view v as select * from orders", names)
     names.loaded(data(fingerprint="2"), names.changes)
     assert judged("delete from v", names).understood
+
+
+@pytest.mark.parametrize(
+    "made", ["create temp view w as select * from orders", "create view w as select * from orders"]
+)
+def test_a_view_that_its_session_made_and_no_catalogue_has_is_not_forgotten(made: str) -> None:
+    """One that reads a temporary relation is temporary without saying so."""
+    names, temporary = catalogue(), frozenset({"w"} if "temp" in made else ())
+    path = SearchPath(("public",), temporary, views=frozenset({"w"}))
+    run(made, names)
+    for number in range(REMEMBERED + 1):
+        names.resolve(view(f"tried_{number}"), PUBLIC)
+    names.loaded(None, names.changes)
+    assert not names.resolve(parsed("delete from w").subject, path).understood
+    assert names.resolve(parsed("delete from orders").subject, path).understood
+
+
+def test_a_view_that_another_client_only_tried_to_make_stops_no_write_to_a_temporary_table() -> None:
+    names, path = catalogue(), SearchPath(("public",), frozenset({"staging"}))
+    judged("create view staging as select 1", names)
+    assert names.resolve(parsed("delete from staging").subject, path).understood

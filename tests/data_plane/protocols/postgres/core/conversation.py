@@ -152,6 +152,7 @@ class FakeNames(Names):
     def __init__(self) -> None:
         self.paths: list[tuple[str, ...]] = []
         self.changes = 0
+        self.under_way: frozenset[str] = frozenset()
         self.schema = ""  # where every relation is; empty: not known
 
     def resolve(self, subject: Subject, path: Any) -> Subject:
@@ -164,6 +165,10 @@ class FakeNames(Names):
     def changed(self, by: Collection[Subject], *, names: frozenset[str] = frozenset()) -> None:
         del by, names
         self.changes += 1
+
+    def altering(self, session: object, names: frozenset[str]) -> None:
+        del session
+        self.under_way = names
 
 
 def _within(schema: str, subject: Subject) -> Subject:

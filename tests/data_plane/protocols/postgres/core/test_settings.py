@@ -7,6 +7,8 @@ import pytest
 from data_plane.protocols.postgres.core.settings import Settings, contradicts_pin, read_path
 from data_plane.protocols.postgres.interface import (
     ACCOUNT,
+    CASCADE,
+    ChangesNames,
     CreatesTemporary,
     DiscardsAll,
     DiscardsTemporary,
@@ -140,6 +142,54 @@ def test_temporary_tables_are_there_as_long_as_the_server_keeps_them(
         else:
             settings.apply(*effect if isinstance(effect, tuple) else (effect, ""))
     assert settings.path.temporary == temporary
+
+
+DROPPED = ChangesNames(frozenset({"orders"}), temporary=True)
+ALTERED = ChangesNames(frozenset({"orders"}), temporary=True, stay=True)
+FLEETING = CreatesTemporary("orders", lasts=False)
+
+
+@pytest.mark.parametrize(
+    ("effects", "altered"),
+    [
+        ([MADE, True, DROPPED], False),
+        ([MADE, True, ALTERED, ALTERED, DROPPED], False),
+        ([FLEETING, ALTERED, DROPPED], False),
+        ([MADE, ChangesNames(frozenset({"orders", CASCADE}), temporary=True)], False),
+        ([MADE, MakesSavepoint("s"), DROPPED, RollsBackTo("s"), DROPPED], False),
+        ([DROPPED], True),
+        ([MADE, True, DROPPED, True, DROPPED], True),
+        ([MADE, True, ChangesNames(frozenset({"orders"}))], True),
+        ([MADE, True, ChangesNames(frozenset({"orders", "users"}), temporary=True)], True),
+        ([MADE, False, DROPPED], True),
+        ([FLEETING, True, DROPPED], True),
+        ([MADE, True, DiscardsTemporary(), DROPPED], True),
+        ([MADE, True, DiscardsAll(), DROPPED], True),
+        ([SetsParameter("search_path", "public, pg_temp", local=False), MADE, True, DROPPED], True),
+        (
+            [
+                *(MADE, CreatesTemporary("n"), ChangesNames(frozenset({"orders", "n"}), temporary=True), True),
+                *(RenamesRelation("orders", "n"), ChangesNames(frozenset({"orders", "n"}), temporary=True)),
+            ],
+            True,
+        ),
+        ([MADE, RenamesRelation("orders", "n"), ChangesNames(frozenset({"orders", "n"}), temporary=True)], False),
+        (
+            [MADE, RenamesRelation("orders", "n"), ChangesNames(frozenset({"orders", "n"}), temporary=True), DROPPED],
+            True,
+        ),
+    ],
+)
+def test_only_changes_of_what_is_certainly_temporary_are_none_of_the_catalogue(
+    effects: list[object], *, altered: bool
+) -> None:
+    settings = Settings({})
+    for effect in effects:
+        if isinstance(effect, bool):
+            settings.transaction_ended(keeps=effect)
+        else:
+            settings.apply(effect, "")  # type: ignore[arg-type]
+    assert bool(settings.path.altered) is altered
 
 
 def test_pins() -> None:

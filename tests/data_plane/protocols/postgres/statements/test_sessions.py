@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from data_plane.protocols.postgres.interface import (
+    CASCADE,
     ChangesNames,
     ClosesCursor,
     CreatesTemporary,
+    CreatesView,
     Deallocates,
     Declares,
     DiscardsAll,
@@ -30,6 +32,11 @@ def names(*changed: str) -> ChangesNames:
     return ChangesNames(frozenset(changed))
 
 
+def own(*changed: str, stay: bool = False) -> ChangesNames:
+    """Of relations that are temporary ones, if the session has such."""
+    return ChangesNames(frozenset(changed), temporary=True, stay=stay)
+
+
 @pytest.mark.parametrize(
     ("text", "effects", "references"),
     [
@@ -37,12 +44,18 @@ def names(*changed: str) -> ChangesNames:
         ("deallocate prepare all", (Deallocates(None),), ()),
         ("discard all", (DiscardsAll(),), ()),
         ("discard temp", (DiscardsTemporary(),), ()),
-        ("alter table t rename to u", (RenamesRelation("t", "u"), names("t", "u")), ()),
+        ("alter table t rename to u", (RenamesRelation("t", "u"), own("t", "u")), ()),
         ("alter view public.t rename to u", (names("t", "u"),), ()),
-        ("alter table t rename a to b", (names("t"),), ()),
+        ("alter table t rename a to b", (own("t", stay=True),), ()),
         ("alter table t add a int", (), ()),
-        ("alter table t drop a", (names("t"),), ()),
+        ("alter table t drop a", (own("t", stay=True),), ()),
+        ("alter table t drop a cascade", (own("t", CASCADE, stay=True),), ()),
+        ("alter table t drop constraint c", (), ()),
+        ("alter table t drop constraint c cascade", (own("t", CASCADE, stay=True),), ()),
         ("drop table s.t", (names("t"),), ()),
+        ("drop table pg_temp.t, u", (own("t", "u"),), ()),
+        ("drop type a cascade", (names("a", CASCADE),), ()),
+        ("create view s.v as select 1", (CreatesView("v"), names("v")), ()),
         ("create function f(int) returns int language sql as ''", (names("f"),), ()),
         ("create operator s.+ (leftarg = int, function = f)", (names("+"),), ()),
         ("create cast (a as b) without function", (names("*"),), ()),
@@ -58,7 +71,9 @@ def names(*changed: str) -> ChangesNames:
         ("create temp table t (a int)", (CreatesTemporary("t"),), ()),
         ("create table pg_temp.t (a int)", (CreatesTemporary("t"),), ()),
         ("create temp table t as select 1", (CreatesTemporary("t"),), ()),
-        ("create temp view v as select 1", (CreatesTemporary("v"), names("v")), ()),
+        ("create temp table t (a int) on commit drop", (CreatesTemporary("t", lasts=False),), ()),
+        ("create temp table t on commit drop as select 1", (CreatesTemporary("t", lasts=False),), ()),
+        ("create temp view v as select 1", (CreatesTemporary("v"), CreatesView("v"), own("v", stay=True)), ()),
         ("create temp sequence q", (CreatesTemporary("q"),), ()),
         ("select 1 into temp t", (CreatesTemporary("t"),), ()),
         ("create table t (a int)", (), ()),
