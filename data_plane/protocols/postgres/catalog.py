@@ -24,7 +24,7 @@ from data_plane.policy.model import ColumnMask, Strategy
 from data_plane.protocols.postgres.catalog_calls import HiddenCalls, makes, of_altered, runs_code
 from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
 from data_plane.protocols.postgres.catalog_views import WrittenViews
-from data_plane.protocols.postgres.interface import Classifier, Names, SearchPath
+from data_plane.protocols.postgres.interface import FORGOTTEN, Classifier, Names, SearchPath
 from data_plane.protocols.postgres.protection import ByName, Columns, Protection, close, merged, named
 
 _REMEMBERED: Final = 20_000
@@ -115,6 +115,8 @@ class Catalogue(Names):
             self._altered |= names
         for subject in by:
             more = self._noted(subject) or more
+        if FORGOTTEN in names:
+            self._calls.full = self._calls.may_be_new = self._views.full = more = True
         if more:
             self._resolved = {}
         self._wanted(True)

@@ -90,6 +90,9 @@ class RenamesRelation(msgspec.Struct, frozen=True):
 CASCADE: Final = "\0cascade"
 """Among the names that a statement changes: it also drops what depends on them."""
 
+FORGOTTEN: Final = "\0forgotten"
+"""Among the names that a transaction changed: what made them is not told, for there was too much of it."""
+
 
 class ChangesNames(msgspec.Struct, frozen=True):
     """Until its transaction has ended these names (without schemas; `*`: any) may mean what the catalogue cannot know:

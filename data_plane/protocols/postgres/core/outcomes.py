@@ -29,6 +29,7 @@ from data_plane.protocols.postgres.core.states import Expected
 from data_plane.protocols.postgres.core.units import Concern, Ending, PlainUnit, Unheard, Unit
 from data_plane.protocols.postgres.framing import RemoteProtocolError, encode
 from data_plane.protocols.postgres.interface import (
+    FORGOTTEN,
     ChangesNames,
     CopyPlan,
     EndsTransaction,
@@ -58,7 +59,7 @@ _TOLD: Final = frozenset(
 _TOLD_AS_WRITTEN: Final = frozenset({"application_name", "search_path", "TimeZone"})
 _MOST_WRITTEN: Final = 100
 _MOST_CHANGES: Final = 10_000
-_ANY_NAME: Final = frozenset({"*"})
+_ANY_NAME: Final = frozenset({"*", FORGOTTEN})
 
 
 class PinBrokenError(Exception):

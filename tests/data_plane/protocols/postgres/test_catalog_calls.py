@@ -10,7 +10,7 @@ from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_data import Code
 from data_plane.protocols.postgres.catalog_views import REMEMBERED
-from data_plane.protocols.postgres.interface import SearchPath
+from data_plane.protocols.postgres.interface import FORGOTTEN, SearchPath
 from data_plane.protocols.postgres.statements import StatementClassifier
 
 from .masking_catalogue import catalogue, data, relation
@@ -292,3 +292,12 @@ def test_what_its_own_transaction_changed_is_not_understood() -> None:
     assert names.resolve(subject("alter table orders add a int"), altered).understood
     anything = SearchPath(("public",), frozenset(), frozenset("*"))
     assert not names.resolve(subject("delete from customers"), anything).understood
+
+
+def test_where_it_is_not_told_what_was_made_any_name_may_be_new() -> None:
+    names = known()
+    names.changed((), names=frozenset({"*", FORGOTTEN}))
+    assert not judged("select sqrt(2)", names).understood
+    assert not judged("delete from public.fresh", names).understood
+    names.loaded(data(**FIELDS, fingerprint="2"), names.changes)
+    assert judged("select sqrt(2)", names).understood
