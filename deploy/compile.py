@@ -20,7 +20,10 @@ ROOT = Path(__file__).resolve().parent.parent
 NAME = "data_plane_compiled"  # of the library that all of them share
 CORE = "data_plane/protocols/postgres/core"
 SOURCES = (
-    *(f"{CORE}/{name}.py" for name in ("accounts", "batch", "context", "judging", "lane", "names", "outcomes")),
+    *(
+        f"{CORE}/{name}.py"
+        for name in ("accounts", "batch", "changes", "context", "judging", "lane", "names", "outcomes")
+    ),
     *(f"{CORE}/{name}.py" for name in ("ports", "relay", "session", "settings", "units", "widening")),
     "data_plane/gate/permit.py",
     "data_plane/gate/policy_gate.py",

@@ -141,6 +141,15 @@ class Judge:
             meaning.copy = plan
         return None
 
+    def unfit(self, unit: Unit, verdict: Allowed) -> Refusal | None:
+        """Why what is allowed cannot run. The masks of its decision apply to it, besides those of the session."""
+        if verdict.permit.raw != unit.raw:
+            return refusals.NOT_JUDGED
+        if not verdict.masks:
+            return None
+        unit.masks = verdict.masks
+        return self.plan_copies(unit, self._context.masks + verdict.masks)
+
     def operation(self, unit: Unit) -> Operation:
         """Everything that would execute, complete, under the state in which it would."""
         shape, shape_text = asking.shape_of(unit, self._context, PROTOCOL, self._facts.target.name)

@@ -7,10 +7,9 @@ never about what was asked for: an answer that the statement cannot have is an e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
-from data_plane.gate.interface import Action, Subject
 from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.answers import (
     SEVERITY,
@@ -21,6 +20,7 @@ from data_plane.protocols.postgres.answers import (
     decode_parameter_status,
     decode_ready_for_query,
 )
+from data_plane.protocols.postgres.core.changes import Changes
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.lane import PlainAnswer, description_in
 from data_plane.protocols.postgres.core.names import Meaning, Portal, Prepared
@@ -29,10 +29,7 @@ from data_plane.protocols.postgres.core.states import Expected
 from data_plane.protocols.postgres.core.units import Concern, Ending, PlainUnit, Unheard, Unit
 from data_plane.protocols.postgres.framing import RemoteProtocolError, encode
 from data_plane.protocols.postgres.interface import (
-    FORGOTTEN,
-    ChangesNames,
     CopyPlan,
-    EndsTransaction,
     ResultPlan,
     SessionEffect,
     SetsParameter,
@@ -43,7 +40,6 @@ Kind = TypeVar("Kind")
 PASS: Final = None  # the message goes on as it is
 _IDLE: Final = m.IDLE
 _FAILED: Final = m.FAILED_TRANSACTION
-_HARMLESS: Final = (Action.READ, Action.WRITE, Action.SESSION)
 _QUERY: Final = Expected.QUERY
 _BY_QUERY: Final = Ending.QUERY
 _LAST_WORDS: Final = frozenset({"FATAL", "PANIC"})
@@ -58,8 +54,6 @@ _TOLD: Final = frozenset(
 # Those that can be given any text. They are told when it is one that the client wrote itself.
 _TOLD_AS_WRITTEN: Final = frozenset({"application_name", "search_path", "TimeZone"})
 _MOST_WRITTEN: Final = 100
-_MOST_CHANGES: Final = 10_000
-_ANY_NAME: Final = frozenset({"*", FORGOTTEN})
 
 
 class PinBrokenError(Exception):
@@ -75,9 +69,7 @@ class Outcomes:
         self.copying_in = False
         self.dying = False
         self._failed = False  # something since the last ReadyForQuery
-        self._changed: dict[Subject, None] = {}  # what the transaction ran that may have changed the schema
-        self._names: frozenset[str] = frozenset()  # that it changed
-        self._sent: frozenset[str] = frozenset()  # … or may have changed, since it is sent
+        self.changes = Changes(context)
         self._written: set[tuple[str, str]] = set()  # settings, as statements that succeeded gave them
         self.handlers: Final[Mapping[int, Callable[[bytes, Expected, Unit], bytes | None]]] = {
             m.ParseComplete: self._parsed,
@@ -192,10 +184,8 @@ class Outcomes:
                 self._context.tables.apply(effect, text, unit.ground, unit.masks)
                 self._context.settings.apply(effect, unit.status)
                 self._note_written(effect)
-                self._follow_names(effect)
-        for statement in (meaning.statement, *meaning.named):
-            if statement is not None and statement.subject.action not in _HARMLESS:
-                self._follow_change(statement.subject)
+                self.changes.follow(effect)
+        self.changes.done(meaning)
         return PASS
 
     def plain_answered(self, data: bytes, unit: PlainUnit, found: PlainAnswer) -> bytes:
@@ -295,61 +285,9 @@ class Outcomes:
             context.settings.transaction_ended(keeps=not self._failed)
             if context.tables.portals:
                 context.tables.transaction_ended()
-            if self._changed:
-                self._tell_catalogue()
-            self._settle()
+            if self.changes.pending:
+                self.changes.ended()
         self._failed = False
-
-    def _follow_names(self, effect: SessionEffect) -> None:
-        """With COMMIT AND CHAIN the session is never at rest between two transactions."""
-        if isinstance(effect, ChangesNames):
-            altered = bool(self._context.settings.path.altered)
-            if altered:
-                self._names |= effect.names
-            self._context.masking.in_doubt(altered=altered)
-        elif isinstance(effect, EndsTransaction) and self._changed:
-            self._tell_catalogue()
-
-    def _follow_change(self, subject: Subject) -> None:
-        if len(self._changed) >= _MOST_CHANGES:  # so many that all before is told now, and any name is in doubt
-            self._context.catalogue.changed(self._changed)
-            self._changed, self._names = {}, _ANY_NAME
-        self._changed[subject] = None
-        self._context.catalogue.changed((subject,))
-
-    def sent(self, unit: Unit) -> None:
-        """A barrier: nothing else of the session is under way."""
-        changes = (effect for meaning in unit.meanings for effect in meaning.effects)
-        names = self._sent.union(*(effect.names for effect in changes if isinstance(effect, ChangesNames)))
-        if names != self._sent:
-            self._sent = names
-            self._context.catalogue.altering(self, names)
-
-    def _settle(self) -> None:
-        if self._sent:
-            self._sent = frozenset()
-            self._context.catalogue.altering(self, self._sent)
-
-    def _tell_catalogue(self) -> None:
-        """The transaction that changed the schema has ended."""
-        self._context.catalogue.changed(self._changed, names=self._names)
-        self._settle()
-        self._changed, self._names = {}, frozenset()
-        self._context.masking.in_doubt(altered=False)
-
-    def abandoned(self, units: Iterable[Unit]) -> None:
-        """The target is not heard any more: what was sent, or is not known to be committed, may have been done."""
-        for unit in units:
-            for meaning in unit.meanings:
-                for statement in (meaning.statement, *meaning.named):
-                    if statement is not None and statement.subject.action not in _HARMLESS:
-                        self._changed[statement.subject] = None
-                for effect in meaning.effects:
-                    if isinstance(effect, ChangesNames):
-                        self._names |= effect.names
-        if self._changed:
-            self._tell_catalogue()
-        self._settle()
 
     # -------------------------------------------------------------- what the client has not said
 

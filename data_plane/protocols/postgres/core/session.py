@@ -208,23 +208,16 @@ class SessionCore:
             self._refuse(unit, refusal_of(verdict))
 
     def _allowed(self, unit: Unit, verdict: Allowed) -> None:
-        if verdict.permit.raw != unit.raw:
-            self._refuse(unit, self._judge.refused(unit, refusals.NOT_JUDGED))
-            return
-        if verdict.masks:
-            unit.masks = verdict.masks
-            refusal = self._judge.plan_copies(unit, self._context.masks + verdict.masks)
-            if refusal is not None:
-                self._refuse(unit, self._judge.refused(unit, refusal))
-                return
-        if self._widening.unseen and (refusal := self._widening.mends(unit)) is not None:
+        refusal = self._judge.unfit(unit, verdict)
+        if refusal is None and self._widening.unseen:
+            refusal = self._widening.mends(unit)
+        if refusal is not None:
             self._refuse(unit, self._judge.refused(unit, refusal))
             return
         if verdict.permit.most_rows is not None:
             self._run_guarded(unit, verdict.permit)
             return
-        if unit.barrier:
-            self._outcomes.sent(unit)
+        self._outcomes.changes.sent(unit)
         self._to_target(verdict.permit)
         self._pipeline.sent(unit)
 
@@ -373,7 +366,7 @@ class SessionCore:
 
     def over(self) -> None:
         """The target is not heard any more. May be called more than once."""
-        self._outcomes.abandoned(self._pipeline)
+        self._outcomes.changes.abandoned(self._pipeline)
 
     def _end(self, reason: str, last_words: bytes, *, target_is_there: bool = True) -> None:
         if self._phase is Phase.ENDED:
