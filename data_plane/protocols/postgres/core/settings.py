@@ -49,6 +49,9 @@ _UNSET_PATH: Final = '"$user", public'
 _SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
 _PLAIN_NAME: Final = re.compile(r"""[!#-+\--~]+""")  # of ASCII alone, without quotes or commas
 _MOST_PATHS: Final = 256
+_MOST_SHARED: Final = (
+    100  # names in one of them: a session that makes thousands would leave a set for each of its steps
+)
 _NONE: Final[frozenset[str]] = frozenset()
 _PATHS: Final[dict[SearchPath, SearchPath]] = {}  # equal ones of all sessions are one object, found without hashing
 _LONGEST_NAME: Final = 63  # bytes; the server cuts a longer one
@@ -249,6 +252,8 @@ class Settings:
         schemas = read_path(_UNSET_PATH if written is None else written, self.user)
         own = self._levels[-1].own if self._levels else self._own
         path = SearchPath(schemas, own.temporary, self._altered, ACCOUNT in self._initial, own.views)
+        if len(own.temporary) + len(own.views) + len(self._altered) > _MOST_SHARED:
+            return path
         if len(_PATHS) >= _MOST_PATHS:
             _PATHS.clear()
         return _PATHS.setdefault(path, path)

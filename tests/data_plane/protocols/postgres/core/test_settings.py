@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 
 from data_plane.protocols.postgres.core.settings import Settings, contradicts_pin, read_path
@@ -249,6 +251,20 @@ def test_what_changes_the_meaning_of_a_statement_is_in_the_digest() -> None:
     before = first.digest_state()
     first.apply(SetsParameter("role", "owner", local=False), "SET")
     assert first.digest_state() != before
+
+
+def test_a_session_with_thousands_of_temporary_relations_keeps_each_name_once() -> None:
+    settings = Settings({"search_path": "start", "user": "app"})
+    tracemalloc.start()
+    try:
+        for number in range(2_000):
+            settings.apply(CreatesTemporary(f"t{number}"), "CREATE TABLE")
+            settings.transaction_ended(keeps=True)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(settings.path.temporary) == 2_000
+    assert kept < 2_000_000
 
 
 def test_nothing_is_judged_while_a_setting_is_unanswered() -> None:
