@@ -31,7 +31,7 @@ from data_plane.protocols.interface import Endpoint, Process
 from data_plane.protocols.postgres.cancellation import CancelRegistry, NoSiblings
 from data_plane.protocols.postgres.core.ports import Output
 from data_plane.protocols.postgres.service import PostgresService
-from data_plane.protocols.postgres.session import MakeCore, Opening
+from data_plane.protocols.postgres.session import MakeCore, Opening, PostgresCore
 from data_plane.recording.interface import Recorder
 from data_plane.runtime.clock import SystemClock
 from data_plane.runtime.listener import Listener
@@ -155,6 +155,7 @@ class RelayCore:
         self.hold_limit = 0.0
         self.forward_cancel = True
         self.sent = 0  # bytes, by the client
+        self.closed = False
 
     def client_sent(self, data: bytes) -> None:
         self.sent += len(data)
@@ -202,6 +203,9 @@ class RelayCore:
     def account_changed(self, problem: str) -> None:
         self.heard.append(f"account {problem or 'changed'}")
 
+    def over(self) -> None:
+        self.closed = True
+
     def terminate(self, reason: str, message: str) -> None:
         from data_plane.protocols.postgres.answers import encode_error
 
@@ -242,7 +246,7 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def prepare(self, admitted, database) -> AsyncIterator[MakeCore]:
-        def make(output, parameters):
+        def make(output: Output, parameters: Mapping[str, str]) -> PostgresCore:
             self.cores.append(RelayCore(output, parameters))
             return self.cores[-1]
 

@@ -286,9 +286,9 @@ class Opening:
         finally:
             expiry.cancel()
             driver.end("the agent stopped")
-            core.over()
             self._endpoint.sessions.remove(session)
             self._cancels.revoke(key)
+            core.over()
 
 
 def _no_account(target: str) -> Refusal:
