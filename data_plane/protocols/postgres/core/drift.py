@@ -20,7 +20,8 @@ from data_plane.protocols.postgres.framing import uint32_at
 
 
 def drifted(unit: Unit, context: Context) -> bool:
-    """Nothing is awaited between this and the unit's bytes going out. Raises whatever planning raises."""
+    """Nothing comes between this and the unit's bytes going out, but the BEGIN of a row guard. Raises whatever planning
+    raises."""
     now = planned_again(unit, context)
     return now.refusal is not None or meaning(now.subjects) != meaning(unit.subjects)
 
