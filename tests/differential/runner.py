@@ -68,6 +68,6 @@ def run_all(psql: Path, endpoint: PsqlEndpoint, regress: Path, names: Sequence[s
 
 
 def difference(name: str, direct: str, through: str) -> str:
-    """A unified diff, cut to what a person reads."""
+    """A unified diff, cut to what a person reads, and how the file ended through the gateway."""
     lines = difflib.unified_diff(direct.splitlines(), through.splitlines(), f"{name} direct", f"{name} through", n=1)
-    return "\n".join(list(lines)[:60])
+    return "\n".join([*list(lines)[:60], f"{name} through the gateway ended with:", *through.splitlines()[-5:]])
