@@ -54,16 +54,13 @@ class Catalogues:
             kept = self._kept[database] = KeptCatalogue(
                 self._source_of(database), self._classifier, self._poll_seconds, self._unknown_seconds
             )
-        kept.users += 1
+        kept.enter()
         try:
             await kept.ready()
             yield kept.catalogue
         finally:
-            kept.users -= 1
-            if kept.users == 0:
-                if not kept.catalogue.data.fingerprint:
-                    del self._kept[database]  # there may be no such database
-                asyncio.get_running_loop().call_later(self._idle_seconds, kept.stop_when_idle)
+            if kept.leave(self._idle_seconds) and not kept.catalogue.data.fingerprint:
+                del self._kept[database]  # there may be no such database
 
 
 class KeptCatalogue:
@@ -72,7 +69,6 @@ class KeptCatalogue:
     def __init__(
         self, source: CatalogSource, classifier: Classifier, poll_seconds: float, unknown_seconds: float
     ) -> None:
-        self.users = 0
         self.catalogue = Catalogue(classifier, self._wanted)
         self._source = source
         self._poll_seconds = poll_seconds
@@ -81,6 +77,24 @@ class KeptCatalogue:
         self._asked = asyncio.Event()
         self._first = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
+        self._users = 0
+        self._stopping: asyncio.TimerHandle | None = None
+
+    @property
+    def refreshed(self) -> bool:
+        return self._task is not None
+
+    def enter(self) -> None:
+        self._users += 1
+        if self._stopping is not None:
+            self._stopping.cancel()
+
+    def leave(self, idle_seconds: float) -> bool:
+        """Whether nobody uses it any more; it is not refreshed when nobody has come back within `idle_seconds`."""
+        self._users -= 1
+        if self._users == 0:
+            self._stopping = asyncio.get_running_loop().call_later(idle_seconds, self._stop)
+        return self._users == 0
 
     async def ready(self) -> None:
         """Waits for the first load; a failed one is tried again by the next session."""
@@ -89,8 +103,8 @@ class KeptCatalogue:
                 await self._load()
                 self._task = spawn(self._keep(), "catalogue: refresh")
 
-    def stop_when_idle(self) -> None:
-        if self.users == 0 and self._task is not None:
+    def _stop(self) -> None:
+        if self._task is not None:
             self._task.cancel()
             self._task = None
 

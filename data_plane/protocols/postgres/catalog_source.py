@@ -22,6 +22,7 @@ from data_plane.protocols.postgres.own_connection import connect
 Credential = Callable[[], Awaitable[tuple[str, ...]]]
 """Gives the agent's user name and password at the target, then what else may be the password by now."""
 
+_ATTEMPTS: Final = 3
 _HAS_JIT: Final = (11, 0)
 _HAS_GENERATED: Final = (12, 0)
 _FINGERPRINT: Final = """
@@ -105,12 +106,11 @@ class AsyncpgCatalogSource:
     async def load(self, known: str) -> CatalogData | None:
         """Raises ConnectionError when the target cannot be asked."""
         try:
-            async with (
-                self._connected() as connection,
-                connection.transaction(isolation="repeatable_read", readonly=True),
-            ):
-                fingerprint = await connection.fetchval(_FINGERPRINT)
-                return None if fingerprint == known else await _read(connection, fingerprint)
+            async with self._connected() as connection:
+                for _ in range(_ATTEMPTS - 1):
+                    with contextlib.suppress(asyncpg.InternalServerError):
+                        return await _look(connection, known)
+                return await _look(connection, known)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             raise ConnectionError(f"the catalogue of {self._database} cannot be read: {error}") from error
 
@@ -144,6 +144,14 @@ class AsyncpgCatalogSource:
             statement_cache_size=0,
             server_settings={"application_name": "assentry catalogue", "search_path": "pg_catalog"},
         )
+
+
+async def _look(connection: asyncpg.Connection[Any], known: str) -> CatalogData | None:
+    """Raises asyncpg.InternalServerError when a view is dropped meanwhile, as temporary ones are when a session ends:
+    the server takes a definition apart by what there is now, not by the transaction's snapshot."""
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        fingerprint = await connection.fetchval(_FINGERPRINT)
+        return None if fingerprint == known else await _read(connection, fingerprint)
 
 
 async def _read(connection: asyncpg.Connection[Any], fingerprint: str) -> CatalogData:

@@ -9,9 +9,10 @@ import pytest
 
 from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.policy.model import ColumnMask, TargetTls
+from data_plane.protocols.postgres import catalog_source
 from data_plane.protocols.postgres.catalog import Catalogue
 from data_plane.protocols.postgres.catalog_data import CatalogData
-from data_plane.protocols.postgres.catalog_refresh import Catalogues
+from data_plane.protocols.postgres.catalog_refresh import Catalogues, KeptCatalogue
 from data_plane.protocols.postgres.catalog_source import AsyncpgCatalogSource, Credential
 from data_plane.protocols.postgres.interface import SearchPath
 from data_plane.protocols.postgres.statements import StatementClassifier
@@ -192,3 +193,36 @@ async def test_hidden_calls_and_closed_schemas_are_told(postgres: PostgresServer
     third = await reading.load(second.fingerprint)
     assert third is not None
     assert "bare" in third.code.coded_types
+
+
+async def test_a_session_opens_while_a_view_that_is_being_read_is_dropped(
+    postgres: PostgresServer, admin: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a temporary one is when its session ends."""
+    reading = catalog_source._read
+
+    async def dropped_first(connection: asyncpg.Connection, fingerprint: str) -> CatalogData:
+        await admin.execute("drop view if exists v")
+        return await reading(connection, fingerprint)
+
+    monkeypatch.setattr(catalog_source, "_read", dropped_first)
+    async with catalogues(postgres).use(await database_of(admin)) as known:
+        assert candidates(known, "customers") == ("public.customers",)
+        assert candidates(known, "v") == ("?.v",)
+
+
+async def test_a_refresh_that_was_to_stop_goes_on_when_a_session_comes_in_time(
+    postgres: PostgresServer, admin: asyncpg.Connection
+) -> None:
+    kept = KeptCatalogue(source(postgres, await database_of(admin)), StatementClassifier(), 3600, 1)
+    kept.enter()
+    await kept.ready()
+    kept.leave(0)
+    kept.enter()
+    kept.leave(3600)  # as short as this session was
+    await asyncio.sleep(0.01)
+    assert kept.refreshed
+    kept.enter()
+    kept.leave(0)
+    await asyncio.sleep(0.01)
+    assert not kept.refreshed
