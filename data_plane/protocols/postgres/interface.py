@@ -68,16 +68,19 @@ class DiscardsTemporary(msgspec.Struct, frozen=True):
 
 
 class CreatesTemporary(msgspec.Struct, frozen=True):
-    """`lasts`: beyond its transaction."""
+    """`lasts`: beyond its transaction. `alone`: it is certainly made, and goes only when it is named."""
 
     relation: str
     lasts: bool = True
+    alone: bool = True
 
 
 class CreatesView(msgspec.Struct, frozen=True):
-    """Of any kind: one that reads a temporary relation is temporary too, without saying so."""
+    """Of any kind: one that reads a temporary relation is temporary too, without saying so, unless its schema was
+    written (`bare` False)."""
 
     view: str
+    bare: bool = True
 
 
 class RenamesRelation(msgspec.Struct, frozen=True):

@@ -104,13 +104,19 @@ class _Own:
         self.there = there
         self.fleeting = fleeting
 
-    def after(self, effect: CreatesTemporary | CreatesView | RenamesRelation | DiscardsTemporary) -> _Own:
+    def after(
+        self, effect: CreatesTemporary | CreatesView | RenamesRelation | DiscardsTemporary, *, unsaid: bool
+    ) -> _Own:
+        """`unsaid`: what is made may be temporary by the search path."""
         match effect:
-            case CreatesTemporary(relation=name, lasts=lasts):
+            case CreatesTemporary(relation=name, lasts=lasts, alone=alone):
                 fleeting = self.fleeting - {name} if lasts else self.fleeting | {name}
-                return _Own(self.temporary | {name}, self.views, self.there | {name}, fleeting)
-            case CreatesView(view=name):
-                return _Own(self.temporary, self.views | {name}, self.there, self.fleeting)
+                there = self.there | {name} if alone else self.there
+                return _Own(self.temporary | {name}, self.views, there, fleeting)
+            case CreatesView(view=name, bare=bare):
+                perhaps = bare and (unsaid or self.temporary)
+                temporary = self.temporary | {name} if perhaps else self.temporary
+                return _Own(temporary, self.views | {name}, self.there, self.fleeting)
             case RenamesRelation(relation=name, to=to):
                 each = (self.temporary, self.views, self.there, self.fleeting)
                 return _Own(*(names | {to} if name in names else names for names in each))
@@ -118,7 +124,8 @@ class _Own:
                 return _Own()
 
     def without(self, names: frozenset[str]) -> _Own:
-        return _Own(self.temporary, self.views, self.there - names, self.fleeting)
+        there = _NONE if "*" in names else self.there - names
+        return _Own(self.temporary, self.views, there, self.fleeting)
 
     def committed(self) -> _Own:
         return _Own(self.temporary, self.views, self.there - self.fleeting)
@@ -134,6 +141,7 @@ class Settings:
         self._levels: list[_Level] = []
         self._own = _Own()
         self._altered: frozenset[str] = frozenset()
+        self._unsaid = False  # pg_temp was once named on the search path
         self.path = path or self._path()
 
     def copy(self) -> Settings:
@@ -141,7 +149,7 @@ class Settings:
         copied = Settings(self._initial, self.path)
         copied._reported = self._reported  # its own kind
         copied._committed, copied._own = dict(self._committed), self._own
-        copied._altered = self._altered
+        copied._altered, copied._unsaid = self._altered, self._unsaid
         copied._levels = [level.above(level.savepoint) for level in self._levels]
         return copied
 
@@ -167,7 +175,7 @@ class Settings:
                 self._roll_back_to(name)
             case CreatesTemporary() | CreatesView() | RenamesRelation() | DiscardsTemporary():
                 top = self._top()
-                top.own = top.own.after(effect)
+                top.own = top.own.after(effect, unsaid=self._unsaid)
             case ChangesNames():
                 self._alter(effect)
             case DiscardsAll():
@@ -195,7 +203,7 @@ class Settings:
         hidden = any(schema.startswith("pg_temp") for schema in self.path.schemas)  # then it need not come first
         if hidden or not effect.temporary or not effect.names - {CASCADE} <= own.there:
             self._altered |= effect.names
-        if not effect.stay and not effect.names.isdisjoint(own.there):
+        if own.there and not effect.stay:
             top = self._top()
             top.own = top.own.without(effect.names)
 
@@ -250,6 +258,7 @@ class Settings:
     def _path(self) -> SearchPath:
         written = self.value("search_path")
         schemas = read_path(_UNSET_PATH if written is None else written, self.user)
+        self._unsaid = self._unsaid or any(schema.startswith("pg_temp") for schema in schemas)
         own = self._levels[-1].own if self._levels else self._own
         path = SearchPath(schemas, own.temporary, self._altered, ACCOUNT in self._initial, own.views)
         if len(own.temporary) + len(own.views) + len(self._altered) > _MOST_SHARED:

@@ -54,19 +54,29 @@ def with_clause(walker: Walker, fields: Fields) -> None:
         walker.common.add(expression.get("ctename", ""))
 
 
-def into(walker: Walker, fields: Fields) -> None:
+def into(walker: Walker, fields: Fields, *, unless_there: bool = False) -> None:
     """INTO and CREATE TABLE AS: a relation is made and filled."""
     walker.findings.act(Action.DDL)
-    creates(walker, fields.get("rel", {}), lasts=fields.get("onCommit") != "ONCOMMIT_DROP")
+    alone = not (unless_there or walker.findings.facts.get("explain"))  # EXPLAIN need not make it
+    creates(walker, fields.get("rel", {}), lasts=fields.get("onCommit") != "ONCOMMIT_DROP", alone=alone)
     walker.nodes(fields.get("options", ()))
 
 
-def creates(walker: Walker, relation: Fields, *, lasts: bool = True) -> None:
-    """A new relation; one of the session's own schema hides others of its name."""
+def creates(walker: Walker, relation: Fields, *, lasts: bool = True, alone: bool = False) -> None:
+    """A new relation; one of the session's own schema hides others of its name. `alone`: see `CreatesTemporary`."""
     walker.touch_relation(relation, DDL)
-    if relation.get("relpersistence") == "t" or relation.get("schemaname") == "pg_temp":
+    if is_temporary(relation):
         walker.findings.facts["temporary"] = True
-        walker.findings.effects.append(CreatesTemporary(relation.get("relname", ""), lasts))
+        walker.findings.effects.append(CreatesTemporary(relation.get("relname", ""), lasts, alone))
+
+
+def is_temporary(relation: Fields) -> bool:
+    """Of one that is made, by what is written. The session's own schema also has a name like `pg_temp_7`."""
+    return relation.get("relpersistence") == "t" or is_own(relation.get("schemaname", ""))
+
+
+def is_own(schema: str) -> bool:
+    return schema.startswith("pg_temp")
 
 
 def insert(walker: Walker, fields: Fields) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from data_plane.gate.interface import Action
 from data_plane.protocols.postgres.interface import CASCADE, ChangesNames
 from data_plane.protocols.postgres.statements.findings import Findings
+from data_plane.protocols.postgres.statements.queries import is_temporary
 from data_plane.protocols.postgres.statements.tree import Fields
 
 ANY = ChangesNames(frozenset("*"))
@@ -39,7 +40,8 @@ _OF_THEIR_OWN_NAME = frozenset(
         "RenameStmt", "RuleStmt", "ViewStmt",
     )
 )  # fmt: skip
-_LEAVE_THEM_THERE = frozenset(("AlterTableStmt", "RuleStmt", "ViewStmt"))
+# Others may make a relation of the session's own go along with another one: ATTACH PARTITION, INHERIT, OF.
+_CHANGES_THAT_LEAVE_IT_ALONE = _CHANGES_THAT_LEAVE_THEM | {"AT_DropColumn"}
 _QUERIES = frozenset(("SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "CopyStmt", "ExplainStmt"))
 
 
@@ -47,17 +49,12 @@ def changes_names(kind: str, fields: Fields, findings: Findings) -> ChangesNames
     """Of a statement that has been walked."""
     if kind == "TransactionStmt":
         return ANY if fields.get("kind") == "TRANS_STMT_COMMIT_PREPARED" else None
-    if not findings.actions & {Action.DDL, Action.ADMIN} or kind in _LEAVE_NAMES or kind in _QUERIES:
+    own = kind == "ViewStmt" and is_temporary(fields.get("view", {}))  # it hides others for its session only
+    if own or not findings.actions & {Action.DDL, Action.ADMIN} or kind in _LEAVE_NAMES or kind in _QUERIES:
         return None
     cascade = findings.facts.get("cascade") is True
-    if (
-        kind == "AlterTableStmt"
-        and not cascade
-        and all(
-            node.get("AlterTableCmd", {}).get("subtype", "") in _CHANGES_THAT_LEAVE_THEM
-            for node in fields.get("cmds", ())
-        )
-    ):
+    subtypes = {node.get("AlterTableCmd", {}).get("subtype", "") for node in fields.get("cmds", ())}
+    if kind == "AlterTableStmt" and not cascade and subtypes <= _CHANGES_THAT_LEAVE_THEM:
         return None
     if kind not in _OF_THEIR_OWN_NAME:
         return ANY
@@ -68,5 +65,6 @@ def changes_names(kind: str, fields: Fields, findings: Findings) -> ChangesNames
     if not names or not all(of in _NAMED or of == "role" for of, _ in changed):
         return ANY
     temporary = all(of == "relation" and name.partition(".")[0] in _OF_THE_SESSION for of, name in changed)
-    stay = kind in _LEAVE_THEM_THERE or fields.get("renameType") in _OF_RELATIONS
+    alone = kind == "AlterTableStmt" and subtypes <= _CHANGES_THAT_LEAVE_IT_ALONE
+    stay = alone or kind == "ViewStmt" or fields.get("renameType") in _OF_RELATIONS
     return ChangesNames(names | {CASCADE} if cascade else names, temporary, temporary and stay)

@@ -13,7 +13,7 @@ from typing import Any
 
 from data_plane.gate.interface import Action
 from data_plane.protocols.postgres.interface import CreatesView, RenamesRelation
-from data_plane.protocols.postgres.statements.queries import creates
+from data_plane.protocols.postgres.statements.queries import creates, is_own
 from data_plane.protocols.postgres.statements.tree import Fields, Node, items, strings, sval
 from data_plane.protocols.postgres.statements.walker import DDL, EXECUTE, READ, WRITE, Walker
 
@@ -163,12 +163,13 @@ def rename(walker: Walker, fields: Fields) -> None:
         relation, new = fields.get("relation", {}), fields.get("newname", "")
         schema = relation.get("schemaname", "")
         walker.touch_relation({"schemaname": schema, "relname": new}, DDL)
-        if schema in ("", "pg_temp"):
+        if not schema or is_own(schema):
             walker.findings.effects.append(RenamesRelation(relation.get("relname", ""), new))
 
 
 def create_table(walker: Walker, fields: Fields) -> None:
-    creates(walker, fields.get("relation", {}), lasts=fields.get("oncommit") != "ONCOMMIT_DROP")
+    alone = fields.keys().isdisjoint(("if_not_exists", "inhRelations", "ofTypename", "partbound"))
+    creates(walker, fields.get("relation", {}), lasts=fields.get("oncommit") != "ONCOMMIT_DROP", alone=alone)
     _of_rows_to_come(walker, fields, "relation", "partbound")
     _descend(walker, {"partbound": fields.get("partbound", {})}, now=True)
 
@@ -186,8 +187,21 @@ def create_sequence(walker: Walker, fields: Fields) -> None:
 def create_view(walker: Walker, fields: Fields) -> None:
     view = fields.get("view", {})
     creates(walker, view)
-    walker.findings.effects.append(CreatesView(view.get("relname", "")))
+    _makes_view(walker, view)
     _descend(walker, fields, "view")
+
+
+def _makes_view(walker: Walker, relation: Fields) -> None:
+    schema = relation.get("schemaname", "")
+    walker.findings.effects.append(CreatesView(relation.get("relname", ""), bare=not schema or is_own(schema)))
+
+
+def create_rule(walker: Walker, fields: Fields) -> None:
+    """A rule ON SELECT makes a view of a table, up to PostgreSQL 15."""
+    if fields.get("event") == "CMD_SELECT":
+        walker.findings.facts["object"] = "view"
+        _makes_view(walker, fields.get("relation", {}))
+    definition(walker, fields)
 
 
 def composite_type(walker: Walker, fields: Fields) -> None:

@@ -124,7 +124,7 @@ def _truth(option: Fields) -> str:
 
 def create_as(walker: Walker, fields: Fields) -> None:
     """CREATE TABLE AS, CREATE MATERIALIZED VIEW AS, also of EXECUTE."""
-    into(walker, fields.get("into", {}))
+    into(walker, fields.get("into", {}), unless_there=bool(fields.get("if_not_exists")))
     walker.node(fields.get("query"))
 
 

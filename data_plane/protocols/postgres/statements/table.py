@@ -85,7 +85,7 @@ STATEMENTS: Mapping[str, Entry] = {
     "CreateSchemaStmt": _create("schema", schema.create_schema),
     "CreateFunctionStmt": _create("function", schema.function),
     "CreateTrigStmt": _create("trigger", schema.create_trigger),
-    "RuleStmt": _create("rule"),
+    "RuleStmt": _create("rule", schema.create_rule),
     "CompositeTypeStmt": _create("type", schema.composite_type),
     "CreateEnumStmt": _create("type"),
     "CreateRangeStmt": _create("type"),

@@ -12,6 +12,7 @@ from data_plane.protocols.postgres.interface import (
     CASCADE,
     ChangesNames,
     CreatesTemporary,
+    CreatesView,
     DiscardsAll,
     DiscardsTemporary,
     EndsTransaction,
@@ -19,6 +20,7 @@ from data_plane.protocols.postgres.interface import (
     ReleasesSavepoint,
     RenamesRelation,
     RollsBackTo,
+    SessionEffect,
     SetsParameter,
 )
 from tests.data_plane.protocols.postgres.core.conversation import COMPLETE, QUERY, Conversation, error, ready
@@ -160,6 +162,8 @@ FLEETING = CreatesTemporary("orders", lasts=False)
         ([MADE, ChangesNames(frozenset({"orders", CASCADE}), temporary=True)], False),
         ([MADE, MakesSavepoint("s"), DROPPED, RollsBackTo("s"), DROPPED], False),
         ([DROPPED], True),
+        ([CreatesTemporary("orders", alone=False), DROPPED], True),
+        ([MADE, True, ChangesNames(frozenset("*")), True, DROPPED], True),
         ([MADE, True, DROPPED, True, DROPPED], True),
         ([MADE, True, ChangesNames(frozenset({"orders"}))], True),
         ([MADE, True, ChangesNames(frozenset({"orders", "users"}), temporary=True)], True),
@@ -192,6 +196,22 @@ def test_only_changes_of_what_is_certainly_temporary_are_none_of_the_catalogue(
         else:
             settings.apply(effect, "")  # type: ignore[arg-type]
     assert bool(settings.path.altered) is altered
+
+
+@pytest.mark.parametrize(
+    ("effects", "temporary"),
+    [
+        ([CreatesView("v")], False),
+        ([MADE, CreatesView("v")], True),
+        ([MADE, CreatesView("v", bare=False)], False),
+        ([SetsParameter("search_path", "pg_temp", False), SetsParameter("search_path", "a", False), CreatesView("v")], True),
+    ],
+)  # fmt: skip
+def test_a_view_may_be_temporary_without_saying_so(effects: list[SessionEffect], *, temporary: bool) -> None:
+    settings = Settings({})
+    for effect in effects:
+        settings.apply(effect, "")
+    assert ("v" in settings.path.temporary) is temporary
 
 
 def test_pins() -> None:
