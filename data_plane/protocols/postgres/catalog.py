@@ -227,7 +227,7 @@ class Catalogue(Names):
         )
         if resources != subject.resources:
             subject = msgspec.structs.replace(subject, resources=resources)
-        subject = self._calls.judged(subject, self.data, path, stale=self.stale)
+        subject = self._calls.judged(subject, self.data, path, altered, stale=self.stale)
         subject = self._views.judged(subject, self.data, path, altered, stale=self.stale)
         if own:
             subject = of_altered(subject, own)

@@ -8,7 +8,8 @@ a column is taken for the column only behind a relation of the statement, and wh
 else (an expression, a sub-query, a function) it is the function. Where an implicit cast calls code, statements that
 touch a relation with a column of its types are not understood. What this target is being given is remembered by name,
 because the catalogue does not have it before its transaction has committed; and after anything that may make functions
-unseen, no such name is trusted until the catalogue is loaded again.
+unseen, no such name is trusted until the catalogue is loaded again. Until then what is known by schema may be in any
+(`altered` has `*`), a relation that was altered need not have its columns, and after CREATE CAST nothing is trusted.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from data_plane.protocols.postgres.catalog_views import REMEMBERED, not_understo
 from data_plane.protocols.postgres.interface import SearchPath
 
 _DEFINING: Final = frozenset({Action.DDL})  # and nothing else: what is cast there is cast later
-_MADE: Final = frozenset({"function", "type"})
+_MADE: Final = frozenset({"function", "type", "operator"})
 _MAKERS: Final = frozenset(
     {
         "function", "procedure", "routine", "aggregate", "type", "domain", "cast", "extension", "schema", "language",
-        "foreign schema",
+        "foreign schema", "operator",
     }
 )  # fmt: skip
 # They make values of the types of columns of the row that they are given.
@@ -43,6 +44,8 @@ _MAKING_JSON: Final = frozenset(
         "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "row_to_json", "to_json", "to_jsonb",
     }
 )  # fmt: skip
+_CAST: Final = "\0cast"  # among what was made: any value may be cast by code
+_MINUS: Final = "-"
 SIGN: Final = "-$1"  # the operator before one value: in any statement, because a sign may be part of a number or not
 
 
@@ -68,6 +71,8 @@ class HiddenCalls:
             for resource in subject.resources:
                 if resource.kind in _MADE and "ddl" in resource.access:
                     self._remember(candidate.rpartition(".")[2] for candidate in resource.candidates)
+            if subject.facts.get("object") == "cast":
+                self._remember((_CAST,))
         return before != (len(self._made), self.may_be_new, self.full)
 
     def _remember(self, names: Iterable[str]) -> None:
@@ -75,17 +80,24 @@ class HiddenCalls:
         if not self.full:
             self._made.update(names)
 
-    def judged(self, subject: Subject, data: CatalogData, path: SearchPath, *, stale: bool) -> Subject:
-        """The subject, not understood when it may run code that it does not name as such."""
+    def _may_be_made(self, name: str) -> bool:
+        return self.full or name in self._made
+
+    def judged(
+        self, subject: Subject, data: CatalogData, path: SearchPath, altered: frozenset[str], *, stale: bool
+    ) -> Subject:
+        """The subject, not understood when it may run code that it does not name as such. `altered`: what names may
+        mean something else by now; `*`: any."""
         if not subject.understood or (subject.action is Action.SESSION and not _computes(subject)):
             return subject
         unsure = stale and (self.may_be_new or not data.fingerprint)
         problem = (
-            self._by_types(subject, data.code, unsure=unsure)
+            self._by_new_casts(subject, unsure=unsure)
+            or self._by_types(subject, data.code, unsure=unsure)
             or self._by_casts(subject, data.code)
-            or self._by_attributes(subject, data.code, unsure=unsure)
-            or self._by_functions(subject, data, path, unsure=unsure)
-            or _by_operators(subject, data, path)
+            or self._by_attributes(subject, data.code, altered, unsure=unsure)
+            or self._by_functions(subject, data, path, altered, unsure=unsure)
+            or self._by_operators(subject, data, path, altered, unsure=unsure)
         )
         if not problem:
             return subject
@@ -100,6 +112,11 @@ class HiddenCalls:
                 return f"values of the type {name} may be cast by code of this database; leave the cast out"
             if unsure and name not in code.types and Action.DDL not in subject.actions:
                 return f"the type {name} may be new; leave the cast out, or try again in a moment"
+        return ""
+
+    def _by_new_casts(self, subject: Subject, *, unsure: bool) -> str:
+        if unsure and self._may_be_made(_CAST) and subject.actions != _DEFINING:
+            return "there may be a new cast, which calls a function; try again in a moment"
         return ""
 
     def _by_casts(self, subject: Subject, code: Code) -> str:
@@ -125,7 +142,7 @@ class HiddenCalls:
                 return f"values of {relation.name} may be cast by code of this database"
         return ""
 
-    def _by_attributes(self, subject: Subject, code: Code, *, unsure: bool) -> str:
+    def _by_attributes(self, subject: Subject, code: Code, altered: frozenset[str], *, unsure: bool) -> str:
         columns: list[frozenset[str]] | None = None
         of_no_relation = _names(subject, "attributes")
         for name in _names(subject, "possible_functions"):
@@ -135,6 +152,8 @@ class HiddenCalls:
             if columns is None:
                 columns = self._columns(subject)
             sure = not known or name not in of_no_relation
+            if (known or self._may_be_made(name)) and _touches(subject, altered):  # it may have the column no more
+                sure = False
             if columns and sure and (all if known else any)(name in each for each in columns):
                 continue
             if known:
@@ -142,16 +161,33 @@ class HiddenCalls:
             return f'".{name}" is not a column that is known yet; try again in a moment'
         return ""
 
-    def _by_functions(self, subject: Subject, data: CatalogData, path: SearchPath, *, unsure: bool) -> str:
+    def _by_functions(
+        self, subject: Subject, data: CatalogData, path: SearchPath, altered: frozenset[str], *, unsure: bool
+    ) -> str:
         code = data.code
         if not code.functions and not code.hidden_functions and not unsure:
             return ""
         for candidate in _called(subject):
             schema, _, name = candidate.rpartition(".")
-            if _means(schema, name, code.functions, code.hidden_functions, data.user, path):
+            if _means(schema, name, code.functions, code.hidden_functions, data.user, path, altered):
                 return f"{name}() may be a function of this database that is called like a built-in one"
-            if unsure and (self.full or name in self._made):
+            if unsure and self._may_be_made(name):
                 return f"{name}() may be a new function; try again in a moment"
+        return ""
+
+    def _by_operators(
+        self, subject: Subject, data: CatalogData, path: SearchPath, altered: frozenset[str], *, unsure: bool
+    ) -> str:
+        code = data.code
+        if not code.operators and not code.hidden_operators and not unsure:
+            return ""
+        for name in (*_names(subject, "operators"), SIGN):
+            if _means("?", name, code.operators, code.hidden_operators, data.user, path, altered):
+                return f"the operator {name} is also one of this database, which may call anything"
+            if unsure and name != SIGN and self._may_be_made(name):
+                return f"the operator {name} may be a new one; try again in a moment"
+        if unsure and Action.DDL not in subject.actions and self._may_be_made(_MINUS):
+            return "the sign before a value may be a new operator; try again in a moment"
         return ""
 
     def _columns(self, subject: Subject) -> list[frozenset[str]]:
@@ -184,15 +220,21 @@ def _runs_a_body(subject: Subject) -> bool:
 
 def of_altered(subject: Subject, altered: frozenset[str]) -> Subject:
     """Not understood when it uses names that its own open transaction changed. Further definitions are let be, as those
-    of all that their names may mean: what they store of masked columns is another matter."""
-    only_defines = Action.DDL in subject.actions and Action.WRITE not in subject.actions
-    if not subject.understood or subject.action in (Action.SESSION, Action.ADMIN) or only_defines:
+    of all that their names may mean: what they store of masked columns is another matter. But what looks like the
+    server's own in them may run now."""
+    if not subject.understood or subject.action in (Action.SESSION, Action.ADMIN):
         return subject
-    names = {name.rpartition(".")[2] for item in subject.resources for name in item.candidates}
-    for fact in ("possible_functions", "operators"):
-        names.update(_names(subject, fact))
-    names.update(name.rpartition(".")[2] for name in _names(subject, "types"))
-    if "*" not in altered and names.isdisjoint(altered):
+    names = set(_names(subject, "operators"))
+    only_defines = Action.DDL in subject.actions and Action.WRITE not in subject.actions
+    if only_defines:
+        unknown = {name.rpartition(".")[2] for name in _names(subject, "unknown_functions")}
+        names.update({name.rpartition(".")[2] for name in _called(subject)} - unknown)
+    else:
+        names.update(name.rpartition(".")[2] for item in subject.resources for name in item.candidates)
+        names.update(_names(subject, "possible_functions"))
+        names.update(name.rpartition(".")[2] for name in _names(subject, "types"))
+        names.add(_MINUS)  # see SIGN
+    if (only_defines or "*" not in altered) and names.isdisjoint(altered):
         return subject
     return not_understood(subject, "this transaction has changed what its names mean; commit, then try again")
 
@@ -202,19 +244,24 @@ def runs_code(types: Iterable[int], code: Code) -> bool:
     return not (code.coded_values | code.casts_from | code.casts_unseen).isdisjoint(types)
 
 
-def _by_operators(subject: Subject, data: CatalogData, path: SearchPath) -> str:
-    code = data.code
-    if code.operators or code.hidden_operators:
-        for name in (*_names(subject, "operators"), SIGN):
-            if _means("?", name, code.operators, code.hidden_operators, data.user, path):
-                return f"the operator {name} is also one of this database, which may call anything"
-    return ""
+def _touches(subject: Subject, altered: frozenset[str]) -> bool:
+    """Whether it names a relation that may have other columns by now."""
+    return bool(altered) and any(
+        "*" in altered or candidate.rpartition(".")[2] in altered
+        for resource in subject.resources
+        if resource.kind == "relation"
+        for candidate in resource.candidates
+    )
 
 
-def _means(schema: str, name: str, found: Schemas, hidden: Schemas, user: str, path: SearchPath) -> bool:
+def _means(
+    schema: str, name: str, found: Schemas, hidden: Schemas, user: str, path: SearchPath, altered: frozenset[str]
+) -> bool:
     """Whether a name that is written so may be one of those."""
     if name not in found and name not in hidden:
         return False
+    if "*" in altered:  # whatever schema they were in
+        return True
     schemas = found.get(name, frozenset())
     if schema not in ("", "?"):
         return schema in schemas or schema in hidden.get(name, frozenset())

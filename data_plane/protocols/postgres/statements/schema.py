@@ -159,8 +159,12 @@ def about_object(walker: Walker, fields: Fields) -> None:
 
 def rename(walker: Walker, fields: Fields) -> None:
     about_object(walker, fields)
-    if fields.get("renameType", "").removeprefix("OBJECT_") in RELATIONS:
-        relation, new = fields.get("relation", {}), fields.get("newname", "")
+    kind, new = fields.get("renameType", "").removeprefix("OBJECT_"), fields.get("newname", "")
+    if kind in ROUTINES or kind in TYPES:
+        for of, name in [key for key in walker.findings.resources if key[0] in ("function", "type")]:
+            walker.findings.touch(of, f"{name.partition('.')[0]}.{walker.name(new)}", DDL)
+    if kind in RELATIONS:
+        relation = fields.get("relation", {})
         schema = relation.get("schemaname", "")
         walker.touch_relation({"schemaname": schema, "relname": new}, DDL)
         if not schema or is_own(schema):

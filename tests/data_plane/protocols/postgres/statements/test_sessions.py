@@ -59,6 +59,8 @@ def own(*changed: str, stay: bool = False) -> ChangesNames:
         ("create function f(int) returns int language sql as ''", (names("f"),), ()),
         ("create operator s.+ (leftarg = int, function = f)", (names("+"),), ()),
         ("create cast (a as b) without function", (names("*"),), ()),
+        ("alter function f(int) rename to g", (names("f", "g"),), ()),
+        ("alter type s.a rename to b", (names("a", "b"),), ()),
         ("alter table t attach partition orders default", (own("t", "orders"),), ()),
         ("alter schema a rename to b", (names("*"),), ()),
         ("discard plans", (), ()),
