@@ -20,6 +20,7 @@ from data_plane.protocols.postgres.interface import SearchPath
 from data_plane.protocols.postgres.statements.walker import DDL, WRITE
 
 REMEMBERED: Final = 10_000
+_OF_VIEWS: Final = ("view", "schema")  # CREATE SCHEMA may make views too
 
 
 class WrittenViews:
@@ -38,7 +39,8 @@ class WrittenViews:
         """The names that it may give to views, or take from them; True: there is something new in that."""
         names = list(_touched(subject, DDL))
         bare = {name.rpartition(".")[2] for name in names}
-        if bare <= self._made or not (subject.facts.get("object") == "view" or any(map(self._was_view, names))):
+        views = subject.facts.get("object") in _OF_VIEWS or any(map(self._was_view, names))
+        if bare <= self._made or not views:
             return False
         if len(self._made) < REMEMBERED:
             self._made |= bare

@@ -28,7 +28,7 @@ class Changes:
     def __init__(self, context: Context) -> None:
         self._context = context
         self.pending = False
-        self._done: dict[Subject, None] = {}  # what may have changed the schema
+        self._done: list[Subject] = []  # what may have changed the schema, in order: a name goes from one to the next
         self._names = _NO_NAMES  # that it changed
         self._sent = _NO_NAMES  # … or may have changed, since it is sent
 
@@ -56,15 +56,16 @@ class Changes:
         for subject in _changing(meaning):
             if len(self._done) >= _MOST:  # so many that all before is told now, and any name is in doubt
                 self._context.catalogue.changed(self._done)
-                self._done, self._names = {}, _ANY_NAME
-            self._done[subject], self.pending = None, True
+                self._done, self._names = [], _ANY_NAME
+            self._done.append(subject)
+            self.pending = True
             self._context.catalogue.changed((subject,))
 
     def ended(self) -> None:
         """The transaction has."""
         if self._done:
             self._context.catalogue.changed(self._done, names=self._names)
-            self._done, self._names = {}, _NO_NAMES
+            self._done, self._names = [], _NO_NAMES
             self._context.masking.in_doubt(altered=False)
         if self._sent:
             self._sent = _NO_NAMES
@@ -75,7 +76,7 @@ class Changes:
         """The target is not heard any more: what was sent, or is not known to be committed, may have been done."""
         for unit in units:
             for meaning in unit.meanings:
-                self._done.update(dict.fromkeys(_changing(meaning)))
+                self._done += _changing(meaning)
                 for effect in meaning.effects:
                     if isinstance(effect, ChangesNames):
                         self._names |= effect.names
