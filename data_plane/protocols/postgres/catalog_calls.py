@@ -220,15 +220,14 @@ def _runs_a_body(subject: Subject) -> bool:
 
 def of_altered(subject: Subject, altered: frozenset[str]) -> Subject:
     """Not understood when it uses names that its own open transaction changed. Further definitions are let be, as those
-    of all that their names may mean: what they store of masked columns is another matter. But what looks like the
-    server's own in them may run now."""
+    of all that their names may mean: what they store of masked columns is another matter. But what they call may run
+    now, or with a later write."""
     if not subject.understood or subject.action in (Action.SESSION, Action.ADMIN):
         return subject
     names = set(_names(subject, "operators"))
     only_defines = Action.DDL in subject.actions and Action.WRITE not in subject.actions
     if only_defines:
-        unknown = {name.rpartition(".")[2] for name in _names(subject, "unknown_functions")}
-        names.update({name.rpartition(".")[2] for name in _called(subject)} - unknown)
+        names.update(name.rpartition(".")[2] for name in _called(subject))
     else:
         names.update(name.rpartition(".")[2] for item in subject.resources for name in item.candidates)
         names.update(_names(subject, "possible_functions"))

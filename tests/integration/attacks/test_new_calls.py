@@ -36,7 +36,7 @@ MADE = (
     "ALTER TABLE calls.owned OWNER TO attacked",
     *(f"ALTER FUNCTION calls.{each} OWNER TO attacked" for each in ("g(calls.own)", "h(text)", "zap(calls.owned)")),
 )  # fmt: skip
-DROPPED = "DROP SCHEMA IF EXISTS calls, away, other, signs CASCADE"
+DROPPED = ("DROP TABLE IF EXISTS mine.made", "DROP SCHEMA IF EXISTS calls, away, other, signs CASCADE")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def planted(postgres: PostgresServer, attacked: Stack) -> Iterator[None]:
     del attacked
     postgres.execute(*MADE, database="renames")
     yield
-    postgres.execute(DROPPED, database="renames")
+    postgres.execute(*DROPPED, database="renames")
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,10 @@ def planted(postgres: PostgresServer, attacked: Stack) -> Iterator[None]:
         ((), (RENAMED, SQRT)),
         (("BEGIN",), (RENAMED, SQRT, "COMMIT")),
         (("BEGIN", RENAMED, "wait"), ("ALTER TABLE calls.owned ALTER zap TYPE int USING sqrt('x'::text)", "COMMIT")),
+        (
+            ("BEGIN", f"CREATE FUNCTION calls.n() RETURNS int {ZAP}", "wait"),
+            ("CREATE TABLE mine.made (i int DEFAULT calls.n())", "COMMIT", "INSERT INTO mine.made DEFAULT VALUES"),
+        ),
         (("SET search_path = other, public",), ("ALTER SCHEMA away RENAME TO other", "SELECT cbrt('x'::text)")),
     ],
 )
