@@ -121,8 +121,10 @@ class ByName:
 
     def with_dependents(self, names: frozenset[str]) -> frozenset[str]:
         """With the names of what changes or goes along with relations of these names; see ChangesNames."""
+        if CASCADE not in names and self._heirs.keys().isdisjoint(names):
+            return names  # without a look at each: a transaction may have changed thousands
         found = set(names | self._dependent if CASCADE in names else names)
-        waiting = [name for name in found if name in self._heirs]
+        waiting = list(self._heirs.keys() & found)
         while waiting:
             more = self._heirs.get(waiting.pop(), set()) - found
             found |= more

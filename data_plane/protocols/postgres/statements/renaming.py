@@ -25,9 +25,10 @@ _LEAVE_NAMES = frozenset(
 _CHANGES_THAT_LEAVE_THEM = frozenset(
     (
         "", "AT_AddColumn", "AT_AddConstraint", "AT_AddIdentity", "AT_AlterColumnType", "AT_AlterConstraint",
-        "AT_ColumnDefault", "AT_DropConstraint", "AT_DropIdentity", "AT_DropNotNull", "AT_ReplicaIdentity",
-        "AT_ResetRelOptions", "AT_SetIdentity", "AT_SetNotNull", "AT_SetOptions", "AT_SetRelOptions",
-        "AT_SetStatistics", "AT_SetStorage", "AT_ValidateConstraint",
+        "AT_ChangeOwner", "AT_ClusterOn", "AT_ColumnDefault", "AT_DropConstraint", "AT_DropIdentity", "AT_DropNotNull",
+        "AT_EnableRowSecurity", "AT_ForceRowSecurity", "AT_ReplicaIdentity", "AT_ResetRelOptions", "AT_SetIdentity",
+        "AT_SetNotNull", "AT_SetOptions", "AT_SetRelOptions", "AT_SetStatistics", "AT_SetStorage",
+        "AT_ValidateConstraint",
     )
 )  # fmt: skip
 _OF_THE_SESSION = frozenset(("?", "pg_temp"))

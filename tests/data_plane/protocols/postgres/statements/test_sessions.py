@@ -61,6 +61,7 @@ def own(*changed: str, stay: bool = False) -> ChangesNames:
         ("create cast (a as b) without function", (names("*"),), ()),
         ("alter function f(int) rename to g", (names("f", "g"),), ()),
         ("alter type s.a rename to b", (names("a", "b"),), ()),
+        ("alter table t owner to someone", (), ()),
         ("alter table t attach partition orders default", (own("t", "orders"),), ()),
         ("alter schema a rename to b", (names("*"),), ()),
         ("discard plans", (), ()),
