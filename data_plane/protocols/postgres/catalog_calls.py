@@ -20,7 +20,7 @@ from typing import Final
 from data_plane.gate.interface import Action, Subject
 from data_plane.protocols.postgres.catalog_data import CatalogData, Code, Relation, Schemas
 from data_plane.protocols.postgres.catalog_views import REMEMBERED, not_understood
-from data_plane.protocols.postgres.interface import SearchPath
+from data_plane.protocols.postgres.interface import CASTS, FORGOTTEN, SearchPath
 
 _DEFINING: Final = frozenset({Action.DDL})  # and nothing else: what is cast there is cast later
 _MADE: Final = frozenset({"function", "type", "operator"})
@@ -44,7 +44,6 @@ _MAKING_JSON: Final = frozenset(
         "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "row_to_json", "to_json", "to_jsonb",
     }
 )  # fmt: skip
-_CAST: Final = "\0cast"  # among what was made: any value may be cast by code
 _MINUS: Final = "-"
 SIGN: Final = "-$1"  # the operator before one value: in any statement, because a sign may be part of a number or not
 
@@ -71,8 +70,6 @@ class HiddenCalls:
             for resource in subject.resources:
                 if resource.kind in _MADE and "ddl" in resource.access:
                     self._remember(candidate.rpartition(".")[2] for candidate in resource.candidates)
-            if subject.facts.get("object") == "cast":
-                self._remember((_CAST,))
         return before != (len(self._made), self.may_be_new, self.full)
 
     def _remember(self, names: Iterable[str]) -> None:
@@ -80,8 +77,9 @@ class HiddenCalls:
         if not self.full:
             self._made.update(names)
 
-    def _may_be_made(self, name: str) -> bool:
-        return self.full or name in self._made
+    def _may_be_made(self, name: str, altered: frozenset[str], *, unsure: bool) -> bool:
+        """Also by a transaction that is open: what waits for its locks finds the name when it has them."""
+        return name in altered or (unsure and (self.full or name in self._made))
 
     def judged(
         self, subject: Subject, data: CatalogData, path: SearchPath, altered: frozenset[str], *, stale: bool
@@ -92,8 +90,8 @@ class HiddenCalls:
             return subject
         unsure = stale and (self.may_be_new or not data.fingerprint)
         problem = (
-            self._by_new_casts(subject, unsure=unsure)
-            or self._by_types(subject, data.code, unsure=unsure)
+            self._by_new_casts(subject, altered)
+            or self._by_types(subject, data.code, altered, unsure=unsure)
             or self._by_casts(subject, data.code)
             or self._by_attributes(subject, data.code, altered, unsure=unsure)
             or self._by_functions(subject, data, path, altered, unsure=unsure)
@@ -103,19 +101,19 @@ class HiddenCalls:
             return subject
         return not_understood(subject, problem)
 
-    def _by_types(self, subject: Subject, code: Code, *, unsure: bool) -> str:
+    def _by_types(self, subject: Subject, code: Code, altered: frozenset[str], *, unsure: bool) -> str:
         for type_ in _names(subject, "types"):
             name = type_.rpartition(".")[2]
             if name in code.coded_types:
                 return f"values of the type {name} are made by code of this database; leave the cast out"
             if name in code.casting_types and subject.actions != _DEFINING:
                 return f"values of the type {name} may be cast by code of this database; leave the cast out"
-            if unsure and name not in code.types and Action.DDL not in subject.actions:
+            if (unsure or name in altered) and name not in code.types and Action.DDL not in subject.actions:
                 return f"the type {name} may be new; leave the cast out, or try again in a moment"
         return ""
 
-    def _by_new_casts(self, subject: Subject, *, unsure: bool) -> str:
-        if unsure and self._may_be_made(_CAST) and subject.actions != _DEFINING:
+    def _by_new_casts(self, subject: Subject, altered: frozenset[str]) -> str:
+        if not altered.isdisjoint((CASTS, FORGOTTEN)) and subject.actions != _DEFINING:
             return "there may be a new cast, which calls a function; try again in a moment"
         return ""
 
@@ -147,12 +145,13 @@ class HiddenCalls:
         of_no_relation = _names(subject, "attributes")
         for name in _names(subject, "possible_functions"):
             known = name in code.attribute_functions or name in code.coded_types
-            if not known and not unsure:
+            if not known and not unsure and name not in altered:
                 continue
             if columns is None:
                 columns = self._columns(subject)
             sure = not known or name not in of_no_relation
-            if (known or self._may_be_made(name)) and _touches(subject, altered):  # it may have the column no more
+            made = self._may_be_made(name, altered, unsure=unsure)
+            if (known or made) and _touches(subject, altered):  # it may have the column no more
                 sure = False
             if columns and sure and (all if known else any)(name in each for each in columns):
                 continue
@@ -165,13 +164,13 @@ class HiddenCalls:
         self, subject: Subject, data: CatalogData, path: SearchPath, altered: frozenset[str], *, unsure: bool
     ) -> str:
         code = data.code
-        if not code.functions and not code.hidden_functions and not unsure:
+        if not code.functions and not code.hidden_functions and not unsure and not altered:
             return ""
         for candidate in _called(subject):
             schema, _, name = candidate.rpartition(".")
             if _means(schema, name, code.functions, code.hidden_functions, data.user, path, altered):
                 return f"{name}() may be a function of this database that is called like a built-in one"
-            if unsure and self._may_be_made(name):
+            if self._may_be_made(name, altered, unsure=unsure):
                 return f"{name}() may be a new function; try again in a moment"
         return ""
 
@@ -179,14 +178,14 @@ class HiddenCalls:
         self, subject: Subject, data: CatalogData, path: SearchPath, altered: frozenset[str], *, unsure: bool
     ) -> str:
         code = data.code
-        if not code.operators and not code.hidden_operators and not unsure:
+        if not code.operators and not code.hidden_operators and not unsure and not altered:
             return ""
         for name in (*_names(subject, "operators"), SIGN):
             if _means("?", name, code.operators, code.hidden_operators, data.user, path, altered):
                 return f"the operator {name} is also one of this database, which may call anything"
-            if unsure and name != SIGN and self._may_be_made(name):
+            if name != SIGN and self._may_be_made(name, altered, unsure=unsure):
                 return f"the operator {name} may be a new one; try again in a moment"
-        if unsure and Action.DDL not in subject.actions and self._may_be_made(_MINUS):
+        if Action.DDL not in subject.actions and self._may_be_made(_MINUS, altered, unsure=unsure):
             return "the sign before a value may be a new operator; try again in a moment"
         return ""
 

@@ -93,6 +93,9 @@ class RenamesRelation(msgspec.Struct, frozen=True):
 CASCADE: Final = "\0cascade"
 """Among the names that a statement changes: it also drops what depends on them."""
 
+CASTS: Final = "\0casts"
+"""Among the names that a statement changes: any value may be cast by a function that the catalogue does not know."""
+
 FORGOTTEN: Final = "\0forgotten"
 """Among the names that a transaction changed: what made them is not told, for there was too much of it."""
 

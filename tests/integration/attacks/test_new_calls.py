@@ -20,6 +20,7 @@ ASKED_SECONDS = 2.5  # … what was changed elsewhere, as an unknown name is ask
 ZAP = "LANGUAGE sql AS 'DELETE FROM public.orders RETURNING 1'"
 PLUS = "CREATE OPERATOR calls.+ (LEFTARG = text, RIGHTARG = text, FUNCTION = calls.f)"
 MINUS = "CREATE OPERATOR signs.- (RIGHTARG = calls.own, FUNCTION = calls.g)"
+CAST = "CREATE CAST (calls.own AS integer) WITH FUNCTION calls.g(calls.own)"
 SIGNS = "SET search_path = signs, calls, public"
 RENAMED = "ALTER FUNCTION calls.h(text) RENAME TO sqrt"
 SQRT = "SELECT sqrt('x'::text)"
@@ -60,7 +61,7 @@ def planted(postgres: PostgresServer, attacked: Stack) -> Iterator[None]:
         (
             (),
             (
-                "CREATE CAST (calls.own AS integer) WITH FUNCTION calls.g(calls.own)",
+                CAST,
                 "SELECT value::integer FROM calls.owned",
             ),
         ),
@@ -87,6 +88,30 @@ async def test_what_is_called_like_the_servers_own_is_not_trusted_before_it_is_k
             else:
                 client.run(statement)
         client.ask(*map(query, pipelined), ready=len(pipelined))
+
+    assert await rows_of("renames", ORDERS) == LEFT
+
+
+@pytest.mark.parametrize(
+    ("change", "asked"),
+    [
+        (RENAMED, "SELECT sqrt('x'::text) FROM calls.owned"),
+        (MINUS, "SELECT -value FROM calls.owned"),
+        (CAST, "SELECT value::integer FROM calls.owned"),
+    ],
+)
+async def test_what_a_transaction_is_making_is_not_trusted_by_what_waits_for_its_locks(
+    connect: Connect, rows_of: Rows, change: str, asked: str
+) -> None:
+    with connect("renames") as client, connect("renames") as other:
+        other.run(SIGNS, "SELECT FROM unheard_of")
+        time.sleep(ASKED_SECONDS)
+        client.run("BEGIN", "ALTER TABLE calls.owned ADD COLUMN more integer", change)
+        time.sleep(LOADED_SECONDS)
+        other.send(query(asked))
+        time.sleep(0.3)
+        client.run("COMMIT")
+        other.ask(b"")
 
     assert await rows_of("renames", ORDERS) == LEFT
 

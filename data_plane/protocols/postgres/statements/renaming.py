@@ -6,7 +6,7 @@ known here changes any name.
 from __future__ import annotations
 
 from data_plane.gate.interface import Action
-from data_plane.protocols.postgres.interface import CASCADE, ChangesNames
+from data_plane.protocols.postgres.interface import CASCADE, CASTS, ChangesNames
 from data_plane.protocols.postgres.statements.findings import Findings
 from data_plane.protocols.postgres.statements.queries import is_temporary
 from data_plane.protocols.postgres.statements.tree import Fields
@@ -58,7 +58,7 @@ def changes_names(kind: str, fields: Fields, findings: Findings) -> ChangesNames
     if kind == "AlterTableStmt" and not cascade and subtypes <= _CHANGES_THAT_LEAVE_THEM:
         return None
     if kind not in _OF_THEIR_OWN_NAME:
-        return ANY
+        return ChangesNames(frozenset({CASTS})) if kind == "CreateCastStmt" else ANY
     changed = [(of, name) for (of, name), access in findings.resources.items() if "ddl" in access]
     names = frozenset(
         name.rpartition(".")[2] if of != "operator" else name.partition(".")[2] for of, name in changed if of in _NAMED

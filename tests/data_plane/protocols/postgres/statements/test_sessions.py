@@ -6,6 +6,7 @@ import pytest
 
 from data_plane.protocols.postgres.interface import (
     CASCADE,
+    CASTS,
     ChangesNames,
     ClosesCursor,
     CreatesTemporary,
@@ -58,7 +59,7 @@ def own(*changed: str, stay: bool = False) -> ChangesNames:
         ("create view s.v as select 1", (CreatesView("v", bare=False), names("v")), ()),
         ("create function f(int) returns int language sql as ''", (names("f"),), ()),
         ("create operator s.+ (leftarg = int, function = f)", (names("+"),), ()),
-        ("create cast (a as b) without function", (names("*"),), ()),
+        ("create cast (a as b) without function", (names(CASTS),), ()),
         ("alter function f(int) rename to g", (names("f", "g"),), ()),
         ("alter type s.a rename to b", (names("a", "b"),), ()),
         ("alter table t owner to someone", (), ()),
