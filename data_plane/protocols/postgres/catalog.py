@@ -85,8 +85,9 @@ class Catalogue(Names):
             self._open = set()
         if not self.stale:  # what was made has been loaded by now, or is told again when it has been done
             self._calls.forget()
-            self._views.forget()
-            self._schemas_altered = False
+            if not self._altering:  # what waits for an open transaction may be meant for its views, in its schemas
+                self._views.forget()
+                self._schemas_altered = False
 
     def _settle(self, changes: int) -> bool:
         """Names that were altered before the load began are known again, whatever has changed since."""

@@ -82,3 +82,17 @@ async def test_other_sessions_hear_of_a_view_that_was_made_with_its_schema(conne
         other.run("DELETE FROM hidden.v")
 
     assert await rows_of("renames", ORDERS) == LEFT
+
+
+async def test_a_write_that_waits_for_a_transaction_may_be_to_the_view_that_it_makes(
+    connect: Connect, rows_of: Rows
+) -> None:
+    with connect("renames") as client, connect("renames") as other:
+        client.run("BEGIN", "DROP TABLE mine.orders", VIEW.format("mine.orders"))
+        time.sleep(LOADED_SECONDS)
+        other.send(query("DELETE FROM mine.orders"))
+        time.sleep(0.3)
+        client.run("COMMIT")
+        other.ask(b"")
+
+    assert await rows_of("renames", ORDERS) == LEFT
