@@ -156,9 +156,11 @@ class Catalogue(Names):
         if protection is None:
             before = merged([self._sticky.get(key, {}), *(self._named.get(mask, {}) for mask in masks)])
             protection = close(self.data, self._by_name, masks, self._classifier, before)
+            self._protections[key] = protection
+            if not self.data.complete:  # more than has to be is masked, until the next load
+                return protection
             while len(self._sticky) >= _STICKY:
                 del self._sticky[next(iter(self._sticky))]
-            self._protections[key] = protection
             self._sticky[key] = {oid: dict(columns) for oid, columns in protection.columns.items()}
         return protection
 

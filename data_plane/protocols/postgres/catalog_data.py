@@ -27,7 +27,7 @@ class Relation(msgspec.Struct, frozen=True, gc=False):
 
 
 class View(msgspec.Struct, frozen=True):
-    definition: str
+    definition: str  # empty: it could not be read, and may show all that it reads
     reads: frozenset[int]  # relations; the columns are not believed: a whole row leaves no dependency on them
     calls_users: bool  # a function that somebody made
 
@@ -68,6 +68,7 @@ class CatalogData(msgspec.Struct, frozen=True):
     user_functions: frozenset[str]  # names of all others: they may read anything
     code: Code = NO_CODE
     closed_schemas: frozenset[str] = frozenset()  # that the agent's user may not use: not searched for names
+    complete: bool = True  # False: definitions of views could not be read
 
 
 NOTHING = CatalogData(

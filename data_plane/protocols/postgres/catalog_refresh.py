@@ -114,8 +114,8 @@ class KeptCatalogue:
             self._changed.set()
 
     async def _load(self) -> None:
-        changes = self.catalogue.changes
-        self.catalogue.loaded(await self._source.load(self.catalogue.data.fingerprint), changes)
+        changes, known = self.catalogue.changes, self.catalogue.data
+        self.catalogue.loaded(await self._source.load(known.fingerprint if known.complete else ""), changes)
 
     async def _keep(self) -> None:
         while True:

@@ -61,7 +61,12 @@ select a.adrelid, a.adnum, d.refobjsubid from pg_attrdef a join pg_depend d
 where d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.refobjsubid <> a.adnum
 """
 _VIEWS: Final = """
-select c.oid, pg_get_viewdef(c.oid) as definition from pg_class c where c.relkind in ('v', 'm') and c.oid >= 16384
+select c.oid, case when c.oid <> all($1::oid[]) then pg_get_viewdef(c.oid) else '' end as definition
+from pg_class c where c.relkind in ('v', 'm') and c.oid >= 16384
+"""
+_LOCKED: Final = """
+select distinct relation from pg_locks where mode = 'AccessExclusiveLock'
+  and database = (select oid from pg_database where datname = current_database())
 """
 _VIEW_READS: Final = doing_anything("""
 select distinct r.ev_class as oid, d.refobjid as reads, d.refclassid = 'pg_proc'::regclass as function
@@ -108,7 +113,7 @@ class AsyncpgCatalogSource:
         try:
             async with self._connected() as connection:
                 for _ in range(_ATTEMPTS - 1):
-                    with contextlib.suppress(asyncpg.InternalServerError):
+                    with contextlib.suppress(asyncpg.InternalServerError, asyncpg.LockNotAvailableError):
                         return await _look(connection, known)
                 return await _look(connection, known)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
@@ -119,6 +124,7 @@ class AsyncpgCatalogSource:
         user, *passwords = await self._credential()
         connection = await self._signed_in(user, passwords)
         try:
+            await connection.execute("set lock_timeout = '1s'")
             if connection.get_server_version() >= _HAS_JIT:
                 await connection.execute("set jit = off")
             yield connection
@@ -148,7 +154,8 @@ class AsyncpgCatalogSource:
 
 async def _look(connection: asyncpg.Connection[Any], known: str) -> CatalogData | None:
     """Raises asyncpg.InternalServerError when a view is dropped meanwhile, as temporary ones are when a session ends:
-    the server takes a definition apart by what there is now, not by the transaction's snapshot."""
+    the server takes a definition apart by what there is now, not by the transaction's snapshot. It locks what the view
+    reads for that: asyncpg.LockNotAvailableError."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         fingerprint = await connection.fetchval(_FINGERPRINT)
         return None if fingerprint == known else await _read(connection, fingerprint)
@@ -156,11 +163,13 @@ async def _look(connection: asyncpg.Connection[Any], known: str) -> CatalogData 
 
 async def _read(connection: asyncpg.Connection[Any], fingerprint: str) -> CatalogData:
     functions = await connection.fetch(_FUNCTIONS)
+    views = await _views(connection)
     return CatalogData(
         fingerprint=fingerprint,
+        complete=all(view.definition for view in views.values()),
         user=await connection.fetchval("select current_user"),
         relations=await _relations(connection),
-        views=await _views(connection),
+        views=views,
         inherits=tuple(map(tuple, await connection.fetch("select inhparent, inhrelid from pg_inherits"))),
         generated=tuple(map(tuple, await connection.fetch(_GENERATED))),
         schemas=await _names(connection, "select nspname from pg_namespace"),
@@ -211,7 +220,9 @@ async def _views(connection: asyncpg.Connection[Any]) -> dict[int, View]:
             users.add(oid)
         else:
             reads.setdefault(oid, set()).add(read)
+    locked = {row["relation"] for row in await connection.fetch(_LOCKED)}
+    unread = locked.union(oid for oid, read in reads.items() if read & locked)
     return {
         oid: View(definition=definition, reads=frozenset(reads.get(oid, ())), calls_users=oid in users)
-        for oid, definition in await connection.fetch(_VIEWS)
+        for oid, definition in await connection.fetch(_VIEWS, list(unread))
     }

@@ -226,3 +226,18 @@ async def test_a_refresh_that_was_to_stop_goes_on_when_a_session_comes_in_time(
     kept.leave(0)
     await asyncio.sleep(0.01)
     assert not kept.refreshed
+
+
+async def test_a_session_opens_while_a_migration_holds_what_a_view_reads(
+    postgres: PostgresServer, admin: asyncpg.Connection
+) -> None:
+    database = await database_of(admin)
+    view = await admin.fetchval("select 'v'::regclass::oid")
+    await admin.execute("begin; alter table customers add later int")
+    async with catalogues(postgres, poll_seconds=0.05, unknown_seconds=0.01).use(database) as known:
+        shown = lambda: [known.protection(SSN).strategy(view, attnum) for attnum in (1, 2)]  # noqa: E731
+        assert shown() == ["redact", "redact"]
+        await admin.execute("rollback")
+        async with asyncio.timeout(20):
+            while shown() != [None, "redact"]:
+                await asyncio.sleep(0.02)
