@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from collections.abc import Iterable, Mapping
 
 import msgspec
@@ -93,6 +94,20 @@ def verify(
     return verifier.finish()
 
 
+def _says_twice(text: str | bytes, line: Line) -> bool:
+    """Whether an object names something twice, of which the decoder takes the last. An export's own line does not."""
+    if msgspec.json.encode(line) == (text.encode() if isinstance(text, str) else text).strip():
+        return False
+    found = False
+
+    def look(pairs: list[tuple[str, object]]) -> None:
+        nonlocal found
+        found = found or len({name for name, _ in pairs}) < len(pairs)
+
+    json.loads(text, object_pairs_hook=look)
+    return found
+
+
 class _Verifier:
     def __init__(self, public_keys: Mapping[str, bytes], known: Checkpoint | None) -> None:
         self.problems: list[Problem] = []
@@ -112,6 +127,8 @@ class _Verifier:
         except (msgspec.DecodeError, UnicodeError) as error:
             self._wrong(number, f"not a line of an audit export: {error}")
             return
+        if _says_twice(text, line):
+            self._wrong(number, "a name stands twice in one object: a reader may see another value than was checked")
         if self._header is None and not isinstance(line, ExportLine):
             self._wrong(number, "the first line is not the head of an export")
             self._header = ExportLine(FORMAT, "", 1, GENESIS.hex())

@@ -183,6 +183,17 @@ def two_heads(export: Export) -> Export:
     return [export[0], *export]
 
 
+def say_something_else_first(export: Export) -> Export:
+    """What a decoder takes, the last of two, is as it was."""
+    i = index_of(export, "session.closed")
+    return [*export[:i], export[i].replace(b"{", b'{"kind":"nothing",', 1), *export[i + 1 :]]
+
+
+def say_something_else_first_in_the_data(export: Export) -> Export:
+    i = index_of(export, "policy.updated")
+    return [*export[:i], export[i].replace(b'"data":{', b'"data":{"n":99,'), *export[i + 1 :]]
+
+
 def garbage(export: Export) -> Export:
     return [*export, b"\xff{"]
 
@@ -194,13 +205,19 @@ def nothing(_export: Export) -> Export:
 TAMPERINGS = (
     flip_data, flip_actor, flip_time, flip_a_byte_of_a_batch, put_another_batch_in_its_place, take_a_batch_away,
     give_a_batch_to_an_entry_without, change_what_was_told_of_a_batch, remove_an_entry, reorder, repeat_an_entry, truncate_after_a_checkpoint, drop_the_last_checkpoint, forge_the_last_checkpoint,
-    cut_the_beginning, drop_the_head, two_heads, garbage, nothing,
+    cut_the_beginning, drop_the_head, two_heads, say_something_else_first, say_something_else_first_in_the_data, garbage,
+    nothing,
 )  # fmt: skip
 
 
 @pytest.mark.parametrize("tamper", TAMPERINGS, ids=lambda tamper: tamper.__name__)
 def test_tampering_is_seen(tamper: Callable[[Export], Export], export: Export, keys: dict[str, bytes]):
     assert not verify(tamper(export), keys).intact
+
+
+def test_blanks_and_the_order_of_names_are_no_tampering(export: Export, keys: dict[str, bytes]):
+    ordered = [b" " + json.dumps(json.loads(line), sort_keys=True).encode() + b"\r\n" for line in export]
+    assert verify(ordered, keys).intact
 
 
 def test_a_history_written_anew_is_seen_by_the_signature(export: Export, keys: dict[str, bytes]):
