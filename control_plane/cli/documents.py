@@ -15,7 +15,10 @@ from control_plane.cli.config import load_profile
 from control_plane.cli.output import Format, OutputOption, cell, print_json, say, visible, warn
 from control_plane.cli.yaml_documents import LoadedDocument, dump_documents, load_documents
 
-Files = Annotated[Path, typer.Option("--file", "-f", help="a YAML file, or a folder with any number of them")]
+Files = Annotated[
+    list[Path],
+    typer.Option("--file", "-f", help="a YAML file, or a folder with any number of them; as often as needed"),
+]
 Prune = Annotated[bool, typer.Option(help="also delete what was applied before and stands in no file now")]
 Detailed = Annotated[bool, typer.Option("--detailed-exitcode", help="exit with 3 when something would change")]
 
@@ -52,8 +55,8 @@ def export(
         say(f"{len(documents)} documents written to {cell(files)}")
 
 
-def _send(verb: str, files: Path, prune: bool) -> list[Json]:
-    loaded = load_documents(files)
+def _send(verb: str, files: Sequence[Path], prune: bool) -> list[Json]:
+    loaded = [document for file in files for document in load_documents(file)]
     body = {"documents": [document.content for document in loaded], "prune": prune}
     try:
         changes: list[Json] = Api(load_profile()).post(f"/v1/documents/{verb}", body)["changes"]

@@ -1,7 +1,7 @@
 """YAML files to documents, keeping for every field the file and line it stands on.
 
 A folder is read recursively (`*.yaml`, `*.yml`) but for hidden folders in it (`.git`, `.venv`), files in the order of
-their names, each with any number of documents.
+their names, each with any number of documents. What is written into a pipe (`/dev/stdin`, `<(…)`) is read as a file is.
 Duplicate keys, anchors of unknown names and documents that are not mappings are refused with their place.
 """
 
@@ -69,7 +69,7 @@ def load_documents(path: Path) -> list[LoadedDocument]:
     if not path.exists():
         raise DocumentError(f"{path}: there is no such file or folder")
     files = yaml_files(path)
-    if not files or not all(file.is_file() for file in files):
+    if not files or not all(file.is_file() or file.is_fifo() for file in files):
         raise DocumentError(f"{path}: no YAML files here; give a file or a folder with *.yaml")
     return [document for file in files for document in _load_file(file)]
 
