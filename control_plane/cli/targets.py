@@ -55,7 +55,12 @@ def doctor(
         print_json(found)
     else:
         _tell(found)
-    if any(one["severity"] != "remark" and one["code"] not in (accept or []) for one in found["findings"]):
+    left = {one["code"] for one in found["findings"] if one["severity"] != "remark"} - set(accept or [])
+    if left and output is not Format.JSON:
+        options = {"--database": database, "--masks": "" if masks is Masks.CLOSED else masks.value}
+        asked = "".join(f" {option} {value}" for option, value in options.items() if value)
+        _tell_what_to_do(found, asked, proposed="no-session-roles" in left)
+    if left:
         raise typer.Exit(MENDING_NEEDED)
 
 
@@ -66,9 +71,6 @@ def _tell(found: Json) -> None:
     total = ", ".join(f"{counted.count(severity)} {severity}" for severity in _COLOURS if severity in counted)
     where = f"{cell(found['target'])}, database {cell(found['database'])}, as {cell(found['account'])}"
     say(f"[bold]{where}[/bold]: {total or '[green]nothing to mend[/green]'}")
-    codes = {one["code"] for one in found["findings"]}
-    if codes - {one["code"] for one in found["findings"] if one["severity"] == "remark"}:
-        _tell_what_to_do(found, proposed="no-session-roles" in codes)
 
 
 def _tell_one(one: Json) -> None:
@@ -85,11 +87,13 @@ def _tell_sql(lines: Iterable[str]) -> None:
     for line in every[:6]:
         say(f"    [cyan]{cell(line)}[/cyan]")
     if len(every) > 6:
-        say(f"    [dim]and {len(every) - 6} statements more: --sql[/dim]")
+        say(f"    [dim]and {len(every) - 6} more: --sql[/dim]")
 
 
-def _tell_what_to_do(found: Json, *, proposed: bool) -> None:
-    warn(f"[dim]all that mends it, to read and apply:[/dim] assentry targets doctor {cell(found['target'])} --sql")
+def _tell_what_to_do(found: Json, asked: str, *, proposed: bool) -> None:
+    """`asked`: the options that the findings come from, and what mends them too."""
+    again = f"assentry targets doctor {cell(found['target'] + asked)} --sql"
+    warn(f"[dim]all that mends it, to read and apply:[/dim] {again}")
     if proposed:
         roles = json.dumps(found["session_roles"]["roles"]).replace('"', "")
         owner = found["session_roles"]["owner"]

@@ -136,6 +136,29 @@ def test_the_exit_code_says_whether_something_is_to_be_mended(
     assert CliRunner().invoke(command.app, words).exit_code == code
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "assentry targets doctor orders --sql"),
+        (["--masks", "agent"], "assentry targets doctor orders --masks agent --sql"),
+        (["--database", "a", "--masks", "closed"], "assentry targets doctor orders --database a --sql"),
+        (["--accept", "superuser"], ""),
+        (["--output", "json"], ""),
+    ],
+)
+def test_what_is_told_to_apply_mends_what_was_asked_about(
+    words: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `--masks agent` the columns stay open; what `--sql` writes without it closes them."""
+    from typer.testing import CliRunner
+
+    said: list[str] = []
+    monkeypatch.setattr(command, "Api", lambda *_, **__: Answering(ANSWER))
+    monkeypatch.setattr(command, "warn", said.append)
+    CliRunner().invoke(command.app, ["doctor", "orders", *words])
+    assert [line.partition("[/dim] ")[2] for line in said[:1]] == ([told] if told else [])
+
+
 def test_text_from_a_database_cannot_colour_the_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
