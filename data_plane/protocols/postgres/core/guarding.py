@@ -170,7 +170,7 @@ class Guard:
         rows = self.unit.status.rpartition(" ")[2]
         if not rows.isdecimal() or not rows.isascii():
             return refusals.UNCOUNTED
-        return refusals.beyond_guard(int(rows), most) if int(rows) > most else None
+        return refusals.beyond_guard(int(rows), most, inside=not self._outside) if int(rows) > most else None
 
     def _refuse(self, refusal: Refusal) -> None:
         unit = self.unit

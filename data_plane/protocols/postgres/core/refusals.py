@@ -135,11 +135,14 @@ UNCOUNTED: Final = Refusal(
 )
 
 
-def beyond_guard(rows: int, most: int) -> Refusal:
+def beyond_guard(rows: int, most: int, *, inside: bool) -> Refusal:
+    """`inside` a transaction, whose own changes no count sees: asked anew, it would end in the same way."""
+    changed = "What it touches has changed since it was looked at. Run it again to ask anew."
+    unseen = "Rows that this transaction has made or changed itself were not counted: commit them before."
     return Refusal(
         "54000",
         f"undone: the statement touched {rows} rows, and at most {most} were approved",
-        "What it touches has changed since it was looked at. Run it again to ask anew.",
+        f"{changed} {unseen}" if inside else changed,
         code=Code.LIMIT,
     )
 

@@ -268,6 +268,17 @@ def test_beyond_its_guard_inside_a_transaction_the_transaction_is_failed(pieces:
     assert it.gate.executions[0][1] == "failed"
 
 
+@pytest.mark.parametrize("inside", [False, True])
+def test_beyond_its_guard_a_transaction_is_told_that_its_own_rows_were_not_counted(inside: bool) -> None:
+    """To run it again helps where others have changed what it touches, and never against one's own INSERT before it."""
+    it = held(inside=inside)
+    it.take_target()
+    it.target(COMPLETE("DELETE 6"), ready("T"))
+    it.target(*([SYNTAX_ERROR, ready("E")] if inside else [done("ROLLBACK", "I")]))
+    assert (b"has made or changed itself were not counted" in it.to_client_bytes) is inside
+    assert b"Run it again to ask anew." in it.to_client_bytes
+
+
 def test_an_error_inside_a_transaction_is_told_as_it_is(pieces: Pieces) -> None:
     it = held(pieces, inside=True)
     it.take_target()
