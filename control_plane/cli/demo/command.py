@@ -26,6 +26,8 @@ from control_plane.cli.output import cell, console, warn
 from control_plane.cli.processes import require
 from control_plane.cli.yaml_documents import dump_documents
 
+DRAIN_SECONDS = 2  # of who is connected when it ends: less than a process has before it is killed
+
 
 class Demo:
     """Everything that runs, and how to reach it."""
@@ -59,6 +61,7 @@ def demo(
     require("fastapi", "demo")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell without job control has it ignored
     try:
         with _running() as running:
             if once:
@@ -87,7 +90,7 @@ def _running() -> Iterator[Demo]:
         control.apply(shop.demo_documents(target.port))
         _say("starting the agent")
         accounts = (shop.ACCOUNT, target.account_password, shop.PREVIEW_ACCOUNT, target.preview_password)
-        agent = LocalAgent(control, folder / "agent", {shop.TARGET: accounts})
+        agent = LocalAgent(control, folder / "agent", {shop.TARGET: accounts}, drain_seconds=DRAIN_SECONDS)
         stack.callback(agent.stop)
         _say("setting its account up as `assentry targets doctor` says")
         target.set_up(shop.examined(control.admin)["sql"])
