@@ -1,23 +1,24 @@
 """Requests for approval that outlive a client's wait: the identical operation, sent again, finds its request.
 
-A ticket is for one requester, credential, target, digest and meaning of what has that digest, and is used once. It is
-kept on disk, shared by the workers of one agent, so that a client may come back to any of them and after a restart. The
-worker that asked (its owner) hears the answer and writes it down; whoever waits elsewhere is told of it and reads it
-there. That it runs once is not decided here but by its grant's nonce, which all workers spend in one place.
+A ticket is for one requester, credential, target, digest and meaning of what has that digest, inside a transaction or
+outside, and is used once. It is kept on disk, shared by the workers of one agent, so that a client may come back to any
+of them and after a restart. The worker that asked (its owner) hears the answer and writes it down; whoever waits
+elsewhere is told of it and reads it there. That it runs once is not decided here but by its grant's nonce, which all
+workers spend in one place.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from functools import partial
 from typing import Any, Protocol, final
 
 import msgspec
 
 from data_plane.gate.impact import looked_up
-from data_plane.gate.interface import Pending, Preview, SessionFacts, Subject
+from data_plane.gate.interface import Operation, Pending, Preview, SessionFacts
 from data_plane.gate.meaning import meaning
 from data_plane.gate.ports import (
     Answer,
@@ -97,7 +98,7 @@ class Tickets:
         waits with it already. Raises what the store does."""
         expires_at = self._clock.now() + seconds
         fresh = KeptTicket(request.id, self._instance, request.policy_version, request.decision.rules, expires_at)
-        kept = await self._store.take(key(request.session, digest, request.operation.subjects), fresh)
+        kept = await self._store.take(key(request.session, digest, request.operation), fresh)
         if kept is None:
             return None
         if kept.approval == fresh.approval:
@@ -186,7 +187,7 @@ class Tickets:
         spawn(work, "ticket")
 
 
-def key(session: SessionFacts, digest: bytes, subjects: Sequence[Subject]) -> TicketKey:
-    """What the same bytes mean may have changed since people were shown it."""
-    what = hashlib.sha256(digest + meaning(subjects)).digest()
+def key(session: SessionFacts, digest: bytes, operation: Operation) -> TicketKey:
+    """What the same bytes mean may have changed since people were shown it, and whether they commit by themselves."""
+    what = hashlib.sha256(digest + meaning(operation.subjects) + bytes([operation.in_transaction])).digest()
     return (session.requester.id, session.credential_id, session.target.name, what)

@@ -68,6 +68,20 @@ async def test_a_ticket_is_no_use_to_another_operation_or_credential(changed: di
     assert world.logged("requested") == ["requested", "requested"]
 
 
+@pytest.mark.parametrize("asked", [False, True])
+async def test_what_people_could_see_undone_in_a_transaction_does_not_run_outside_one(asked: bool) -> None:
+    """Whether it commits by itself is shown to them; the bytes are the same."""
+    world, first, other, again = World(TICKET), Listener(), Listener(), Listener()
+    world.hold(first, in_transaction=asked)
+    await first.verdict()
+    world.approve()
+    world.hold(other, in_transaction=not asked)
+    assert isinstance(await other.verdict(), Denied)
+    assert world.logged("requested") == ["requested", "requested"]
+    world.hold(again, in_transaction=asked)
+    assert isinstance(await again.verdict(), Allowed)
+
+
 async def test_a_refused_ticket_tells_the_client_when_it_comes_back_and_is_gone() -> None:
     world, first, second = World(TICKET), Listener(), Listener()
     world.hold(first)
