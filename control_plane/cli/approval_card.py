@@ -51,8 +51,9 @@ def _impact(approval: Json) -> None:
     for title in ("count", "dry_run", "estimate") if impact else ():
         figure = impact[title]
         if figure:
-            known = figure["rows"] is not None
-            rows, label = (f"{figure['rows']:,} rows", figure["label"]) if known else ("none:", figure["missing"])
+            rows, label = "none:", figure["missing"]
+            if figure["rows"] is not None:
+                rows, label = f"{figure['rows']:,} row{'' if figure['rows'] == 1 else 's'}", figure["label"]
             say(f"[bold]{title.replace('_', ' '):<{_WIDTH}}[/bold]{cell(rows)} [dim]{cell(label)}[/dim]")
     for note in impact["notes"] if impact else ():
         say(f"{'':<{_WIDTH}}[dim]{cell(note)}[/dim]")
@@ -63,9 +64,9 @@ def _impact(approval: Json) -> None:
 def _who(approval: Json) -> dict[str, Any]:
     by, on = approval["requested_by"], approval["on"]
     owner = f", owned by {by['owner']['name']}" if by["owner"] else ""
-    application = by["application_name"]
+    application, address = by["application_name"], f" from {by['client_address']}" if by["client_address"] else ""
     return {
-        "requester": f"{by['name']} ({by['kind']}{owner}) from {by['client_address']} with {by['credential']}",
+        "requester": f"{by['name']} ({by['kind']}{owner}){address} with {by['credential']}",
         "on behalf of": _behind(by),
         "application": f"{application} (told by the client)" if application else "",
         "says": f"{approval['said']} (untrusted)" if approval["said"] else "",
