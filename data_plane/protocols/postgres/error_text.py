@@ -4,12 +4,15 @@ PostgreSQL quotes data in its messages: `invalid input syntax for type integer: 
 exists`, `operator does not exist: 078-05-1120`, the arguments of RAISE. Kept are severity, SQLSTATE, the position in
 the client's own text and where in the server's source it arose; detail, hint, context and names of objects are dropped.
 The message is kept when it has a position (then the parser complains of what the client wrote), and for SQLSTATEs that
-speak of names and states, where each word in quotes must be a name of the catalogue. Whatever has a context comes out
-of a function and is withheld, like all the rest. The client still learns from the SQLSTATE what is wrong.
+speak of names and states, where each word in quotes must be a name of the catalogue and each other word one that such
+messages are made of: values stand there without quotes too (`… is not a valid encoding name`, `… with OID 1234 does not
+exist`). Whatever has a context comes out of a function and is withheld, like all the rest. The client still learns from
+the SQLSTATE what is wrong.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -21,6 +24,28 @@ _CLASSES_OF_NAMES: Final = frozenset(
 )
 _STATES_OF_NAMES: Final = frozenset(
     "42501 42P01 42P03 42P04 42P05 42P06 42P07 42P16 42701 42703 42704 42710 42809 428C9 42939".split()  # noqa: SIM905
+)
+# What messages about names and states are made of. Not among these: words that only stand beside a value.
+_WORDS: Final = frozenset(
+    b"""
+    a aborted access administrator already among an and any are at be because been before block blocks by can canceling
+    cannot class column columns command commands concurrent conflict connection connections constraint could crash
+    current cursor database deadlock declared denied dependencies detected does due dropped during end execute exist
+    exists failed for foreign function has held idle ignored in index inside is it key lock materialized more must name
+    no not nothing obtain of on only open operation option or other out outside owner parameter permission portal
+    prepared primary procedure progress query read read-only read/write recovery recursive relation request reserved
+    reset role row rows rule savepoint schema sequence serialize server session set shared skipping slots specified
+    started statement statements such supported table tables temporary terminating than that the there this timeout to
+    transaction transactions trigger type unrecognized until update updates use used user view was when while with
+    within without work write yet
+    """.split()
+)
+_COMMAND: Final = re.compile(rb"[A-Z]{2,}")
+# Those that name what there is without quotes.
+_OF_OBJECTS: Final = re.compile(
+    rb"(?:permission denied for|must be owner of) [a-z -]+ [^\s0-9][^\s]*"
+    rb"|cannot drop [a-z -]+ [^\s0-9][^\s]* because other objects depend on it"
+    rb"|drop cascades to (?:[0-9]+ other objects|[a-z -]+ [^\s0-9][^\s]*)"
 )
 _SAID_INSTEAD: Final = {
     b"23502": b"a value that must not be null is null",
@@ -53,7 +78,9 @@ def _message(fields: Mapping[int, bytes], is_name: Callable[[str], bool]) -> byt
         if ord("P") in fields:
             return message
         if _speaks_of_names(state.decode("latin-1")) and message.isascii():
-            return _without_unknown_names(message, is_name)
+            readable = _readable(message, is_name)
+            if readable is not None:
+                return readable
     return _SAID_INSTEAD.get(state, b"SQLSTATE " + state) + _WITHHELD
 
 
@@ -61,10 +88,24 @@ def _speaks_of_names(state: str) -> bool:
     return state[:2] in _CLASSES_OF_NAMES or state in _STATES_OF_NAMES
 
 
-def _without_unknown_names(message: bytes, is_name: Callable[[str], bool]) -> bytes:
-    """As it is when all that it quotes are names; else one mark from the first quote to the last."""
-    parts = message.split(b'"')
-    quoted = [part for text in parts[1::2] for part in text.decode().split(".")]
-    if len(parts) % 2 == 1 and all(map(is_name, quoted)):
+def _readable(message: bytes, is_name: Callable[[str], bool]) -> bytes | None:
+    """As it is when all that it quotes are names; else one mark from the first quote to the last. None: it may tell a
+    value outside of quotes."""
+    if _OF_OBJECTS.fullmatch(message):
         return message
-    return parts[0] + b'"' + MARK + b'"' + (parts[-1] if len(parts) > 2 else b"")
+    parts = message.split(b'"')
+    if len(parts) > 2 and not (len(parts) % 2 == 1 and _names(parts[1::2], is_name)):
+        parts = [parts[0], MARK, parts[-1]]
+    said = all(_is_said(word, is_name) for part in parts[::2] for word in part.split())
+    return b'"'.join(parts) if said and len(parts) % 2 == 1 else None
+
+
+def _names(quoted: list[bytes], is_name: Callable[[str], bool]) -> bool:
+    return all(is_name(part) for text in quoted for part in text.decode().split("."))
+
+
+def _is_said(word: bytes, is_name: Callable[[str], bool]) -> bool:
+    if word.endswith(b"()"):
+        return is_name(word[:-2].decode())
+    word = word.rstrip(b",;:")
+    return not word or word in _WORDS or _COMMAND.fullmatch(word) is not None

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from tests.integration.attacks.conftest import Connect
-from tests.integration.attacks.wire import SYNC, bind, describe, execute, parse, query
+from tests.integration.attacks.wire import SYNC, Client, bind, describe, execute, parse, query
 
 CANARY = b"canary"
 
@@ -37,3 +37,26 @@ async def test_a_notification_does_not_carry_masked_values(
         await rows_of("held", "SELECT pg_notify('changes', (SELECT row_to_json(c)::text FROM customers c LIMIT 1))")
 
         assert CANARY not in client.said(query("SELECT pg_sleep(0.2)"), query("SELECT 1"), ready=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "state"),
+    [
+        ("to_ascii('x', left(email, 63)::name)", b"42704"),
+        ("lo_tell(('x' || substr(md5(email), 1, 7))::bit(28)::integer)", b"42704"),
+        ("chr(7 + ('x' || substr(md5(email), 1, 7))::bit(28)::integer)", b"54000"),
+        ("pg_database_size((7 + ('x' || substr(md5(email), 1, 7))::bit(28)::integer)::oid)", b"3D000"),
+    ],
+)
+def test_a_value_that_an_error_does_not_quote_is_not_told_either(connect: Connect, call: str, state: bytes) -> None:
+    with connect("held") as client:
+        assert _failed_with(client, query(f"SELECT {call} FROM customers")) == state
+
+
+def _failed_with(client: Client, *messages: bytes) -> bytes:
+    """The SQLSTATE of an error whose message says nothing but that."""
+    (error,) = (payload for type_, payload in client.ask(*messages) if type_ == "E")
+    fields = {field[:1]: field[1:] for field in error.split(b"\0")}
+    assert fields[b"M"].endswith(b"(the message is withheld: it may quote masked data)")
+    assert CANARY not in error
+    return fields[b"C"]

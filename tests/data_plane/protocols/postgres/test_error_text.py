@@ -40,6 +40,10 @@ LEAKS = [
     {"C": b"42P01", "M": b"raised " + CANARY, "W": b"PL/pgSQL function f() line 1 at RAISE"},
     {"C": b"00000", "M": b"note " + CANARY, "W": b"PL/pgSQL function f() line 1 at RAISE"},
     {"C": b"42P01", "M": b"x", "P": b"1", "q": CANARY, "W": CANARY, "H": CANARY},
+    {"C": b"42704", "M": CANARY + b" is not a valid encoding name"},
+    {"C": b"42704", "M": b"database with OID " + CANARY + b" does not exist"},
+    {"C": b"54000", "M": b"requested character too large for encoding: " + CANARY},
+    {"C": b"42501", "M": b"permission denied for large object 1 " + CANARY},
     {"C": b"22012", "M": CANARY, "c": CANARY, "t": CANARY, "n": CANARY, "s": CANARY, "d": CANARY, "p": CANARY},
     {"C": b"XX000", "M": CANARY},
     {"C": b"55000", "M": "fehlt: „".encode() + CANARY + "“".encode()},
@@ -66,11 +70,29 @@ def test_what_the_client_needs_is_kept() -> None:
     ("fields", "message"),
     [
         ({"C": b"42703", "M": b'column "typo" does not exist', "P": b"8"}, b'column "typo" does not exist'),
-        ({"C": b"42P01", "M": b'relation "public.customers" is odd'}, b'relation "public.customers" is odd'),
+        (
+            {"C": b"42P01", "M": b'relation "public.customers" already exists'},
+            b'relation "public.customers" already exists',
+        ),
         ({"C": b"42P01", "M": b'table "typo" does not exist'}, b'table "' + MARK + b'" does not exist'),
         ({"C": b"25P02", "M": b"current transaction is aborted"}, b"current transaction is aborted"),
         ({"C": b"57014", "M": b"canceling statement due to user request"}, b"canceling statement due to user request"),
         ({"C": b"42501", "M": b"permission denied for table x"}, b"permission denied for table x"),
+        *(
+            ({"C": state, "M": message}, message)
+            for state, message in (
+                (b"40001", b"could not serialize access due to read/write dependencies among transactions"),
+                (b"40P01", b"deadlock detected"),
+                (b"55P03", b'could not obtain lock on row in relation "customers"'),
+                (b"25006", b"cannot execute INSERT in a read-only transaction"),
+                (b"25P01", b"SET LOCAL can only be used in transaction blocks"),
+                (b"25P02", b"current transaction is aborted, commands ignored until end of transaction block"),
+                (b"57P01", b"terminating connection due to administrator command"),
+                (b"00000", b'table "customers" does not exist, skipping'),
+                (b"00000", b"drop cascades to 3 other objects"),
+                (b"2BP01", b"cannot drop table x because other objects depend on it"),
+            )
+        ),
     ],
 )
 def test_messages_that_speak_of_names_stay_readable(fields: dict[str, bytes], message: bytes) -> None:
