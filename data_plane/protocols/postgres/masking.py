@@ -95,8 +95,8 @@ class SessionMasking(Masking):
             self._altered = altered
             self._forget()
 
-    def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
-        if not masks and not self._masks:
+    def message(self, payload: bytes, *, masked: bool) -> bytes:
+        if not masked and not self._masks:
             return payload
         return error_text.without_values(payload, self._catalogue.is_name)
 

@@ -82,9 +82,9 @@ class Masking:
         """Whether names may mean anything (ChangesNames): then whatever a mask applies to is masked whole."""
 
     @abstractmethod
-    def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
-        """The payload of an ErrorResponse or NoticeResponse with protected values taken out; `masks` are those of the
-        operation that it answers. As it is when neither session nor operation has masks."""
+    def message(self, payload: bytes, *, masked: bool) -> bytes:
+        """The payload of an ErrorResponse or NoticeResponse with protected values taken out; `masked`: an operation had
+        masks that may reach it. As it is when that is not so and the session has none."""
 
     @abstractmethod
     def carries_mark(self, data: bytes) -> bool:

@@ -1,5 +1,5 @@
-"""One stack: `held` holds writes and masks customers, `shut` allows nothing, `paths` goes by the names of tables, and in
-`moved` those may be changed while people decide."""
+"""One stack: `held` holds writes and masks customers, `shut` allows nothing, `paths` goes by the names of tables, in
+`moved` those may be changed while people decide, and in `masking` the rule that allows to read customers masks them."""
 
 from __future__ import annotations
 
@@ -95,6 +95,8 @@ READS = {"name": "reads", "match": {"action": "read"}, "effect": "allow"}
 TEMPORARY = {"name": "temporary", "match": {"action": "ddl"}, "when": "op.temporary", "effect": "allow"}
 WRITES = {"name": "writes", "match": {"action": "write"}, "effect": "hold", "approval": "dba", "hold": SOON}
 MASKED = {"name": "masked", "match": {"tables": ["public.customers"]}, "mask": ["pii"]}
+READS_MASKED = {"name": "masked", "match": {"action": "read", "tables": ["public.customers"]}, "effect": "allow",
+                "mask": ["pii"]}  # fmt: skip
 FREE = {
     "name": "free",
     "match": {"action": "write", "tables": ["mine.*", "hidden.*", "pg_temp.*"]},
@@ -120,6 +122,7 @@ POLICIES = {
     "calls": (READS, FREE, DROPS, GUARDED, TEMPORARY),
     "renames": (READS, SCHEMA_WORK, FREE, GUARDED, MASKED),
     "moved": (READS, SCHEMA_WORK, MINE, NOT_PUBLIC),
+    "masking": (READS_MASKED,),
     "definitions": (READS, OWN_SCHEMA, GUARDED),
 }
 MASK = document("Mask", "pii", columns=[{"column": "public.customers.email"}])

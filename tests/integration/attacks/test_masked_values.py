@@ -39,6 +39,32 @@ async def test_a_notification_does_not_carry_masked_values(
         assert CANARY not in client.said(query("SELECT pg_sleep(0.2)"), query("SELECT 1"), ready=2)
 
 
+CAST = "SELECT email::integer FROM customers"
+DECLARED = f"DECLARE c CURSOR FOR {CAST}"
+BOUND = (parse("s", CAST), bind("p", "s"), SYNC)
+
+
+@pytest.mark.parametrize("policy", ["held", "masking"])
+@pytest.mark.parametrize(
+    ("before", "reads"),
+    [
+        ((query(DECLARED),), (query("FETCH c"),)),
+        ((query(DECLARED),), (execute("c"), SYNC)),
+        ((query(DECLARED.replace("CURSOR", "CURSOR WITH HOLD")),), (query("COMMIT"),)),
+        (BOUND, (execute("p"), SYNC)),
+        (BOUND, (query("FETCH p"),)),
+    ],
+)
+def test_what_fails_when_it_is_read_tells_no_masked_value(
+    connect: Connect, policy: str, before: tuple[bytes, ...], reads: tuple[bytes, ...]
+) -> None:
+    with connect(policy) as client:
+        client.run("BEGIN")
+        client.ask(*before)
+
+        assert _failed_with(client, *reads) == b"22P02"
+
+
 @pytest.mark.parametrize(
     ("call", "state"),
     [

@@ -109,7 +109,7 @@ class MaskedSession:
                 rows = b"".join(frame(type_, payload) for payload in payloads)
                 out.append(plan.mask_rows(rows) if plan else rows)
             elif type_ in (b"E", b"N"):
-                out += [frame(type_, self.masking.message(payload)) for payload in payloads]
+                out += [frame(type_, self.masking.message(payload, masked=False)) for payload in payloads]
             elif type_ == b"H":
                 copy = self.masking.copy(statement, ()) if statement else None
             elif type_ == b"d" and copy is not None:

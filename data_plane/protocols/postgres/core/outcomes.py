@@ -101,8 +101,13 @@ class Outcomes:
             m.NotificationResponse: self._notification,
         }
 
-    def masked(self, unit: Unit) -> bool:
-        return self._context.masked or bool(unit.masks)
+    def masked(self, unit: Unit | None) -> bool:
+        """Whether anything may tell masked values: also what an earlier unit left, which was allowed with masks of its
+        own. A cursor or portal fails when it is read, a constraint when the transaction ends."""
+        return self._context.describes or (unit is not None and bool(unit.masks))
+
+    def _told(self, payload: bytes, unit: Unit | None) -> bytes:
+        return self._context.masking.message(payload, masked=self.masked(unit))
 
     # -------------------------------------------------------------- names
 
@@ -259,7 +264,7 @@ class Outcomes:
             self.dying = True
         elif unit is not None and unit.error:
             return unit.error
-        return encode(m.ErrorResponse, self._context.masking.message(payload, unit.masks if unit else ()))
+        return encode(m.ErrorResponse, self._told(payload, unit))
 
     def _erred(self, payload: bytes, _: Expected, unit: Unit) -> bytes | None:
         self.plan, self.copying_in = None, False
@@ -305,12 +310,12 @@ class Outcomes:
     # -------------------------------------------------------------- what comes at any time
 
     def notice(self, payload: bytes, unit: Unit | None) -> bytes | None:
-        masked = self._context.masking.message(payload, unit.masks if unit else ())
+        masked = self._told(payload, unit)
         return PASS if masked == payload else encode(m.NoticeResponse, masked)
 
     def _notification(self, payload: bytes, unit: Unit | None) -> bytes | None:
         """Whoever sent it may have put anything into it: with masks only the channel is told."""
-        if not self._context.describes and not (unit is not None and unit.masks):
+        if not self.masked(unit):
             return PASS
         end = payload.find(0, 4)
         return encode(m.NotificationResponse, payload[: end + 1] + bytes(1)) if end > 0 else b""
@@ -325,7 +330,7 @@ class Outcomes:
         if contradicts_pin(name, value):
             raise PinBrokenError(f"the target changed {name}")
         self._context.settings.reported(name, value)
-        if name in _TOLD or not (self._context.masked if unit is None else self.masked(unit)):
+        if name in _TOLD or not self.masked(unit):
             return PASS
         as_written = self._context.settings.is_initial(name, value) or (name.lower(), value.casefold()) in self._written
         return PASS if name in _TOLD_AS_WRITTEN and as_written else b""

@@ -213,7 +213,7 @@ class FakeMasking(Masking):
     def copy(self, statement: Any, masks: Any) -> StarCopy | None:
         return StarCopy()
 
-    def message(self, payload: bytes, masks: tuple[str, ...] = ()) -> bytes:
+    def message(self, payload: bytes, *, masked: bool) -> bytes:
         return payload.replace(b"secret", b"masked")
 
     def launders(self, statement: Any, masks: Any) -> bool:
