@@ -115,6 +115,15 @@ MINE = {
     "hold": PATIENT,
 }
 NOT_PUBLIC = {"name": "public", "match": {"action": "write", "tables": ["public.*"]}, "effect": "deny"}
+ROLES = (
+    "CREATE SCHEMA AUTHORIZATION attacked",
+    "CREATE SCHEMA AUTHORIZATION deputy",
+    "CREATE TABLE attacked.orders (id integer)",
+    "CREATE TABLE deputy.customers (id integer)",
+    "GRANT ALL ON ALL TABLES IN SCHEMA public, attacked, deputy TO attacked, deputy",
+)
+OF_ROLES = {**FREE, "match": {"action": "write", "tables": ["attacked.*", "deputy.*"]}}
+TAKE_ROLES = {"name": "roles", "match": {"action": "admin"}, "effect": "allow"}
 POLICIES = {
     "held": (READS, WRITES, TEMPORARY, MASKED),
     "shut": ({"name": "nothing", "match": {"tables": ["public.nothing"], "action": "read"}, "effect": "allow"},),
@@ -123,6 +132,7 @@ POLICIES = {
     "renames": (READS, SCHEMA_WORK, FREE, GUARDED, MASKED),
     "moved": (READS, SCHEMA_WORK, MINE, NOT_PUBLIC),
     "masking": (READS_MASKED,),
+    "roles": (READS, TAKE_ROLES, OF_ROLES, GUARDED),
     "definitions": (READS, OWN_SCHEMA, GUARDED),
 }
 MASK = document("Mask", "pii", columns=[{"column": "public.customers.email"}])
@@ -135,12 +145,14 @@ Ask = Callable[[str, str], object]
 def attacked(postgres: PostgresServer) -> Iterator[Stack]:
     user, password = ACCOUNT
     postgres.execute(f"CREATE ROLE {user} LOGIN PASSWORD '{password}'")
+    postgres.execute("CREATE ROLE deputy", f"GRANT deputy TO {user}")
     for name in POLICIES:
         postgres.execute(f"CREATE DATABASE {name}")
         postgres.execute(f"GRANT TEMPORARY ON DATABASE {name} TO {user}", *SCHEMA, database=name)
         for kind, relation in OWNED if name in {"renames", "moved", "definitions"} else ():
             postgres.execute(f"ALTER {kind} {relation} OWNER TO {user}", database=name)
     postgres.execute(*PLANTED, database="calls")
+    postgres.execute(*ROLES, database="roles")
     documents = [MASK]
     for name, rules in POLICIES.items():
         documents += [target(name, postgres, name), policy(name, name, *rules)]

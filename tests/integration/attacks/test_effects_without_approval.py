@@ -87,6 +87,26 @@ async def test_a_path_set_after_a_failed_transaction_is_followed(connect: Connec
     assert await rows_of("paths", ORDERS) == LEFT
 
 
+@pytest.mark.parametrize(
+    ("reset", "table"),
+    [
+        ("RESET ALL", "orders"),  # it leaves the role
+        ("RESET SESSION AUTHORIZATION", "customers"),  # and these do not
+        ("SET SESSION AUTHORIZATION attacked", "customers"),
+        ("DISCARD ALL", "customers"),
+    ],
+)
+async def test_a_path_of_the_role_is_that_of_the_role_there_is(
+    connect: Connect, rows_of: Rows, reset: str, table: str
+) -> None:
+    ask = f"SELECT count(*) FROM public.{table}"
+    before = await rows_of("roles", ask)
+    with connect("roles") as client:
+        client.run("SET ROLE deputy", reset, f"DELETE FROM {table}")
+
+    assert await rows_of("roles", ask) == before
+
+
 async def test_a_start_up_search_path_does_not_give_built_in_names_to_others(connect: Connect, rows_of: Rows) -> None:
     try:
         with connect("held", search_path="public, pg_catalog") as client:

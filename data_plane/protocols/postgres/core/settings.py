@@ -44,6 +44,11 @@ PINS: Final[Mapping[str, frozenset[str]]] = {
     "client_encoding": frozenset({"utf8", "unicode"}),
     "standard_conforming_strings": frozenset({"on", "true", "yes", "1", "t", "y"}),
 }
+_ROLE: Final = "role"
+_SESSION_AUTHORIZATION: Final = "session_authorization"
+_KEPT_BY_RESET_ALL: Final = (
+    _ROLE, _SESSION_AUTHORIZATION, "transaction_isolation", "transaction_read_only", "transaction_deferrable"
+)  # fmt: skip
 _WITHOUT_MEANING: Final = frozenset({"application_name", REASON})
 _UNSET_PATH: Final = '"$user", public'
 _SPACE: Final = " \t\n\r\f"  # between the names of a search_path, for every version of the server
@@ -211,9 +216,13 @@ class Settings:
         top = self._top()
         for values in (top.now,) if effect.local else (top.now, top.kept):
             if effect.name == "all" and effect.value is None:
+                kept: dict[str, str | None] = {name: values[name] for name in _KEPT_BY_RESET_ALL if name in values}
                 values.clear()
-            else:
-                values[effect.name] = effect.value
+                values.update(kept)
+                continue
+            values[effect.name] = effect.value
+            if effect.name == _SESSION_AUTHORIZATION:  # with it goes the role: to none, or to that of the start
+                values[_ROLE] = None if effect.value is None else "none"
 
     def _find(self, savepoint: str) -> int:
         """Its level; the whole transaction for one that is not known, so that everything in it is undone."""
@@ -270,11 +279,11 @@ class Settings:
     @property
     def user(self) -> str:
         """Who `current_user` is."""
-        role = self.value("role")
+        role = self.value(_ROLE)
         if role and role.strip("'\"") != "none":
             return role.strip("'\"")
         initial = self._initial.get(ACCOUNT) or self._initial.get("user", "")
-        return self.value("session_authorization") or initial
+        return self.value(_SESSION_AUTHORIZATION) or initial
 
     def digest_state(self) -> tuple[tuple[str, str], ...]:
         """What an approval is bound to beside the bytes, sorted by name."""

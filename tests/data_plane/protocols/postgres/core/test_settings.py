@@ -258,6 +258,22 @@ def test_no_role_at_all_is_the_account_itself() -> None:
     assert session.path.schemas == ("gw_a", "public")
 
 
+@pytest.mark.parametrize(
+    ("effect", "user"),
+    [
+        (SetsParameter("all", None, local=False), "auditor"),
+        (SetsParameter("session_authorization", None, local=False), "app"),
+        (SetsParameter("session_authorization", "other", local=False), "other"),
+        (DiscardsAll(), "app"),
+    ],
+)
+def test_what_else_ends_a_role_and_what_does_not(effect: SessionEffect, user: str) -> None:
+    session = Settings({"user": "app", "role": "none", "search_path": '"$user"'})
+    session.apply(SetsParameter("role", "auditor", local=False), "SET")
+    session.apply(effect, "SET")
+    assert session.path.schemas == (session.user,) == (user,)
+
+
 def test_an_account_that_all_sessions_share_is_in_the_digest() -> None:
     shared = Settings({"user": "app", "role": "none", "search_path": '"$user"'})
     assert dict(shared.digest_state()) == {"role": "none", "search_path": "app", "user": "app"}
