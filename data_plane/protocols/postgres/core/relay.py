@@ -161,6 +161,9 @@ class Relay:
             if over is not unit:
                 over.status = "skipped"
             self.over.append(over)
+        head = self._pipeline.head
+        if head is not None and head is not unit:  # only its Sync will be answered
+            head.status = "skipped"
 
     def _last_words(self, payload: bytes, at: int, stop: int) -> None:
         self._pipeline.expected = Expected.ENDING
