@@ -21,18 +21,31 @@ UPDATE = "UPDATE orders SET total = 1 WHERE id = 1"
 def demo() -> Iterator[subprocess.Popen[str]]:
     """In the background of a script, where an interrupt is ignored unless one asks for it."""
     command = [sys.executable, "-c", START, "demo"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as running:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    ) as running:
         yield running
         running.terminate()
 
 
-def test_an_interrupt_ends_the_demo_within_seconds_and_tells_who_waits(demo: subprocess.Popen[str]) -> None:
+def invitation(demo: subprocess.Popen[str]) -> str:
     assert demo.stdout is not None
     said = ""
     while "Ctrl-C here" not in said:
         line = demo.stdout.readline()
         assert line, said
         said += line
+    return said
+
+
+def agent_of(demo: subprocess.Popen[str]) -> int:
+    children = Path(f"/proc/{demo.pid}/task/{demo.pid}/children").read_text().split()
+    (agent,) = (pid for pid in children if b"data_plane" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return int(agent)
+
+
+def test_an_interrupt_ends_the_demo_within_seconds_and_tells_who_waits(demo: subprocess.Popen[str]) -> None:
+    said = invitation(demo)
     (shown,) = re.findall(r"PGPASSWORD=\$\(cat (\S+)\) (\S+) \"(.+)\"", said)
     token, psql, where = Path(shown[0]), shown[1], shown[2]
     folder, environment = token.parent, {**os.environ, "PGPASSWORD": token.read_text()}
@@ -45,3 +58,11 @@ def test_an_interrupt_ends_the_demo_within_seconds_and_tells_who_waits(demo: sub
     assert time.monotonic() - began < 9
     assert "what waited for approval was not run" in waiting.communicate(timeout=9)[1]
     assert not folder.exists()
+
+
+def test_the_demo_ends_when_one_of_its_planes_has(demo: subprocess.Popen[str]) -> None:
+    invitation(demo)
+    os.kill(agent_of(demo), signal.SIGKILL)
+    said, _ = demo.communicate(timeout=9)
+    assert demo.returncode == 1
+    assert "the agent ended with -9" in said

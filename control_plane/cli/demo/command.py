@@ -6,8 +6,8 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,7 @@ import typer
 from control_plane.cli.client import Api
 from control_plane.cli.config import save_profile_to
 from control_plane.cli.demo import postgres, shop
-from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane, StartError
+from control_plane.cli.demo.planes import LocalAgent, LocalControlPlane, Plane, StartError
 from control_plane.cli.demo.ports import HOST
 from control_plane.cli.demo.story import Story, StoryError
 from control_plane.cli.output import cell, console, warn
@@ -27,6 +27,7 @@ from control_plane.cli.processes import require
 from control_plane.cli.yaml_documents import dump_documents
 
 DRAIN_SECONDS = 2  # of who is connected when it ends: less than a process has before it is killed
+_LOOK_SECONDS = 0.5  # whether both planes still run
 
 
 class Demo:
@@ -48,6 +49,10 @@ class Demo:
     def port(self) -> int:
         return self.agent.ports[shop.TARGET]
 
+    @property
+    def planes(self) -> tuple[Plane, ...]:
+        return (self.control.plane, self.agent.plane)
+
     def console_link(self) -> str:
         return self.control.url + str(Api(self.reviewer).post("/v1/session/links")["path"])
 
@@ -68,7 +73,7 @@ def demo(
                 Story(running.control, running.agent, running.target, running.reviewer, running.token).run()
             else:
                 _invite(running)
-                _wait_for_interrupt()
+                _wait_for_interrupt(running.planes)
     except (StartError, StoryError, postgres.PostgresError) as error:
         warn(f"[red]error[/red] {cell(str(error))}")
         raise typer.Exit(1) from error
@@ -125,8 +130,12 @@ def _invite(running: Demo) -> None:
     console.print(invitation.substitute(values), soft_wrap=True)
 
 
-def _wait_for_interrupt() -> None:
+def _wait_for_interrupt(planes: Sequence[Plane]) -> None:
+    """Raises StartError when one of them ends before."""
     try:
-        threading.Event().wait()
+        while True:
+            for plane in planes:
+                plane.check()
+            time.sleep(_LOOK_SECONDS)
     except KeyboardInterrupt:
         console.print("\nstopping")

@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 120.0
 
 
 class StartError(Exception):
-    """A process did not come up; the message ends with the tail of its log."""
+    """A process did not come up, or ended by itself; the message ends with the tail of its log."""
 
 
 class Plane:
@@ -50,11 +50,15 @@ class Plane:
     def _wait(self, url: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _answers(url):
-            if self.process.poll() is not None:
-                raise StartError(f"{self.name} ended with {self.process.returncode}:\n{self._tail()}")
+            self.check()
             if time.monotonic() > deadline:
                 raise StartError(f"{self.name} does not answer at {url}:\n{self._tail()}")
             time.sleep(0.05)
+
+    def check(self) -> None:
+        """Raises StartError when it has ended."""
+        if self.process.poll() is not None:
+            raise StartError(f"{self.name} ended with {self.process.returncode}:\n{self._tail()}")
 
     def stop(self) -> None:
         """Asks it to end; after ten seconds it is killed."""
