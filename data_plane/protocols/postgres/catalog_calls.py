@@ -44,6 +44,7 @@ _MAKING_JSON: Final = frozenset(
         "jsonb_object_agg_unique", "jsonb_object_agg_unique_strict", "row_to_json", "to_json", "to_jsonb",
     }
 )  # fmt: skip
+_SETTINGS: Final = "pg_catalog.pg_settings"
 _MINUS: Final = "-"
 SIGN: Final = "-$1"  # the operator before one value: in any statement, because a sign may be part of a number or not
 
@@ -90,7 +91,8 @@ class HiddenCalls:
             return subject
         unsure = stale and (self.may_be_new or not data.fingerprint)
         problem = (
-            self._by_new_casts(subject, altered)
+            _by_settings(subject)
+            or self._by_new_casts(subject, altered)
             or self._by_types(subject, data.code, altered, unsure=unsure)
             or self._by_casts(subject, data.code)
             or self._by_attributes(subject, data.code, altered, unsure=unsure)
@@ -202,6 +204,16 @@ class HiddenCalls:
             if resource.kind == "relation":
                 for candidate in resource.candidates:
                     yield from self._relations(candidate) or (None,)
+
+
+def _by_settings(subject: Subject) -> str:
+    """set_config(name, …) FROM pg_settings sets what its rows say, and a temporary relation may have any."""
+    if "SET" in subject.verbs:
+        for resource in subject.resources:
+            names = {name.rpartition(".")[2] for name in resource.candidates}
+            if resource.kind == "relation" and "pg_settings" in names and resource.candidates != (_SETTINGS,):
+                return "pg_settings may be another relation than the server's"
+    return ""
 
 
 def makes(subject: Subject) -> bool:

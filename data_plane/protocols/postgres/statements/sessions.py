@@ -130,8 +130,9 @@ def create_as(walker: Walker, fields: Fields) -> None:
 
 def select(walker: Walker, fields: Fields) -> None:
     """SELECT at the top: set_config() there is a SET."""
-    targets = settings.set_config_calls(fields)
-    if targets is None:
-        walker.visit("SelectStmt", fields)
-    else:
+    if (targets := settings.set_config_calls(fields)) is not None:
         settings.select_set_config(walker, targets)
+    elif (found := settings.set_config_of_found(fields)) is not None:
+        settings.select_set_config_of_found(walker, fields, *found)
+    else:
+        walker.visit("SelectStmt", fields)

@@ -14,7 +14,7 @@ import re
 from data_plane.gate.interface import Action
 from data_plane.protocols.postgres.interface import REASON, SetsParameter
 from data_plane.protocols.postgres.statements import catalogue
-from data_plane.protocols.postgres.statements.tree import Fields, Node, constant, strings
+from data_plane.protocols.postgres.statements.tree import Fields, Node, constant, strings, sval
 from data_plane.protocols.postgres.statements.walker import Walker
 
 PINS = {
@@ -153,3 +153,42 @@ def _set_config(walker: Walker, call: Fields) -> None:
         walker.findings.settings[name.lower()] = None
     else:
         walker.findings.fail(f"not understood: set_config() of {name} to a value that is not written in the statement")
+
+
+def set_config_of_found(fields: Fields) -> tuple[Fields, str] | None:
+    """`SELECT set_config(name, 'value', …) FROM pg_settings WHERE name = 'parameter'`, as pg_dump has it: the call and
+    the parameter, which is set where the server has it. Only of one that means nothing, for no row may be found."""
+    targets, sources = fields.get("targetList", []), fields.get("fromClause", [])
+    if fields.keys() - {"targetList", "fromClause", "whereClause", "limitOption", "op"} or len(targets) != 1:
+        return None
+    if not _is_set_config(targets[0]) or [_plainly_named(source) for source in sources] != ["pg_settings"]:
+        return None
+    call: Fields = targets[0]["ResTarget"]["val"]["FuncCall"]
+    name, value, local = [*call.get("args", ()), {}, {}, {}][:3]
+    parameter = _compared_with(fields.get("whereClause", {}))
+    if len(call["args"]) != 3 or not _is_name(name) or constant(value) is None or constant(local) is None:
+        return None
+    return (call, parameter) if parameter in catalogue.SETTINGS_WITHOUT_MEANING else None
+
+
+def _plainly_named(source: Node) -> str:
+    relation = source.get("RangeVar", {})
+    return "" if "alias" in relation or "schemaname" in relation else str(relation.get("relname", ""))
+
+
+def _is_name(node: Node) -> bool:
+    return [sval(field) for field in node.get("ColumnRef", {}).get("fields", ())] == ["name"]
+
+
+def _compared_with(condition: Node) -> str:
+    comparison = condition.get("A_Expr", {})
+    plain = comparison.get("kind") == "AEXPR_OP" and strings(comparison.get("name", ())) == ["="]
+    found = constant(comparison.get("rexpr", {})) if plain and _is_name(comparison.get("lexpr", {})) else None
+    return found or ""
+
+
+def select_set_config_of_found(walker: Walker, fields: Fields, call: Fields, parameter: str) -> None:
+    walker.visit("SelectStmt", {**fields, "targetList": []})
+    walker.findings.verbs["SET"] = None
+    walker.call(call)
+    walker.findings.settings[parameter] = None

@@ -301,3 +301,10 @@ def test_where_it_is_not_told_what_was_made_any_name_may_be_new() -> None:
     assert not judged("delete from public.fresh", names).understood
     names.loaded(data(**FIELDS, fingerprint="2"), names.changes)
     assert judged("select sqrt(2)", names).understood
+
+
+@pytest.mark.parametrize(("temporary", "understood"), [(frozenset(), True), (frozenset({"pg_settings"}), False)])
+def test_parameters_are_set_by_the_servers_own_rows_only(temporary: frozenset[str], understood: bool) -> None:
+    names = known(relations={7: relation(7, "pg_settings", ["name"], schema="pg_catalog")})
+    setting = subject("select set_config(name, 'off', false) from pg_settings where name = 'jit'")
+    assert names.resolve(setting, SearchPath(("public",), temporary)).understood is understood

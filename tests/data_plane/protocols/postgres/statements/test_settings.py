@@ -70,6 +70,16 @@ def test_a_select_may_set_and_show_at_once() -> None:
     assert (bound.subject.action, bound.effects) == ("session", ())
 
 
+def test_a_parameter_may_be_set_where_the_server_has_it() -> None:
+    """As pg_dump does."""
+    one = statement(
+        "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings "
+        "WHERE name = 'restrict_nonsystem_relation_kind'"
+    )
+    assert (one.subject.action, one.subject.verbs, one.effects) == ("read", ("SELECT", "SET"), ())
+    assert one.subject.resources[0].candidates == ("?.pg_settings",)
+
+
 def test_a_pin_is_told_even_when_it_is_refused() -> None:
     one = statement("set client_encoding = 'SJIS'")
     assert not one.subject.understood
