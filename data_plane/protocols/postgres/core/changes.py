@@ -15,8 +15,10 @@ from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.names import Meaning
 from data_plane.protocols.postgres.core.units import Unit
 from data_plane.protocols.postgres.interface import FORGOTTEN, ChangesNames, EndsTransaction, SessionEffect
+from data_plane.protocols.postgres.statements.catalogue import WITH_EFFECT
 
 _HARMLESS: Final = (Action.READ, Action.WRITE, Action.SESSION)
+_OF_NO_SCHEMA: Final = frozenset({"SELECT", "SET", "RESET"})
 _MOST: Final = 10_000
 _NO_NAMES: Final[frozenset[str]] = frozenset()
 _ANY_NAME: Final = frozenset({"*", FORGOTTEN})
@@ -86,4 +88,13 @@ class Changes:
 def _changing(meaning: Meaning) -> list[Subject]:
     """What it runs that may change the schema."""
     statements = (meaning.statement, *meaning.named)
-    return [each.subject for each in statements if each is not None and each.subject.action not in _HARMLESS]
+    subjects = [each.subject for each in statements if each is not None and each.subject.action not in _HARMLESS]
+    return [subject for subject in subjects if not _leaves_the_schema(subject)]
+
+
+def _leaves_the_schema(subject: Subject) -> bool:
+    """Some parameters, and reading some relations of the server's, are administration; they are no definitions."""
+    if not subject.understood or not _OF_NO_SCHEMA.issuperset(subject.verbs):
+        return False
+    called = (name for resource in subject.resources if resource.kind == "function" for name in resource.candidates)
+    return WITH_EFFECT.isdisjoint(name.rpartition(".")[2] for name in called)

@@ -340,3 +340,26 @@ def test_an_approval_binds_the_search_path() -> None:
         session.client(QUERY("delete from t"))
         digests.append(session.operations[0].digest)
     assert digests[0] != digests[1]
+
+
+@pytest.mark.parametrize(
+    ("statement", "changes"),
+    [
+        ("set row_security = off", 0),
+        ("set role reporting", 0),
+        ("reset role", 0),
+        ("select set_config('app.tenant', '7', false)", 0),
+        ("select rolname from pg_authid", 0),
+        ("select set_config('app.tenant', '7', false), pg_reload_conf()", 1),
+        ("select rolname into roles from pg_authid", 1),
+        ("select query_to_xml('drop table t', true, true, '')", 1),
+        ("alter role bot set search_path = a", 1),
+        ("alter table t add b int", 1),
+    ],
+)
+def test_neither_a_parameter_nor_a_look_is_a_change_of_the_schema(statement: str, changes: int) -> None:
+    """Both may be administration; the catalogue stays as it is known."""
+    talk = Conversation()
+    talk.client(QUERY(statement))
+    talk.target(COMPLETE("SET"), ready())
+    assert bool(talk.names.changes) == bool(changes)
