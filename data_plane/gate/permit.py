@@ -66,6 +66,10 @@ class Gate:
         """
 
     @abstractmethod
+    def decide(self, subjects: Sequence[Subject]) -> Decision:
+        """What policy says now, without a record: nothing runs for it."""
+
+    @abstractmethod
     def ground(self) -> object:
         """What judgements stand on: as long as this is the same object, what was judged would be judged alike."""
 

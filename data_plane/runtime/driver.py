@@ -54,6 +54,9 @@ class Core(Protocol):
     def account_changed(self, problem: str) -> None:
         """It has been widened or narrowed, or could not be; `problem` is empty when it was."""
 
+    def told(self) -> None:
+        """What it asked to be told of with `tell` has come about."""
+
     def terminate(self, reason: str, message: str) -> None: ...
 
     @property
@@ -145,6 +148,13 @@ class Driver:
     def narrow(self) -> None:
         if self._account is not None:
             spawn(self._changed(self._account.narrow()), name="narrow account")
+
+    def tell(self, when: Callable[[Callable[[], None]], None]) -> None:
+        when(self._told)
+
+    def _told(self) -> None:
+        if not self.reason:
+            self._guarded(self._core.told)
 
     def end(self, reason: str) -> None:
         if self.reason:

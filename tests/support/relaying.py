@@ -40,6 +40,7 @@ from data_plane.runtime.session import Sessions
 
 TOKEN = "a-good-token"
 DECISION = Decision(Effect.ALLOW, ("test/relay",))
+REFUSED = Decision(Effect.DENY, ("test/relay",))
 
 
 class FakeHold:
@@ -60,6 +61,9 @@ class FakeGate(admission.SessionGate):
 
     def ground(self):
         return self
+
+    def decide(self, subjects):
+        return DECISION if self.rule(subjects) else REFUSED
 
     def judge(self, number, subjects, raw):
         if not self.rule(subjects):

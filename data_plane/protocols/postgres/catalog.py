@@ -22,7 +22,7 @@ import msgspec
 from data_plane.gate.interface import Resource, Subject
 from data_plane.policy.model import ColumnMask, Strategy
 from data_plane.protocols.postgres.catalog_calls import HiddenCalls, makes, of_altered, runs_code
-from data_plane.protocols.postgres.catalog_data import NOTHING, CatalogData, Relation
+from data_plane.protocols.postgres.catalog_data import NOTHING, VIEWS, CatalogData, Relation
 from data_plane.protocols.postgres.catalog_views import WrittenViews
 from data_plane.protocols.postgres.interface import FORGOTTEN, Classifier, Names, SearchPath
 from data_plane.protocols.postgres.protection import ByName, Columns, Protection, close, merged, named
@@ -64,6 +64,7 @@ class Catalogue(Names):
         self._altering: dict[object, frozenset[str]] = {}  # by sessions whose transactions are open
         self._under_way: frozenset[str] = frozenset()  # by any of them
         self._schemas_altered = False
+        self._waiting: list[tuple[int, Callable[[], None]]] = []
         self._announced: dict[str, str] = {}  # name: schema, of relations that are being made
 
     # ------------------------------------------------------------------ loading
@@ -88,6 +89,33 @@ class Catalogue(Names):
             if not self._altering:  # what waits for an open transaction may be meant for its views, in its schemas
                 self._views.forget()
                 self._schemas_altered = False
+
+    def unsure(self, subjects: Iterable[Subject]) -> bool:
+        return self.stale and (bool(self._altered) or any(map(self._unsure, subjects)))
+
+    def _unsure(self, subject: Subject) -> bool:
+        if not subject.understood:
+            return True
+        for resource in subject.resources:
+            if resource.kind == "relation":
+                one = resource.candidates[0] if len(resource.candidates) == 1 else "?."
+                found = self._by_name.relations(one)
+                if one.startswith("?.") or not found or any(relation.kind in VIEWS for relation in found):
+                    return True
+        return False
+
+    def when_loaded(self, tell: Callable[[], None]) -> None:
+        self._waiting.append((self.changes, tell))
+        self._wanted(True)
+
+    def tell(self, changes: int | None = None) -> None:
+        """Those who wait for a load that began after so many changes; None: for any."""
+        waiting, self._waiting = self._waiting, []
+        for wanted, tell in waiting:
+            if changes is None or wanted <= changes:
+                tell()
+            else:
+                self._waiting.append((wanted, tell))
 
     def _settle(self, changes: int) -> bool:
         """Names that were altered before the load began are known again, whatever has changed since."""

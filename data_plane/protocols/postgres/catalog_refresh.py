@@ -116,6 +116,7 @@ class KeptCatalogue:
     async def _load(self) -> None:
         changes, known = self.catalogue.changes, self.catalogue.data
         self.catalogue.loaded(await self._source.load(known.fingerprint if known.complete else ""), changes)
+        self.catalogue.tell(changes)
 
     async def _keep(self) -> None:
         while True:
@@ -126,6 +127,7 @@ class KeptCatalogue:
                 await self._load()
             except ConnectionError as error:
                 log.warning("the catalogue stays as it is", reason=str(error))
+                self.catalogue.tell()
                 self._asked.set()
 
     async def _next(self) -> None:

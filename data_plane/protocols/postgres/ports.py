@@ -7,7 +7,7 @@ Classes and not Protocols: see `recording.interface.Recorder`. A module of its o
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mypy_extensions import mypyc_attr
@@ -31,7 +31,9 @@ class Classifier:
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Names:
-    """The target's catalogue, shared by its sessions."""
+    """The target's catalogue, shared by its sessions. `stale`: something has changed since it was loaded."""
+
+    stale: bool
 
     @abstractmethod
     def resolve(self, subject: Subject, path: SearchPath) -> Subject:
@@ -49,6 +51,14 @@ class Names:
     @abstractmethod
     def altering(self, session: object, names: frozenset[str]) -> None:
         """What the open transaction of this session changes, from when it is sent on; empty: nothing any more."""
+
+    @abstractmethod
+    def unsure(self, subjects: Iterable[Subject]) -> bool:
+        """Whether a load may tell more of what these mean, or of what masks protect in it. Resolved ones."""
+
+    @abstractmethod
+    def when_loaded(self, tell: Callable[[], None]) -> None:
+        """`tell` is called once: after a load that sees all that has been committed by now, or has failed."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -241,3 +241,37 @@ async def test_a_session_opens_while_a_migration_holds_what_a_view_reads(
         async with asyncio.timeout(20):
             while shown() != [None, "redact"]:
                 await asyncio.sleep(0.02)
+
+
+async def test_who_waits_for_a_load_is_told_when_it_came_and_when_it_failed() -> None:
+    class Failing:
+        fails = False
+
+        async def load(self, known: str) -> CatalogData | None:
+            del known
+            if self.fails:
+                raise ConnectionError("gone")
+            return None
+
+    source, told = Failing(), asyncio.Event()
+    kept = KeptCatalogue(source, StatementClassifier(), 20.0, 0.01)
+    kept.enter()
+    await kept.ready()
+    for source.fails in (False, True):
+        told.clear()
+        kept.catalogue.changed(())
+        kept.catalogue.when_loaded(told.set)
+        await asyncio.wait_for(told.wait(), 5)
+        assert kept.catalogue.stale is source.fails
+    kept.leave(0)
+
+
+def test_a_load_that_began_before_the_change_is_not_the_one() -> None:
+    told: list[int] = []
+    known = Catalogue(StatementClassifier(), lambda changed: None)
+    known.changed(())
+    known.when_loaded(lambda: told.append(1))
+    known.tell(known.changes - 1)
+    assert told == []
+    known.tell(known.changes)
+    assert told == [1]

@@ -184,3 +184,16 @@ async def test_an_open_session_follows_masks_that_are_attached_later(
             with pytest.raises(psycopg.errors.InsufficientPrivilege, match="may not be copied"):
                 await connection.execute("update customers set note = ssn")
         await until(lambda: relay.sessions.count == 0)
+
+
+async def test_a_migration_uses_at_once_what_it_has_made(relay: Relay, database: str) -> None:
+    """Nothing of it is masked or refused because the catalogue has not been loaded since."""
+    async with await connected(relay, database) as connection:
+        for turn in ("first", "second", "third"):
+            await connection.execute(f"create table {turn} (id int, note text)")
+            await connection.execute(f"insert into {turn} values (1, 'plain')")
+            assert await fetched(connection, f"select note from {turn}") == [("plain",)]
+            await connection.execute(f"alter table {turn} rename note to remark")
+            await connection.execute(f"create table {turn}_copy as select t.id, t.remark from {turn} t")
+            await connection.execute(f"create view {turn}_view as select t.remark from {turn}_copy t")
+            assert await fetched(connection, f"select remark from {turn}_view") == [("plain",)]

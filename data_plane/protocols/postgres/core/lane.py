@@ -65,6 +65,8 @@ def plan_plain(data: bytes, context: Context) -> PlainUnit | None:
     """The unit that these bytes are. Only when nothing is unanswered and nothing is left of earlier bytes."""
     if len(data) <= HEADER or len(data) > context.limits.batch_bytes or context.masking.carries_mark(data):
         return None
+    if context.catalogue.stale:  # it may have to wait, see `loading`
+        return None
     type_ = data[0]
     if type_ == _QUERY:
         return _plan_query(data, context)

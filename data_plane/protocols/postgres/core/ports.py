@@ -5,7 +5,7 @@ The driver owns the sockets, the timers and the `Hold`; the core owns every deci
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol, final
 
 from data_plane.gate.interface import Held, Operation, Permit, Preview
@@ -45,6 +45,9 @@ class Output(Protocol):
 
     def narrow(self) -> None:
         """Then `account_changed` is called: when it failed, something was not taken back, and the reason is told."""
+
+    def tell(self, when: Callable[[Callable[[], None]], None]) -> None:
+        """Gives `when` what it shall call, later on, and then `told` is called."""
 
     def end(self, reason: str) -> None:
         """Send what is written, then close both sides."""

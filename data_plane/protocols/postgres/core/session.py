@@ -29,6 +29,7 @@ from data_plane.protocols.postgres.core.copying import Copies
 from data_plane.protocols.postgres.core.guarding import UNCERTAIN, Guard, Stage, problem
 from data_plane.protocols.postgres.core.judging import Judge, refusal_of
 from data_plane.protocols.postgres.core.lane import plan_plain
+from data_plane.protocols.postgres.core.loading import Loads
 from data_plane.protocols.postgres.core.outcomes import Outcomes, PinBrokenError
 from data_plane.protocols.postgres.core.planning import plan
 from data_plane.protocols.postgres.core.poison import poison
@@ -46,7 +47,6 @@ from data_plane.protocols.postgres.preview.question import Previews
 from data_plane.recording.interface import Recorder, RecordingError
 
 _READY: Final = Phase.READY
-_ENDED: Final = Phase.ENDED
 _Request: TypeAlias = tuple[Batch | None, bytes]  # a batch and what closes it, or None and a Query or FunctionCall
 
 
@@ -67,10 +67,8 @@ class SessionCore:
         self._pipeline = Pipeline()
         self._outcomes = Outcomes(self._context)
         self._relay = Relay(self._pipeline, self._outcomes, recorder, limits, row_limit, output.to_client)
-        self._frames = FrameReader(m.client_caps(limits.batch_bytes))
-        self._batch: Batch = Batch()
-        self._phase = Phase.READY
-        self._actions = _ACTIONS[Phase.READY]
+        self._frames, self._batch = FrameReader(m.client_caps(limits.batch_bytes)), Batch()
+        self._phase, self._actions = Phase.READY, _ACTIONS[Phase.READY]
         self._backlog: Backlog = Backlog(limits, output)
         self._request: _Request | None = None  # WAITING: to be planned again
         self._to_hold: tuple[Unit, Held] | None = None  # WAITING: to be held when everything before it is answered
@@ -80,7 +78,7 @@ class SessionCore:
         self._copies = Copies(self._pipeline, self._outcomes, masking, self._judge, recorder, output)
         parts = (self._context, self._pipeline, self._accounts, self._judge, output)
         self._widening = Widening(*parts, self._allowed, self._refuse, self._enter, self._end)
-        self._leaving = False
+        self._leaving, self._loads = False, Loads(self._context, self._pipeline, gate, output)
 
     @property
     def held(self) -> bool:
@@ -150,7 +148,7 @@ class SessionCore:
             self._wait(batch, closing)
             return
         unit = plan(batch, closing, self._context)
-        if pipeline.blocks(unit):
+        if pipeline.blocks(unit) or self._loads.needed(unit):
             self._wait(batch, closing)
         elif unit.operations:
             self._judged(unit, batch, closing, self._judge.judge(unit))
@@ -236,7 +234,7 @@ class SessionCore:
 
     def _resume(self) -> None:
         """Goes on with what waits, as far as the answers that have come allow."""
-        if self._phase is Phase.WAITING:
+        if self._phase is Phase.WAITING and not self._loads.waits:
             if self._to_hold is not None:
                 self._begin_hold(*self._to_hold)
             elif self._request is not None:
@@ -268,8 +266,9 @@ class SessionCore:
         self._enter(Phase.HELD)
         wanted = held.decision.preview
         preview = self._previews(question(unit, wanted, self._context)) if self._previews and wanted else None
-        timeout = self._context.settings.statement_timeout
-        self._output.hold(self._judge.operation(unit), held, unit.raw, timeout, preview)
+        self._output.hold(
+            self._judge.operation(unit), held, unit.raw, self._context.settings.statement_timeout, preview
+        )
 
     def hold_pending(self, pending: Pending) -> None:
         self._pending = pending.within(self._context.settings.statement_timeout)
@@ -302,13 +301,16 @@ class SessionCore:
         return unit
 
     def account_changed(self, problem: str) -> None:
-        if self._phase is not _ENDED:
+        if self._phase is not Phase.ENDED:
             self._advance(partial(self._widening.changed, problem))
+
+    def told(self) -> None:
+        self._advance(self._loads.told)
 
     # -------------------------------------------------------------- the target
 
     def target_sent(self, data: bytes) -> None:
-        if self._phase is _ENDED:
+        if self._phase is Phase.ENDED:
             return
         try:
             try:
@@ -359,8 +361,6 @@ class SessionCore:
             self._guard = None
             self._enter(Phase.WAITING)
 
-    # -------------------------------------------------------------- the end
-
     def terminate(self, reason: str, message: str) -> None:
         self._end(reason, fatal("57P01", message))
 
@@ -375,11 +375,11 @@ class SessionCore:
         self._enter(Phase.ENDED)
         self._backlog.clear()
         self._batch = Batch()
-        guarded = self._guard
-        if (last_words or guarded) and (guarded or not self._relay.amid_message):
+        if (last_words or self._guard) and (self._guard or not self._relay.amid_message):
             self._output.to_client(last_words or UNCERTAIN)
         with contextlib.suppress(RecordingError):  # what is recorded is valid up to here, and the session ends anyway
-            self._accounts.unanswered(self._widening.left(guarded.left() if guarded else self._pipeline), reason)
+            left = self._guard.left() if self._guard else self._pipeline
+            self._accounts.unanswered(self._widening.left(left), reason)
         self.over()
         if target_is_there:
             self._output.control_to_target(m.TERMINATE)

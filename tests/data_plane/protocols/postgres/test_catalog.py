@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 
 from data_plane.gate.interface import Action, Resource, Subject
 from data_plane.protocols.postgres.catalog import Catalogue
@@ -275,3 +276,15 @@ def test_what_another_transaction_is_altering_may_be_in_any_schema_of_the_path_w
     assert names(known, asked, both) == [("sales.orders", "public.orders")]
     known.altering(session, frozenset())
     assert names(known, asked, both) == [("sales.orders",)]
+
+
+@pytest.mark.parametrize(
+    ("name", "unsure"), [("public.customers", False), ("public.v", True), ("public.nothing", True), ("?.orders", True)]
+)
+def test_a_load_tells_more_of_what_is_not_known_and_of_views(name: str, unsure: bool) -> None:
+    known = catalogue()
+    assert not known.unsure([subject(name)])
+    known.changed(())
+    assert known.unsure([subject(name)]) is unsure
+    known.changed((), names=frozenset({"x"}))
+    assert known.unsure([subject(name)])

@@ -76,6 +76,10 @@ class FakeGate(Gate):
     def ground(self) -> object:
         return self.snapshot
 
+    def decide(self, subjects: Sequence[Subject]) -> Decision:
+        allowed = all(subject.understood and "DROP" not in subject.verbs for subject in subjects)
+        return Decision(Effect.ALLOW if allowed else Effect.DENY, ())
+
     def permit(self, raw: bytes, most_rows: int | None = None) -> Permit:
         self.permitted.add(raw)
         return Permit(raw, Decision(Effect.ALLOW, ("p/allow",)), most_rows)
@@ -151,8 +155,9 @@ class FakeRecorder(Recorder):
 class FakeNames(Names):
     def __init__(self) -> None:
         self.paths: list[tuple[str, ...]] = []
-        self.changes = 0
+        self.changes, self.stale = 0, False
         self.under_way: frozenset[str] = frozenset()
+        self.waiting: list[Callable[[], None]] = []
         self.schema = ""  # where every relation is; empty: not known
 
     def resolve(self, subject: Subject, path: Any) -> Subject:
@@ -169,6 +174,12 @@ class FakeNames(Names):
     def altering(self, session: object, names: frozenset[str]) -> None:
         del session
         self.under_way = names
+
+    def unsure(self, subjects: Iterable[Subject]) -> bool:
+        return bool(subjects)
+
+    def when_loaded(self, tell: Callable[[], None]) -> None:
+        self.waiting.append(tell)
 
 
 def _within(schema: str, subject: Subject) -> Subject:
@@ -290,6 +301,9 @@ class Conversation:
     def narrow(self) -> None:
         self.account.append("narrow")
 
+    def tell(self, when: Callable[[Callable[[], None]], None]) -> None:
+        when(self.core.told)
+
     def end(self, reason: str) -> None:
         assert not self.ended
         self.ended = reason
@@ -359,21 +373,11 @@ _TO_CLIENT = {"1": "Parsed", "2": "Bound", "3": "Closed", "n": "NoData", "I": "E
 
 # ------------------------------------------------ what people say
 
-QUERY, PARSE, BIND, EXECUTE, SYNC, FLUSH = (
-    m.encode_query,
-    m.encode_parse,
-    m.encode_bind,
-    m.encode_execute,
-    m.SYNC,
-    m.FLUSH,
-)
+QUERY, PARSE, BIND = m.encode_query, m.encode_parse, m.encode_bind
+EXECUTE, SYNC, FLUSH = m.encode_execute, m.SYNC, m.FLUSH
 DESCRIBE, CLOSE = m.encode_describe, m.encode_close
-PARSED, BOUND, CLOSED, NO_DATA = (
-    encode(m.ParseComplete),
-    encode(m.BindComplete),
-    encode(m.CloseComplete),
-    encode(m.NoData),
-)
+PARSED, BOUND = encode(m.ParseComplete), encode(m.BindComplete)
+CLOSED, NO_DATA = encode(m.CloseComplete), encode(m.NoData)
 SUSPENDED, EMPTY = encode(m.PortalSuspended), encode(m.EmptyQueryResponse)
 COMPLETE, ROW = a.encode_command_complete, a.encode_data_row
 DESCRIPTION = a.encode_row_description([a.Column("n", 16400, 1, 25, -1, -1, 0)])
