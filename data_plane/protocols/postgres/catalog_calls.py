@@ -21,6 +21,7 @@ from data_plane.gate.interface import Action, Subject
 from data_plane.protocols.postgres.catalog_data import CatalogData, Code, Relation, Schemas
 from data_plane.protocols.postgres.catalog_views import REMEMBERED, not_understood
 from data_plane.protocols.postgres.interface import CASTS, FORGOTTEN, SearchPath
+from data_plane.protocols.postgres.statements.catalogue import FUNCTIONS
 
 _DEFINING: Final = frozenset({Action.DDL})  # and nothing else: what is cast there is cast later
 _MADE: Final = frozenset({"function", "type", "operator"})
@@ -171,7 +172,9 @@ class HiddenCalls:
         for candidate in _called(subject):
             schema, _, name = candidate.rpartition(".")
             if _means(schema, name, code.functions, code.hidden_functions, data.user, path, altered):
-                return f"{name}() may be a function of this database that is called like a built-in one"
+                if name in FUNCTIONS:
+                    return f"{name}() may be a function of this database that is called like a built-in one"
+                return f"what {name}(), a function of this database, does is not known"
             if self._may_be_made(name, altered, unsure=unsure):
                 return f"{name}() may be a new function; try again in a moment"
         return ""

@@ -308,3 +308,12 @@ def test_parameters_are_set_by_the_servers_own_rows_only(temporary: frozenset[st
     names = known(relations={7: relation(7, "pg_settings", ["name"], schema="pg_catalog")})
     setting = subject("select set_config(name, 'off', false) from pg_settings where name = 'jit'")
     assert names.resolve(setting, SearchPath(("public",), temporary)).understood is understood
+
+
+def test_only_what_is_called_like_a_built_in_is_said_to_be() -> None:
+    code = Code(functions={name: frozenset({"public"}) for name in ("touch", "lower")})
+    problems = [
+        judged(f"create table t (a text default {name}('x'))", known(code=code)).problem for name in code.functions
+    ]
+    assert "what touch(), a function of this database, does is not known" in problems[0]
+    assert "called like a built-in one" in problems[1]
