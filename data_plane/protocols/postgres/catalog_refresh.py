@@ -125,8 +125,8 @@ class KeptCatalogue:
             self._asked.clear()
             try:
                 await self._load()
-            except ConnectionError as error:
-                log.warning("the catalogue stays as it is", reason=str(error))
+            except Exception as error:  # noqa: BLE001  # sessions wait for this: it goes on, whatever it is
+                log.warning("the catalogue stays as it is", reason=str(error), error=type(error).__name__)
                 self.catalogue.tell()
                 self._asked.set()
 

@@ -243,26 +243,26 @@ async def test_a_session_opens_while_a_migration_holds_what_a_view_reads(
                 await asyncio.sleep(0.02)
 
 
-async def test_who_waits_for_a_load_is_told_when_it_came_and_when_it_failed() -> None:
+async def test_who_waits_for_a_load_is_told_when_it_came_and_when_it_failed_for_whatever_reason() -> None:
     class Failing:
-        fails = False
+        fails: Exception | None = None
 
         async def load(self, known: str) -> CatalogData | None:
             del known
-            if self.fails:
-                raise ConnectionError("gone")
+            if self.fails is not None:
+                raise self.fails
             return None
 
     source, told = Failing(), asyncio.Event()
     kept = KeptCatalogue(source, StatementClassifier(), 20.0, 0.01)
     kept.enter()
     await kept.ready()
-    for source.fails in (False, True):
+    for source.fails in (None, ConnectionError("gone"), ValueError("not a catalogue")):
         told.clear()
         kept.catalogue.changed(())
         kept.catalogue.when_loaded(told.set)
         await asyncio.wait_for(told.wait(), 5)
-        assert kept.catalogue.stale is source.fails
+        assert kept.catalogue.stale is (source.fails is not None)
     kept.leave(0)
 
 

@@ -1,9 +1,9 @@
 """One PostgreSQL session between a client and its target, after both have been authenticated. Sans-io.
 
-What the client sends becomes units (`batch`), each unit gets a verdict (`judging`), what is allowed is sent in exchange
-for its permit and waits in the `pipeline` for its answers, what is refused is replaced by a statement that fails
-(`refusals`), and what is held waits here, with everything behind it unjudged. What the target sends is attributed to
-the unit that caused it (`relay`, `outcomes`).
+What the client sends becomes units (`batch`), each gets a verdict (`judging`), what is allowed is sent in exchange for
+its permit and waits in the `pipeline` for its answers, what is refused is replaced by a statement that fails
+(`refusals`), what is held waits here, with all behind it unjudged. What the target sends is attributed to its unit
+(`relay`, `outcomes`).
 
 Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of nothing but Describe
 and Close, poison statements, the data of a COPY that was allowed, and Terminate; and from `guarding` the BEGIN, COMMIT
@@ -59,8 +59,7 @@ class SessionCore:
         parameters: Mapping[str, str], new_operation_id: Callable[[], OperationId], previews: Previews | None = None,
     ) -> None:  # fmt: skip
         self._previews, self._recorder = previews, recorder
-        self._accounts = Accounts(gate, recorder)
-        self._output = output
+        self._accounts, self._output = Accounts(gate, recorder), output
         self._to_target: Callable[[Permit], None] = output.to_target  # looked up once: every statement goes there
         self._context = Context(classifier, names, masking, masks, limits, Settings(parameters), gate.ground)
         self._judge = Judge(facts, gate, recorder, self._context, new_operation_id)
@@ -266,9 +265,8 @@ class SessionCore:
         self._enter(Phase.HELD)
         wanted = held.decision.preview
         preview = self._previews(question(unit, wanted, self._context)) if self._previews and wanted else None
-        self._output.hold(
-            self._judge.operation(unit), held, unit.raw, self._context.settings.statement_timeout, preview
-        )
+        timeout = self._context.settings.statement_timeout
+        self._output.hold(self._judge.operation(unit), held, unit.raw, timeout, preview)
 
     def hold_pending(self, pending: Pending) -> None:
         self._pending = pending.within(self._context.settings.statement_timeout)
@@ -284,6 +282,8 @@ class SessionCore:
 
     def cancel_requested(self) -> bool:
         """True: something runs at the target, which should be told. False: a hold was cancelled, or nothing runs."""
+        if self._loads.waits:  # judged now, it is held and cancelled below, runs, or is refused
+            self.told()
         if (unit := self._leave_hold("client-cancelled")) is None:
             return not self._widening.cancel() and len(self._pipeline) > 0
         self._refuse(unit, refusals.CANCELLED)

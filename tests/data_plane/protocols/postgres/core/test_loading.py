@@ -14,6 +14,7 @@ from tests.data_plane.protocols.postgres.core.conversation import (
 )
 
 NOT_ALLOWED = "select zap(1)"
+HELD = "delete from orders"
 
 
 def stale(masks: tuple[str, ...] = ()) -> Conversation:
@@ -89,3 +90,25 @@ def test_a_catalogue_that_is_not_stale_is_not_waited_for() -> None:
     talk.client(QUERY(NOT_ALLOWED))
     assert talk.names.waiting == []
     assert talk.gate.judged
+
+
+@pytest.mark.parametrize(
+    ("statement", "runs"), [(NOT_ALLOWED, False), ("select 1", True)], ids=["refused", "sent, and cancelled there"]
+)
+def test_a_cancel_waits_for_no_load(statement: str, runs: bool) -> None:
+    talk = stale(masks=("pii",))
+    talk.client(QUERY(statement))
+    assert talk.take_target() == []
+    assert talk.core.cancel_requested() is True
+    (sent,) = talk.take_target()
+    assert (sent == f"Query {statement}") is runs
+    load(talk)
+    assert talk.take_target() == []
+
+
+def test_a_cancel_ends_the_hold_that_would_have_come_behind_the_load() -> None:
+    talk = stale()
+    talk.client(QUERY(HELD))
+    assert talk.core.cancel_requested() is False
+    assert talk.hold_end == "client-cancelled"
+    assert HELD not in talk.take_target()[0]
