@@ -61,7 +61,7 @@ MOVES: Final[Mapping[Stage, frozenset[Stage]]] = {
 def problem(unit: Unit) -> str:
     """Why this unit cannot be held to a row guard; empty: it can."""
     if unit.ending is Ending.FLUSH:
-        return "it does not end with Sync"
+        return "it ends with Flush: send a simple query, or Sync in place of Flush"
     if len(unit.meanings) != 1:
         return "only one statement at a time can be counted"
     statement = unit.meanings[0].statement

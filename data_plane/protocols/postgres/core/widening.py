@@ -86,7 +86,7 @@ def needs(unit: Unit) -> frozenset[str]:
 def problem(unit: Unit) -> str:
     """Why this unit cannot be given a wider account; empty: it can."""
     if unit.ending is Ending.FLUSH:
-        return "it does not end with Sync"
+        return "it ends with Flush: send a simple query, or Sync in place of Flush"
     for meaning in unit.meanings:
         copy = meaning.shown.copy if meaning.shown is not None else None
         if unit.ending is Ending.SYNC and copy is not None and not copy.to_client:

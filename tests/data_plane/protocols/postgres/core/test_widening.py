@@ -288,7 +288,7 @@ def test_a_role_with_quotes_in_its_name_stays_one_value() -> None:
 @pytest.mark.parametrize(
     ("messages", "why"),
     [
-        ((PARSE("", DELETE), BIND("", ""), EXECUTE(""), FLUSH), "it does not end with Sync"),
+        ((PARSE("", DELETE), BIND("", ""), EXECUTE(""), FLUSH), "it ends with Flush: send a simple query, or Sync in place of Flush"),
         ((QUERY(f"{DELETE}; set role owner"),), "a role that only this operation may use cannot be kept"),
         ((QUERY(f"{DELETE}; select set_config('role', 'owner', false)"),), "a role that only this operation"),
         ((QUERY(f"{DELETE}; select lo_open(1, 131072)"),), "a large object that only this operation may use"),
