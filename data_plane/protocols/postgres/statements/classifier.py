@@ -124,4 +124,5 @@ def may_share(readings: Sequence[Reading], key: bytes) -> bool:
     statement, limits = readings[0].statement, readings[0].constant_limits
     if not statement.subject.understood or statement.effects or statement.references or statement.copy is not None:
         return False
-    return statement.subject.facts["command"] in SHARED_COMMANDS and limits == kept_limits(key)
+    facts = statement.subject.facts
+    return facts["command"] in SHARED_COMMANDS and not facts["settings"] and limits == kept_limits(key)

@@ -27,6 +27,7 @@ QUOTED_LISTS = frozenset(("search_path", "temp_tablespaces"))
 ADMINISTRATIVE = frozenset(("role", "session_authorization"))
 ALL = "all"
 _PLAIN = re.compile(r"[a-z_][a-z0-9_$]*")
+_PLAIN_CALL = frozenset({"funcname", "args", "funcformat", "location"})
 _NOT_ALPHANUMERIC = re.compile(r"[^a-z0-9]")
 
 
@@ -164,6 +165,8 @@ def set_config_of_found(fields: Fields) -> tuple[Fields, str] | None:
     if not _is_set_config(targets[0]) or [_plainly_named(source) for source in sources] != ["pg_settings"]:
         return None
     call: Fields = targets[0]["ResTarget"]["val"]["FuncCall"]
+    if call.keys() - _PLAIN_CALL:
+        return None
     name, value, local = [*call.get("args", ()), {}, {}, {}][:3]
     parameter = _compared_with(fields.get("whereClause", {}))
     if len(call["args"]) != 3 or not _is_name(name) or constant(value) is None or constant(local) is None:

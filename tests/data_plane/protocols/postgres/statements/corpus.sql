@@ -34,6 +34,7 @@ select * from t, lateral (select * from o where o.t_id = t.id limit 3) x
 select version()
 select current_database(), current_user, session_user, current_schema
 select pg_catalog.set_config('search_path', '', false)
+select set_config(name, 'view, foreign-table', false) from pg_settings where name = 'restrict_nonsystem_relation_kind'
 select n.nspname as "Schema", c.relname as "Name", pg_catalog.pg_get_userbyid(c.relowner) as "Owner" from pg_catalog.pg_class c left join pg_catalog.pg_namespace n on n.oid = c.relnamespace where c.relkind in ('r', 'p', '') and n.nspname <> 'pg_catalog' and n.nspname !~ '^pg_toast' and pg_catalog.pg_table_is_visible(c.oid) order by 1, 2
 select a.attname, pg_catalog.format_type(a.atttypid, a.atttypmod) from pg_catalog.pg_attribute a where a.attrelid = '16384' and a.attnum > 0 and not a.attisdropped order by a.attnum
 select t.typname, t.oid from pg_type t join pg_namespace n on t.typnamespace = n.oid where n.nspname = 'public'

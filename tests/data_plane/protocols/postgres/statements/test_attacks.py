@@ -194,6 +194,8 @@ NOT_UNDERSTOOD = [
     "select set_config(name, 'x', false) from pg_settings p (s, name) where name = 'jit'",
     "select set_config(name, 'x', false) from pg_settings, t where name = 'jit'",
     "select set_config(name, 'x', false) from s.pg_settings where name = 'jit'",
+    "select set_config(name, 'x', false) over () from pg_settings where name = 'jit'",
+    "select set_config(name, 'x', false) filter (where f(1)) from pg_settings where name = 'jit'",
     "with pg_settings as (select 'role' as name) select set_config(name, 'x', false) from pg_settings where name = 'jit'",
     "select coalesce(set_config('search_path', 'x', false), '')",
     "select set_config($1, 'x', false)",

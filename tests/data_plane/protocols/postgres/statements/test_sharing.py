@@ -40,16 +40,29 @@ def with_other_literals(text: str) -> list[str]:
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_judgement_shared_by_shape_is_the_judgement_of_the_text(text: str) -> None:
     """Whatever came first with the shape, the text gets what it would get alone."""
-    for first in with_other_literals(text):
-        classifier = StatementClassifier()
-        shared = classifier.parse(first.encode())
-        found = classifier.parse(text.encode())
-        if found is shared and first != text:
-            fresh = anew(text.encode())
-            failed = [one for one in fresh.statements if not one.subject.understood and not one.subject.verbs]
-            assert failed or described(found) == described(fresh)  # what no server parses is refused there
-        else:
-            assert described(found) == described(anew(text.encode()))
+    for other in with_other_literals(text):
+        judged_alike(other, text)
+        judged_alike(text, other)
+
+
+def judged_alike(first: str, text: str) -> None:
+    classifier = StatementClassifier()
+    shared = classifier.parse(first.encode())
+    found = classifier.parse(text.encode())
+    if found is shared and first != text:
+        fresh = anew(text.encode())
+        failed = [one for one in fresh.statements if not one.subject.understood and not one.subject.verbs]
+        assert failed or described(found) == described(fresh)  # what no server parses is refused there
+    else:
+        assert described(found) == described(anew(text.encode()))
+
+
+@pytest.mark.parametrize("parameter", ["role", "search_path", "client_encoding", "default_transaction_read_only"])
+def test_what_sets_a_harmless_parameter_shares_nothing_with_what_sets_another(parameter: str) -> None:
+    setting = "select set_config(name, 'x', false) from pg_settings where name = '{}'"
+    classifier = StatementClassifier()
+    assert classifier.parse(setting.format("jit").encode()).statements[0].subject.understood
+    assert not classifier.parse(setting.format(parameter).encode()).statements[0].subject.understood
 
 
 def test_plain_statements_are_shared() -> None:
