@@ -40,6 +40,51 @@ _WORDS: Final = frozenset(
     within without work write yet
     """.split()
 )
+# Whole messages with other words, "" for what is in quotes.
+_FORMS: Final = frozenset(
+    b"""
+    SET TRANSACTION ISOLATION LEVEL must be called before any query
+    SET TRANSACTION [NOT] DEFERRABLE must be called before any query
+    cached plan must not change result type
+    cannot ALTER TABLE "" because it has pending trigger events
+    cannot ALTER TABLE "" because it is being used by active queries in this session
+    cannot CREATE INDEX "" because it has pending trigger events
+    cannot CREATE INDEX "" because it is being used by active queries in this session
+    cannot DROP TABLE "" because it has pending trigger events
+    cannot DROP TABLE "" because it is being used by active queries in this session
+    cannot TRUNCATE "" because it has pending trigger events
+    cannot TRUNCATE "" because it is being used by active queries in this session
+    cannot alter type of a column used by a view or rule
+    cannot alter type of a column used in a policy definition
+    cannot alter type of a column used in a trigger definition
+    cannot change name of view column "" to ""
+    cannot delete from view ""
+    cannot drop columns from view
+    cannot insert a non-DEFAULT value into column ""
+    cannot insert into view ""
+    cannot truncate a table referenced in a foreign key constraint
+    cannot update view ""
+    column "" can only be updated to DEFAULT
+    could not serialize access due to concurrent delete
+    currval of sequence "" is not yet defined in this session
+    lastval is not yet defined in this session
+    materialized view "" has not been populated
+    new row violates row-level security policy for table ""
+    out of memory
+    permission denied to create database
+    permission denied to create role
+    role "" cannot be dropped because some objects depend on it
+    stack depth limit exceeded
+    terminating connection due to idle-in-transaction timeout
+    terminating connection due to idle-session timeout
+    terminating connection due to unexpected postmaster exit
+    the database system is shutting down
+    there is no unique constraint matching given keys for referenced table ""
+    """.replace(b"    ", b"")
+    .strip()
+    .splitlines()
+)
+_RUNS: Final = re.compile(rb"[A-Z ]+ cannot run inside a transaction block")
 _COMMAND: Final = re.compile(rb"[A-Z]{2,}")
 # Those that name what there is without quotes.
 _OF_OBJECTS: Final = re.compile(
@@ -91,12 +136,13 @@ def _speaks_of_names(state: str) -> bool:
 def _readable(message: bytes, is_name: Callable[[str], bool]) -> bytes | None:
     """As it is when all that it quotes are names; else one mark from the first quote to the last. None: it may tell a
     value outside of quotes."""
-    if _OF_OBJECTS.fullmatch(message):
+    if _OF_OBJECTS.fullmatch(message) or _RUNS.fullmatch(message):
         return message
     parts = message.split(b'"')
+    known = b'""'.join(parts[::2]) in _FORMS
     if len(parts) > 2 and not (len(parts) % 2 == 1 and _names(parts[1::2], is_name)):
         parts = [parts[0], MARK, parts[-1]]
-    said = all(_is_said(word, is_name) for part in parts[::2] for word in part.split())
+    said = known or all(_is_said(word, is_name) for part in parts[::2] for word in part.split())
     return b'"'.join(parts) if said and len(parts) % 2 == 1 else None
 
 
