@@ -153,6 +153,8 @@ class Driver:
         when(self._told)
 
     def _told(self) -> None:
+        if self.client.hung_up():
+            self.client.eof_received()
         if not self.reason:
             self._guarded(self._core.told)
 

@@ -110,12 +110,10 @@ class Catalogue(Names):
 
     def tell(self, changes: int | None = None) -> None:
         """Those who wait for a load that began after so many changes; None: for any."""
-        waiting, self._waiting = self._waiting, []
-        for wanted, tell in waiting:
-            if changes is None or wanted <= changes:
-                tell()
-            else:
-                self._waiting.append((wanted, tell))
+        ready = [tell for wanted, tell in self._waiting if changes is None or wanted <= changes]
+        self._waiting = [one for one in self._waiting if changes is not None and one[0] > changes]
+        for tell in ready:
+            tell()
 
     def _settle(self, changes: int) -> bool:
         """Names that were altered before the load began are known again, whatever has changed since."""

@@ -9,6 +9,7 @@ changed no load can see.
 from __future__ import annotations
 
 from data_plane.gate.interface import Action, Effect, Gate
+from data_plane.protocols.postgres.core import refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.ports import Output
 from data_plane.protocols.postgres.core.units import Pipeline, Unit
@@ -24,10 +25,13 @@ class Loads:
         self._output = output
         self.waits = False
         self._waited = False  # … the unit that is planned next, which is the same once more
+        self._cancelled = False  # that unit, by its client
 
     def needed(self, unit: Unit) -> bool:
         """Then `told` of the core is called, whatever came of the load."""
         waited, self._waited = self._waited, False
+        if self._cancelled:
+            self._cancelled, unit.refusal = False, unit.refusal or refusals.CANCELLED_UNJUDGED
         catalogue = self._context.catalogue
         if not catalogue.stale or waited or len(self._pipeline) or not unit.operations:
             return False
@@ -39,6 +43,10 @@ class Loads:
 
     def told(self) -> None:
         self._waited, self.waits = self.waits, False
+
+    def cancelled(self) -> None:
+        self._cancelled = True
+        self.told()
 
     def _matters(self, unit: Unit) -> bool:
         if unit.refusal is not None:

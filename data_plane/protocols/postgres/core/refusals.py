@@ -77,6 +77,9 @@ def from_verdict(denied: Denied) -> Refusal:
 CANCELLED: Final = Refusal(
     "57014", "canceling statement due to user request", detail="It was waiting for approval.", code=Code.CANCELLED
 )
+CANCELLED_UNJUDGED: Final = Refusal(
+    "57014", "canceling statement due to user request", detail="It was not judged yet.", code=Code.CANCELLED
+)
 OVERDUE: Final = Refusal(
     "57014", "canceling statement due to statement timeout", detail="It was waiting for approval.", code=Code.CANCELLED
 )

@@ -1,9 +1,8 @@
 """One PostgreSQL session between a client and its target, after both have been authenticated. Sans-io.
 
 What the client sends becomes units (`batch`), each gets a verdict (`judging`), what is allowed is sent in exchange for
-its permit and waits in the `pipeline` for its answers, what is refused is replaced by a statement that fails
-(`refusals`), what is held waits here, with all behind it unjudged. What the target sends is attributed to its unit
-(`relay`, `outcomes`).
+its permit and waits in the `pipeline`, what is refused is replaced by a statement that fails (`refusals`), what is held
+waits, with all behind it unjudged. What the target sends is attributed to its unit (`relay`, `outcomes`).
 
 Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of nothing but Describe
 and Close, poison statements, the data of a COPY that was allowed, and Terminate; and from `guarding` the BEGIN, COMMIT
@@ -117,7 +116,7 @@ class SessionCore:
         """What the server would ignore; but data that may belong to a COPY that is about to begin waits."""
         if self._phase is Phase.READY and self._pipeline.blocks_everything():
             self._enter(Phase.WAITING)
-            self._backlog.add(frame)
+            self._backlog.put_back(frame)  # it is the first of what waits
 
     def _close_batch(self, closing: bytes) -> None:
         batch, self._batch = self._batch, Batch()
@@ -282,8 +281,9 @@ class SessionCore:
 
     def cancel_requested(self) -> bool:
         """True: something runs at the target, which should be told. False: a hold was cancelled, or nothing runs."""
-        if self._loads.waits:  # judged now, it is held and cancelled below, runs, or is refused
-            self.told()
+        if self._loads.waits:
+            self._advance(self._loads.cancelled)
+            return False
         if (unit := self._leave_hold("client-cancelled")) is None:
             return not self._widening.cancel() and len(self._pipeline) > 0
         self._refuse(unit, refusals.CANCELLED)

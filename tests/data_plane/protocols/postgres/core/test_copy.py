@@ -55,6 +55,18 @@ def test_data_that_comes_early_waits_for_its_copy(session: Conversation) -> None
     assert session.take_target() == ["Query select 1"]
 
 
+def test_data_that_comes_early_keeps_its_order(session: Conversation) -> None:
+    """Also where the COPY itself had to wait."""
+    session.client(QUERY("create table t (a int)"), QUERY("copy t from stdin"))
+    session.client(DATA(b"1\n"), DATA(b"2\n"), DONE, QUERY("select 1"))
+    session.target(COMPLETE("CREATE TABLE"), ready())
+    session.take_target()
+    session.target(COPY_IN)
+    assert session.take_target() == ["CopyData 1", "CopyData 2", "CopyDone"]
+    session.target(COMPLETE("COPY 2"), ready())
+    assert session.take_target() == ["Query select 1"]
+
+
 def test_copy_by_the_extended_protocol_ignores_the_sync_that_came_along(session: Conversation) -> None:
     session.client(PARSE("", "copy t from stdin"), BIND("", ""), EXECUTE(""), SYNC)
     session.take_target()

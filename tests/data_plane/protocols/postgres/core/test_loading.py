@@ -10,7 +10,9 @@ from tests.data_plane.protocols.postgres.core.conversation import (
     PARSE,
     QUERY,
     SYNC,
+    SYNTAX_ERROR,
     Conversation,
+    ready,
 )
 
 NOT_ALLOWED = "select zap(1)"
@@ -92,23 +94,15 @@ def test_a_catalogue_that_is_not_stale_is_not_waited_for() -> None:
     assert talk.gate.judged
 
 
-@pytest.mark.parametrize(
-    ("statement", "runs"), [(NOT_ALLOWED, False), ("select 1", True)], ids=["refused", "sent, and cancelled there"]
-)
-def test_a_cancel_waits_for_no_load(statement: str, runs: bool) -> None:
+@pytest.mark.parametrize("statement", [NOT_ALLOWED, HELD, "select 1"])
+def test_a_cancel_ends_the_wait_and_nothing_runs(statement: str) -> None:
     talk = stale(masks=("pii",))
-    talk.client(QUERY(statement))
+    talk.client(QUERY(statement), QUERY("begin"))
     assert talk.take_target() == []
-    assert talk.core.cancel_requested() is True
-    (sent,) = talk.take_target()
-    assert (sent == f"Query {statement}") is runs
+    assert talk.core.cancel_requested() is False
+    poison, behind = talk.take_target()
+    assert ("refused" in poison, behind) == (True, "Query begin")
+    talk.target(SYNTAX_ERROR, ready())
+    assert talk.take_client()[0].startswith("Error 57014")
     load(talk)
     assert talk.take_target() == []
-
-
-def test_a_cancel_ends_the_hold_that_would_have_come_behind_the_load() -> None:
-    talk = stale()
-    talk.client(QUERY(HELD))
-    assert talk.core.cancel_requested() is False
-    assert talk.hold_end == "client-cancelled"
-    assert HELD not in talk.take_target()[0]
