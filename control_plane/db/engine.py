@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from sqlmodel.ext.asyncio.session import AsyncSession
 
-from control_plane.db.sqlite_driver import connecting
+from control_plane.db.sqlite_driver import Opener
 from control_plane.kit.starting import StartError
 
 _BUSY_MILLISECONDS = 10_000
@@ -29,7 +29,8 @@ class Database:
     def __init__(self, url: URL) -> None:
         self.url = url
         self.single_writer = url.get_backend_name() == "sqlite"
-        self.engine = _sqlite(url) if self.single_writer else _postgres(url)
+        self._opener = Opener(Path(url.database or "").absolute()) if self.single_writer else None
+        self.engine = _sqlite(url, self._opener) if self._opener else _postgres(url)
         self.session = _sessions(self.engine)
         self.reading_session = _sessions(self.engine.execution_options(**_READS))
 
@@ -43,6 +44,8 @@ class Database:
 
     async def close(self) -> None:
         await self.engine.dispose()
+        if self._opener is not None:
+            await self._opener.ended()
 
 
 def parse_url(text: str) -> URL:
@@ -81,9 +84,8 @@ def _postgres(url: URL) -> AsyncEngine:
     return create_async_engine(url, pool_pre_ping=True, pool_size=10, max_overflow=20, pool_timeout=15)
 
 
-def _sqlite(url: URL) -> AsyncEngine:
-    file = Path(url.database or "").absolute()
-    engine = create_async_engine(url, async_creator=connecting(file), pool_size=10, max_overflow=20, pool_timeout=15)
+def _sqlite(url: URL, opener: Opener) -> AsyncEngine:
+    engine = create_async_engine(url, async_creator=opener, pool_size=10, max_overflow=20, pool_timeout=15)
     event.listen(engine.sync_engine, "connect", _prepare_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

@@ -6,23 +6,41 @@ same lock: for the short statements of a transaction that was most of their time
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from threading import Thread
 from typing import Any, Self
 
 import aiosqlite
 
+_PATIENCE_SECONDS = 5.0
 
-def connecting(file: Path) -> Callable[[], Awaitable[aiosqlite.Connection]]:
+
+class Opener:
     """For `create_async_engine(async_creator=…)`: opens the file, which need not exist."""
 
-    async def connect() -> aiosqlite.Connection:
-        connection = Connection(lambda: sqlite3.connect(file, check_same_thread=False), iter_chunk_size=64)
-        connection._thread.daemon = True  # noqa: SLF001 - as SQLAlchemy does: one left open must not keep the process
-        return await connection
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._threads: set[Thread] = set()
 
-    return connect
+    async def __call__(self) -> aiosqlite.Connection:
+        connection = Connection(lambda: sqlite3.connect(self._file, check_same_thread=False), iter_chunk_size=64)
+        thread = connection._thread  # noqa: SLF001 - a daemon as with SQLAlchemy: one left open must not keep the process
+        thread.daemon = True
+        try:
+            return await connection
+        finally:
+            self._threads = {one for one in (*self._threads, thread) if one.is_alive()}
+
+    async def ended(self) -> None:
+        """Returns when the statements of connections that were given up have ended: their threads tell the loop, which
+        must be there. Whoever still holds a connection is not waited for long."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for thread in self._threads:
+            await asyncio.to_thread(thread.join, max(0.0, deadline - time.monotonic()))
 
 
 class Connection(aiosqlite.Connection):

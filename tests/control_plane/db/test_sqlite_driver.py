@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -70,3 +72,33 @@ async def test_what_is_not_committed_is_not_there_for_others(tmp_path: Path):
     async with database.engine.begin() as second:
         assert (await second.execute(text("SELECT count(*) FROM things"))).scalar_one() == 0
     await database.close()
+
+
+async def test_what_was_given_up_in_mid_statement_has_ended_when_the_database_is_closed(tmp_path: Path):
+    """Its thread tells the loop, which may be closed right after."""
+    before = set(threading.enumerate())
+    database, begun, go_on = (
+        Database(parse_url(f"sqlite:///{tmp_path / 'a.sqlite3'}")),
+        asyncio.Event(),
+        threading.Event(),
+    )
+    loop = asyncio.get_running_loop()
+
+    def lasting() -> int:
+        loop.call_soon_threadsafe(begun.set)
+        return int(go_on.wait(1))
+
+    async def run() -> None:
+        async with database.engine.connect() as connection:
+            driver = (await connection.get_raw_connection()).driver_connection
+            await driver.create_function("lasting", 0, lasting)
+            await connection.execute(text("SELECT lasting()"))
+
+    running = asyncio.create_task(run())
+    await begun.wait()
+    while not running.done():  # also while SQLAlchemy waits for it to end well
+        running.cancel()
+        await asyncio.wait([running], timeout=0.05)
+    loop.call_later(0.1, go_on.set)
+    await database.close()
+    assert [thread for thread in set(threading.enumerate()) - before if "_connection_worker" in thread.name] == []
