@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=4, help="of each run of pgbench")
     parser.add_argument("--quick", action="store_true", help="one short round, README untouched")
     options = parser.parse_args()
-    found = measure(1, 2) if options.quick else measure(options.rounds, options.seconds)
+    found = measure(1, 3) if options.quick else measure(options.rounds, options.seconds)
     text = (
         f"{HOST}, {platform.machine()}, Python {platform.python_version()}; {len(NAMES)} endpoints\n\n{table(found)}\n"
     )
