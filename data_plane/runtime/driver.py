@@ -153,10 +153,7 @@ class Driver:
         when(self._told)
 
     def _told(self) -> None:
-        if self.client.hung_up():
-            self.client.eof_received()
-        if not self.reason:
-            self._guarded(self._core.told)
+        self._go_on(self._core.told)
 
     def end(self, reason: str) -> None:
         if self.reason:
@@ -173,12 +170,15 @@ class Driver:
     # -------------------------------------------------------------- the session's account
 
     async def _widened(self, change: Coroutine[Any, Any, None]) -> None:
-        """As with what people decide: the client is looked at before anything runs for it."""
         problem = await self._problem(change)
+        self._go_on(lambda: self._core.account_changed(problem))
+
+    def _go_on(self, call: Callable[[], None]) -> None:
+        """As with what people decide: the client is looked at before anything runs for it."""
         if self.client.hung_up():
             self.client.eof_received()
         if not self.reason:
-            self._guarded(lambda: self._core.account_changed(problem))
+            self._guarded(call)
 
     async def _changed(self, change: Coroutine[Any, Any, None]) -> None:
         problem = await self._problem(change)

@@ -4,9 +4,8 @@ What the client sends becomes units (`batch`), each gets a verdict (`judging`), 
 its permit and waits in the `pipeline`, what is refused is replaced by a statement that fails (`refusals`), what is held
 waits, with all behind it unjudged. What the target sends is attributed to its unit (`relay`, `outcomes`).
 
-Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of nothing but Describe
-and Close, poison statements, the data of a COPY that was allowed, and Terminate; and from `guarding` the BEGIN, COMMIT
-and ROLLBACK around a statement with a row guard. It does not authenticate.
+Without a permit the target gets, from here and from `copying`, only: Sync and Flush, batches of only Describe and
+Close, poison statements, data of an allowed COPY, and Terminate; from `guarding` BEGIN, COMMIT and ROLLBACK.
 """
 
 from __future__ import annotations
@@ -45,7 +44,8 @@ from data_plane.protocols.postgres.interface import Classifier, Masking, Names
 from data_plane.protocols.postgres.preview.question import Previews
 from data_plane.recording.interface import Recorder, RecordingError
 
-_READY: Final = Phase.READY
+_READY: Final = Phase.READY  # members of an Enum cost a look-up by name each time
+_ENDED: Final = Phase.ENDED
 _Request: TypeAlias = tuple[Batch | None, bytes]  # a batch and what closes it, or None and a Query or FunctionCall
 
 
@@ -310,7 +310,7 @@ class SessionCore:
     # -------------------------------------------------------------- the target
 
     def target_sent(self, data: bytes) -> None:
-        if self._phase is Phase.ENDED:
+        if self._phase is _ENDED:
             return
         try:
             try:
