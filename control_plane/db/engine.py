@@ -45,7 +45,7 @@ class Database:
     async def close(self) -> None:
         await self.engine.dispose()
         if self._opener is not None:
-            await self._opener.ended()
+            await self._opener.close()
 
 
 def parse_url(text: str) -> URL:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from threading import Thread
 from typing import Any, Self
+from weakref import WeakSet
 
 import aiosqlite
 
@@ -24,20 +25,25 @@ class Opener:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self._connections: WeakSet[Connection] = WeakSet()
         self._threads: set[Thread] = set()
 
     async def __call__(self) -> aiosqlite.Connection:
         connection = Connection(lambda: sqlite3.connect(self._file, check_same_thread=False), iter_chunk_size=64)
         thread = connection._thread  # noqa: SLF001 - a daemon as with SQLAlchemy: one left open must not keep the process
         thread.daemon = True
+        self._connections.add(connection)
         try:
             return await connection
         finally:
             self._threads = {one for one in (*self._threads, thread) if one.is_alive()}
 
-    async def ended(self) -> None:
-        """Returns when the statements of connections that were given up have ended: their threads tell the loop, which
-        must be there. Whoever still holds a connection is not waited for long."""
+    async def close(self) -> None:
+        """Closes what somebody still holds or has given up, each connection when its statement has ended. Their threads
+        tell the loop, which must be there, so they are waited for; a statement without end is not waited for long."""
+        for connection in self._connections:
+            if connection._running:  # noqa: SLF001 - a thread that was stopped before hears nothing more
+                connection.stop()
         deadline = time.monotonic() + _PATIENCE_SECONDS
         for thread in self._threads:
             await asyncio.to_thread(thread.join, max(0.0, deadline - time.monotonic()))

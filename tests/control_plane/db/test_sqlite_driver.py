@@ -102,3 +102,15 @@ async def test_what_was_given_up_in_mid_statement_has_ended_when_the_database_is
     loop.call_later(0.1, go_on.set)
     await database.close()
     assert [thread for thread in set(threading.enumerate()) - before if "_connection_worker" in thread.name] == []
+
+
+async def test_what_is_still_held_when_the_database_is_closed_is_closed_at_once(tmp_path: Path):
+    """A session that was cancelled gives its connection back later, to a pool that nobody closes again."""
+    before = set(threading.enumerate())
+    database = Database(parse_url(f"sqlite:///{tmp_path / 'a.sqlite3'}"))
+    async with database.engine.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        await database.close()
+        assert [thread for thread in set(threading.enumerate()) - before if "_connection_worker" in thread.name] == []
+        with pytest.raises(ValueError, match="no active connection"):
+            await driver.execute("SELECT 1")
