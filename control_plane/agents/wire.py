@@ -222,8 +222,9 @@ def acknowledged(through: int) -> pb.ControlMessage:
 
 def answer(told: approvals.Answer) -> pb.ControlMessage:
     match told:
-        case approvals.PendingAnswer(approval_id, short_code, url, reviewers):
+        case approvals.PendingAnswer(approval_id, short_code, url, reviewers, left_ms):
             pending = pb.ApprovalPending(approval_id=approval_id, short_code=short_code, url=url, reviewers=reviewers)
+            pending.left_ms = left_ms
             return pb.ControlMessage(approval_pending=pending)
         case approvals.DecidedAnswer(approval_id, outcome, reason, grant):
             decided = pb.ApprovalDecided(approval_id=approval_id, outcome=_OUTCOMES[outcome], reason=reason)

@@ -86,6 +86,7 @@ class PendingAnswer(msgspec.Struct, frozen=True):
     short_code: str
     url: str
     reviewers: str
+    left_ms: int  # until nobody can approve it any more, at least 1
 
 
 class SignedGrant(msgspec.Struct, frozen=True):

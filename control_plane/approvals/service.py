@@ -154,7 +154,8 @@ class ApprovalService:
         state = State(request.state)
         if state in UNDECIDED:
             asked = words.asked(repository.chain_of(request), request.stage, repository.escalated_of(request))
-            return PendingAnswer(request.id, request.short_code, self.url(request.id), asked)
+            left_ms = max(1, request.approve_by_ms - milliseconds(uow.now))
+            return PendingAnswer(request.id, request.short_code, self.url(request.id), asked, left_ms)
         outcome = OUTCOMES[state]
         if outcome is not Outcome.APPROVED:
             return DecidedAnswer(request.id, outcome, request.reason)

@@ -119,7 +119,7 @@ class HeldOperation:
     # ------------------------------------------------------------ from the Approvals port or the ticket
 
     def pending(self, pending: Pending) -> None:
-        self._loop.call_soon(self._pending, msgspec.structs.replace(pending, wait_seconds=self._left))
+        self._loop.call_soon(self._pending, pending.within(self._left))
 
     def answered(self, answered: Answered) -> None:
         self._loop.call_soon(self._answered, answered)

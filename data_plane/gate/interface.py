@@ -220,7 +220,7 @@ class Pending(msgspec.Struct, frozen=True):
     wait_seconds: float
 
     def within(self, seconds: float) -> Pending:
-        """With a limit that the client itself has set; 0: none."""
+        """With another limit, of the client's own or of the chain's time, when that is sooner; 0: none."""
         return msgspec.structs.replace(self, wait_seconds=min(self.wait_seconds, seconds or self.wait_seconds))
 
 

@@ -114,7 +114,7 @@ class LinkApprovals:
             rules=waiting.rules,
             wait_seconds=waiting.wait_seconds,
         )
-        waiting.pending(told)
+        waiting.pending(told.within(said.left_seconds))
 
     def is_decided(self, decided: messages.ApprovalDecided) -> None:
         approval, answered = decided.approval_id, decided.answered

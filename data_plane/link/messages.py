@@ -152,6 +152,7 @@ class ApprovalPending(msgspec.Struct, frozen=True):
     short_code: str
     url: str
     reviewers: str
+    left_seconds: float  # until nobody can approve it any more; 0: a control plane that does not say it
 
 
 class ApprovalDecided(msgspec.Struct, frozen=True):

@@ -233,7 +233,8 @@ def _snapshot(message: pb.ControlMessage) -> SignedSnapshot:
 
 def _pending(message: pb.ControlMessage) -> messages.ApprovalPending:
     asked = message.approval_pending
-    return messages.ApprovalPending(ApprovalId(asked.approval_id), asked.short_code, asked.url, asked.reviewers)
+    approval, left = ApprovalId(asked.approval_id), asked.left_ms / 1000
+    return messages.ApprovalPending(approval, asked.short_code, asked.url, asked.reviewers, left)
 
 
 def _decided(message: pb.ControlMessage) -> messages.ApprovalDecided:

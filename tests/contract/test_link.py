@@ -157,6 +157,14 @@ async def test_the_client_is_told_whenever_others_are_asked_and_only_then(
     assert agent.pendings.empty()
 
 
+async def test_the_client_is_told_the_end_of_the_time_that_people_have_when_it_would_wait_longer(
+    control: ControlSide, agent: RunningAgent
+) -> None:
+    control.world.neighbours.chains["dba"] = Chain("dba", (Stage(("dba",)),), 30, approve_within_seconds=300)
+    agent.ask(agent.open_session())
+    assert 200 < (await asyncio.wait_for(agent.pendings.get(), 5)).wait_seconds <= 300
+
+
 async def test_a_denial_carries_the_reason_of_the_person(control: ControlSide, agent: RunningAgent) -> None:
     approval = agent.ask(agent.open_session())
     await asyncio.wait_for(agent.pendings.get(), 5)

@@ -34,6 +34,15 @@ async def test_an_approved_operation_is_spent_and_recorded_before_it_runs() -> N
     assert world.log[-1] == ("finished", "apr_1", "done", "DELETE 1")
 
 
+async def test_a_client_is_told_the_sooner_end_of_its_own_wait_and_of_the_time_that_people_have() -> None:
+    world, listener = World(), Listener()
+    world.hold(listener)
+    world.approvals.is_pending(seconds=30)
+    world.approvals.is_pending(seconds=7200)
+    await settled()
+    assert [pending.wait_seconds for pending in listener.pendings] == [30, 600]
+
+
 async def test_a_client_hears_who_is_asked_next_and_the_recording_says_once_that_it_was_held() -> None:
     world, listener = World(), Listener()
     world.hold(listener)

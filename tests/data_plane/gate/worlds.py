@@ -128,9 +128,9 @@ class Approvals:
     def watch(self, approval, over) -> None:
         self.watched[approval] = over
 
-    def is_pending(self, reviewers: str = "1 of group dba") -> None:
+    def is_pending(self, reviewers: str = "1 of group dba", seconds: float = 3600) -> None:
         request = self.requests[-1]
-        told = Pending(request.id, "K7F3", "https://x/a", reviewers, request.decision.rules, 0)
+        told = Pending(request.id, "K7F3", "https://x/a", reviewers, request.decision.rules, seconds)
         self._callbacks[request.id][0](told)
 
     def answer(self, answered: Answered) -> None:

@@ -1168,11 +1168,14 @@ class ApprovalPending(_message.Message):
     SHORT_CODE_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     REVIEWERS_FIELD_NUMBER: _builtins.int
+    LEFT_MS_FIELD_NUMBER: _builtins.int
     approval_id: _builtins.str
     short_code: _builtins.str
     url: _builtins.str
     reviewers: _builtins.str
     """for the notice: "1 of group dba" """
+    left_ms: _builtins.int
+    """until nobody can approve it any more, which may be before wait_until_ms"""
     def __init__(
         self,
         *,
@@ -1180,10 +1183,11 @@ class ApprovalPending(_message.Message):
         short_code: _builtins.str = ...,
         url: _builtins.str = ...,
         reviewers: _builtins.str = ...,
+        left_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "reviewers", b"reviewers", "short_code", b"short_code", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval_id", b"approval_id", "left_ms", b"left_ms", "reviewers", b"reviewers", "short_code", b"short_code", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
