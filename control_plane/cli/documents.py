@@ -25,6 +25,7 @@ Detailed = Annotated[bool, typer.Option("--detailed-exitcode", help="exit with 3
 DIFFERENT = 3
 MARKS = {"create": "[green]+[/green]", "update": "[yellow]~[/yellow]", "delete": "[red]-[/red]"}
 INDEXED = re.compile(r"^\$\.documents\[(\d+)\](.*)$")
+OTHER = re.compile(r"^\$\.documents\[(\d+)\] has it too$")
 
 
 def plan(files: Files, prune: Prune = False, detailed: Detailed = False, output: OutputOption = Format.TABLE) -> None:
@@ -75,6 +76,8 @@ def _place(problem: Json, loaded: Sequence[LoadedDocument]) -> str:
     match = INDEXED.match(path)
     if match is None or int(match[1]) >= len(loaded):
         return f"{path}: {message}"
+    if (other := OTHER.match(message)) and int(other[1]) < len(loaded):
+        message = f"{loaded[int(other[1])].place('$.metadata.name')} has it too"
     field = match[2].lstrip(".")
     return f"{loaded[int(match[1])].place('$' + match[2])}: {field + ': ' if field else ''}{message}"
 

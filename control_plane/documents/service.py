@@ -109,7 +109,8 @@ class DocumentService:
                 continue
             key = _key(decoded)
             if key in wanted:
-                problems.append(_placed(Problem(*key, "$.metadata.name", f"document {places[key]} has it too"), index))
+                told = f"$.documents[{places[key]}] has it too"
+                problems.append(_placed(Problem(*key, "$.metadata.name", told), index))
             wanted[key], places[key] = decoded, index
         if problems:
             raise InvalidDocumentsError("these documents cannot be applied", problems)

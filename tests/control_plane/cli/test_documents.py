@@ -11,6 +11,7 @@ import typer
 from typer.testing import CliRunner
 
 from control_plane.cli import documents
+from control_plane.cli.client import ApiError
 from control_plane.cli.config import Profile
 
 
@@ -65,3 +66,20 @@ def test_a_pipe_is_read_as_a_file_is(app: typer.Typer, api: Listening) -> None:
     finally:
         os.close(reading)
     assert api.bodies == [{"documents": [{"kind": "Mask"}], "prune": False}]
+
+
+def test_a_name_that_stands_in_two_files_is_told_with_both_places(
+    app: typer.Typer, api: Listening, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text("kind: Group\nmetadata:\n  name: dba\n")
+    problem = {"path": "$.documents[1].metadata.name", "message": "$.documents[0] has it too"}
+
+    def refused(_path: str, _body: dict[str, Any]) -> dict[str, Any]:
+        raise ApiError("these documents cannot be applied", 422, {"errors": [problem]})
+
+    api.post = refused  # type: ignore[method-assign]
+    with pytest.raises(typer.Exit):
+        documents.apply([tmp_path / "a.yaml", tmp_path / "b.yaml"])
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path}/b.yaml:3:3: metadata.name: {tmp_path}/a.yaml:3:3 has it too" in told

@@ -139,7 +139,7 @@ async def test_a_problem_says_which_document_and_field(admin: httpx.AsyncClient)
 
 
 async def test_the_same_name_twice_is_refused(admin: httpx.AsyncClient):
-    assert list(await problems_of(admin, ADA, ADA)) == ["$.documents[1].metadata.name"]
+    assert await problems_of(admin, ADA, ADA) == {"$.documents[1].metadata.name": "$.documents[0] has it too"}
 
 
 async def planned_prune(admin: httpx.AsyncClient) -> dict[str, str]:
