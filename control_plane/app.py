@@ -19,6 +19,7 @@ from control_plane.kit.wiring import provide
 from control_plane.notifications.documents import NotificationChannel
 from control_plane.sign_on.documents import IdentityProvider
 from control_plane.web import pages
+from control_plane.web.routes import missing
 from control_plane.workloads.documents import WorkloadTrust
 from data_plane.policy import model
 
@@ -62,6 +63,7 @@ def create_app(control_plane: ControlPlane) -> FastAPI:
         app.router.routes.extend(router.routes)  # as they are: `include_router` would work out every route once more
     app.mount("/static", pages.static_files())
     install_error_handlers(app)
+    app.add_exception_handler(404, missing)
     app.add_middleware(Limits)
     app.add_middleware(RequestLog, https=control_plane.settings.url.startswith("https://"))
     _describe(app)

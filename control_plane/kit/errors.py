@@ -105,7 +105,7 @@ def problem_response(
 def install_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(RequestValidationError, _validation)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, http_problem)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -127,7 +127,7 @@ def _path(location: Sequence[str | int]) -> str:
     return path + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in rest)
 
 
-async def _http(_request: Request, error: Exception) -> JSONResponse:
+async def http_problem(_request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101 - registered for this type only
     title = str(error.detail)
     code = title.lower().replace(" ", "-")

@@ -10,10 +10,17 @@ from fastapi import Depends, Request, Response
 from fastapi.responses import RedirectResponse
 from fastapi.routing import APIRoute
 
-from control_plane.kit.errors import ForbiddenError, ProblemError, UnauthenticatedError
+from control_plane.kit.errors import (
+    ForbiddenError,
+    NotFoundError,
+    ProblemError,
+    UnauthenticatedError,
+    http_problem,
+)
 from control_plane.web.rendering import page
 
 SEE_OTHER = 303
+_OF_PROGRAMS = ("/v1/", "/scim/", "/static/")
 
 
 class PageRoute(APIRoute):
@@ -31,6 +38,14 @@ class PageRoute(APIRoute):
                 return page(request, "problem.html", error.status, problem=error)
 
         return handle
+
+
+async def missing(request: Request, error: Exception) -> Response:
+    """For an address that nothing answers to: a page where a browser asks for one."""
+    wants_page = request.method == "GET" and "text/html" in request.headers.get("accept", "")
+    if wants_page and not request.url.path.startswith(_OF_PROGRAMS):
+        return page(request, "problem.html", 404, problem=NotFoundError("there is no such page in this console"))
+    return await http_problem(request, error)
 
 
 async def _from_this_site(request: Request) -> None:

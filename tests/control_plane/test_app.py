@@ -41,6 +41,23 @@ async def test_a_plausible_request_id_is_kept_and_another_is_not(anonymous: http
 
 
 @sqlite
+@pytest.mark.parametrize(
+    ("path", "accept", "kind"),
+    [
+        ("/approval/apr_1", "text/html,*/*;q=0.8", "text/html"),
+        ("/approval/apr_1", "*/*", "application/problem+json"),
+        ("/v1/approval", "text/html,*/*;q=0.8", "application/problem+json"),
+    ],
+)
+async def test_an_unknown_address_is_a_page_for_browsers_and_a_problem_for_programs(
+    anonymous: httpx.AsyncClient, path: str, accept: str, kind: str
+):
+    answer = await anonymous.get(path, headers={"accept": accept})
+    assert (answer.status_code, answer.headers["content-type"].partition(";")[0]) == (404, kind)
+    assert ("there is no such page in this console" in answer.text) is (kind == "text/html")
+
+
+@sqlite
 async def test_a_body_beyond_the_limit_is_refused_whatever_its_length_says(anonymous: httpx.AsyncClient):
     told = await anonymous.post("/v1/session", content=b"x" * (LARGEST_BODY + 1))
     assert told.status_code == 413
