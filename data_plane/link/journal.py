@@ -180,9 +180,10 @@ class Journal:
 
     def first_report(self) -> int:
         """The oldest report that is still here, or the number that the next one gets."""
+        following = self._durable + 1  # before looking: what is written meanwhile must not be passed over
         with self._read_lock:
             row = self._reading.execute("SELECT min(number) FROM outbox").fetchone()
-        return int(row[0]) if row[0] is not None else self._durable + 1
+        return int(row[0]) if row[0] is not None else following
 
     def read(self, after: int, most: int, most_bytes: int) -> list[tuple[int, bytes]]:
         """Durable reports in order. At least one when there is any, however large."""

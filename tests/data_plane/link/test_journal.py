@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -96,6 +96,35 @@ def test_a_restart_goes_on_with_the_next_number_even_when_all_were_acknowledged(
     assert second.instance_id == first.instance_id
     assert second.boot_id != first.boot_id
     second.close()
+
+
+class Between:
+    """A connection where something happens right after each statement."""
+
+    def __init__(self, connection: sqlite3.Connection, happens: Callable[[], object]) -> None:
+        self._connection = connection
+        self._happens = happens
+
+    def execute(self, statement: str) -> sqlite3.Cursor:
+        cursor = self._connection.execute(statement)
+        found = cursor.fetchone()
+        self._happens()
+        return self._connection.execute("SELECT ?", found)
+
+
+def test_what_is_written_while_the_first_report_is_asked_for_is_not_passed_over(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant 8: the control plane takes reports before the first for lost."""
+
+    def written() -> None:
+        journal.append(notice("x"))
+        assert journal.flush(5)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(journal, "_reading", Between(journal._reading, written))
+        assert journal.first_report() == 1
+    assert journal.first_report() == 1
 
 
 def test_acknowledged_reports_go_and_the_others_stay(journal: Journal) -> None:
