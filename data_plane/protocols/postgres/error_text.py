@@ -4,10 +4,10 @@ PostgreSQL quotes data in its messages: `invalid input syntax for type integer: 
 exists`, `operator does not exist: 078-05-1120`, the arguments of RAISE. Kept are severity, SQLSTATE, the position in
 the client's own text and where in the server's source it arose; detail, hint, context and names of objects are dropped.
 The message is kept when it has a position (then the parser complains of what the client wrote), and for SQLSTATEs that
-speak of names and states, where each word in quotes must be a name of the catalogue and each other word one that such
-messages are made of: values stand there without quotes too (`… is not a valid encoding name`, `… with OID 1234 does not
-exist`). Whatever has a context comes out of a function and is withheld, like all the rest. The client still learns from
-the SQLSTATE what is wrong.
+speak of names and states, where each word in quotes must be a name of the catalogue, with no more between two of them
+than such messages have there, and each other word one that they are made of: values stand there without quotes too (`…
+is not a valid encoding name`, `… with OID 1234 does not exist`). Whatever has a context comes out of a function and is
+withheld, like all the rest. The client still learns from the SQLSTATE what is wrong.
 """
 
 from __future__ import annotations
@@ -84,6 +84,9 @@ _FORMS: Final = frozenset(
     .strip()
     .splitlines()
 )
+# Between two names that it quotes. Anything else there may be a value that has quotes in it.
+_BETWEEN: Final = frozenset((b" of ", b" of relation ", b" for relation ", b" for table ", b" on table "))
+_MOST_DOTS: Final = 2  # database.schema.relation
 _RUNS: Final = re.compile(rb"[A-Z ]+ cannot run inside a transaction block")
 _COMMAND: Final = re.compile(rb"[A-Z]{2,}")
 # Those that name what there is without quotes.
@@ -140,14 +143,15 @@ def _readable(message: bytes, is_name: Callable[[str], bool]) -> bytes | None:
         return message
     parts = message.split(b'"')
     known = b'""'.join(parts[::2]) in _FORMS
-    if len(parts) > 2 and not (len(parts) % 2 == 1 and _names(parts[1::2], is_name)):
+    plain = known or _BETWEEN.issuperset(parts[2:-1:2])
+    if len(parts) > 2 and not (plain and len(parts) % 2 == 1 and _names(parts[1::2], is_name)):
         parts = [parts[0], MARK, parts[-1]]
     said = known or all(_is_said(word, is_name) for part in parts[::2] for word in part.split())
     return b'"'.join(parts) if said and len(parts) % 2 == 1 else None
 
 
 def _names(quoted: list[bytes], is_name: Callable[[str], bool]) -> bool:
-    return all(is_name(part) for text in quoted for part in text.decode().split("."))
+    return all(text.count(b".") <= _MOST_DOTS and all(map(is_name, text.decode().split("."))) for text in quoted)
 
 
 def _is_said(word: bytes, is_name: Callable[[str], bool]) -> bool:

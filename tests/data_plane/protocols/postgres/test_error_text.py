@@ -44,6 +44,7 @@ LEAKS = [
     {"C": b"42704", "M": b"database with OID " + CANARY + b" does not exist"},
     {"C": b"55000", "M": b'cannot insert into view "x" ' + CANARY + b' "y"'},
     {"C": b"55000", "M": b'cannot insert into view "' + CANARY + b'"'},
+    {"C": b"42703", "M": b'column "ssn" 078-05-1120 "ssn" of relation "customers" does not exist'},
     {"C": b"54000", "M": b"requested character too large for encoding: " + CANARY},
     {"C": b"42501", "M": b"permission denied for large object 1 " + CANARY},
     {"C": b"22012", "M": CANARY, "c": CANARY, "t": CANARY, "n": CANARY, "s": CANARY, "d": CANARY, "p": CANARY},
@@ -77,6 +78,23 @@ def test_what_the_client_needs_is_kept() -> None:
             b'relation "public.customers" already exists',
         ),
         ({"C": b"42P01", "M": b'table "typo" does not exist'}, b'table "' + MARK + b'" does not exist'),
+        (
+            {"C": b"42703", "M": b'column "ssn" of relation "public.customers" does not exist'},
+            b'column "ssn" of relation "public.customers" does not exist',
+        ),
+        # What a function was given as the name of a column, with quotes in it.
+        (
+            {"C": b"42703", "M": b'column "ssn" SMITH "ssn" of relation "customers" does not exist'},
+            b'column "' + MARK + b'" does not exist',
+        ),
+        (
+            {"C": b"42703", "M": b'column "ssn" not "ssn" of relation "customers" does not exist'},
+            b'column "' + MARK + b'" does not exist',
+        ),
+        (
+            {"C": b"42703", "M": b'column "ssn.public.ssn.ssn" does not exist'},
+            b'column "' + MARK + b'" does not exist',
+        ),
         ({"C": b"25P02", "M": b"current transaction is aborted"}, b"current transaction is aborted"),
         ({"C": b"57014", "M": b"canceling statement due to user request"}, b"canceling statement due to user request"),
         ({"C": b"42501", "M": b"permission denied for table x"}, b"permission denied for table x"),
