@@ -114,7 +114,7 @@ class HeldOperation:
     @property
     def _left(self) -> float:
         """How long the client goes on waiting."""
-        return self._wait if self._timer is None else round(max(0.0, self._timer.when() - self._loop.time()), 1)
+        return self._wait if self._timer is None else max(0.1, round(self._timer.when() - self._loop.time(), 1))
 
     # ------------------------------------------------------------ from the Approvals port or the ticket
 

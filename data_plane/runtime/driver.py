@@ -54,7 +54,7 @@ class Core(Protocol):
     def account_changed(self, problem: str) -> None:
         """It has been widened or narrowed, or could not be; `problem` is empty when it was."""
 
-    def told(self) -> None:
+    def told(self, number: int) -> None:
         """What it asked to be told of with `tell` has come about."""
 
     def terminate(self, reason: str, message: str) -> None: ...
@@ -149,11 +149,8 @@ class Driver:
         if self._account is not None:
             spawn(self._changed(self._account.narrow()), name="narrow account")
 
-    def tell(self, when: Callable[[Callable[[], None]], None]) -> None:
-        when(self._told)
-
-    def _told(self) -> None:
-        self._go_on(self._core.told)
+    def tell(self, when: Callable[[Callable[[], None]], None], number: int) -> None:
+        when(lambda: self._go_on(lambda: self._core.told(number)))
 
     def end(self, reason: str) -> None:
         if self.reason:
@@ -175,10 +172,14 @@ class Driver:
 
     def _go_on(self, call: Callable[[], None]) -> None:
         """As with what people decide: the client is looked at before anything runs for it."""
-        if self.client.hung_up():
-            self.client.eof_received()
-        if not self.reason:
-            self._guarded(call)
+
+        def looked() -> None:
+            if self.client.hung_up():
+                self.client.eof_received()
+            if not self.reason:
+                call()
+
+        self._guarded(looked)
 
     async def _changed(self, change: Coroutine[Any, Any, None]) -> None:
         problem = await self._problem(change)

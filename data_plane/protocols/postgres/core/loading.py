@@ -26,6 +26,7 @@ class Loads:
         self.waits = False
         self._waited = False  # … the unit that is planned next, which is the same once more
         self._cancelled = False  # that unit, by its client
+        self._number = 0  # of the latest wait: that of one before may have been cancelled, and its load ends yet
 
     def needed(self, unit: Unit) -> bool:
         """Then `told` of the core is called, whatever came of the load."""
@@ -38,15 +39,17 @@ class Loads:
         if not catalogue.unsure(unit.subjects) or not self._matters(unit):
             return False
         self.waits = True
-        self._output.tell(catalogue.when_loaded)
+        self._number += 1
+        self._output.tell(catalogue.when_loaded, self._number)
         return True
 
-    def told(self) -> None:
-        self._waited, self.waits = self.waits, False
+    def told(self, number: int) -> None:
+        if self.waits and number == self._number:
+            self._waited, self.waits = True, False
 
     def cancelled(self) -> None:
-        self._cancelled = True
-        self.told()
+        self._cancelled = self._waited = True
+        self.waits = False
 
     def _matters(self, unit: Unit) -> bool:
         if unit.refusal is not None:

@@ -46,8 +46,8 @@ class Output(Protocol):
     def narrow(self) -> None:
         """Then `account_changed` is called: when it failed, something was not taken back, and the reason is told."""
 
-    def tell(self, when: Callable[[Callable[[], None]], None]) -> None:
-        """Gives `when` what it shall call, later on, and then `told` is called."""
+    def tell(self, when: Callable[[Callable[[], None]], None], number: int) -> None:
+        """Gives `when` what it shall call, later on, and then `told` is called with the number."""
 
     def end(self, reason: str) -> None:
         """Send what is written, then close both sides."""

@@ -286,7 +286,7 @@ class SessionCore:
             return False
         if (unit := self._leave_hold("client-cancelled")) is None:
             return not self._widening.cancel() and len(self._pipeline) > 0
-        self._refuse(unit, refusals.CANCELLED)
+        self._advance(partial(self._refuse, unit, refusals.CANCELLED))
         return False
 
     def hold_overdue(self) -> None:
@@ -304,8 +304,8 @@ class SessionCore:
         if self._phase is not Phase.ENDED:
             self._advance(partial(self._widening.changed, problem))
 
-    def told(self) -> None:
-        self._advance(self._loads.told)
+    def told(self, number: int) -> None:
+        self._advance(partial(self._loads.told, number))
 
     # -------------------------------------------------------------- the target
 
@@ -345,8 +345,8 @@ class SessionCore:
             self._end(*ending.of_client(error))
 
     def _follow_copy(self) -> None:
-        request = self._request
-        phase = self._copies.follow(waits=request is not None and (request[0] is None or request[0].size > 0))
+        batch = self._request[0] if self._request is not None else self._batch
+        phase = self._copies.follow(waits=batch is None or batch.size > 0)
         if phase is Phase.COPYING:
             self._request = None
         if phase is not None:

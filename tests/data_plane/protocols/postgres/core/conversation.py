@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -301,8 +302,8 @@ class Conversation:
     def narrow(self) -> None:
         self.account.append("narrow")
 
-    def tell(self, when: Callable[[Callable[[], None]], None]) -> None:
-        when(self.core.told)
+    def tell(self, when: Callable[[Callable[[], None]], None], number: int) -> None:
+        when(partial(self.core.told, number))
 
     def end(self, reason: str) -> None:
         assert not self.ended

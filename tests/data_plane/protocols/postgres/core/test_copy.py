@@ -133,6 +133,14 @@ def test_a_query_that_turns_out_to_stand_where_data_is_expected_ends_the_session
     assert session.take_client()[-1].startswith("Error 08P01")
 
 
+def test_a_batch_that_was_begun_where_data_is_expected_ends_the_session(session: Conversation) -> None:
+    """A server fails the COPY at the Parse; here it would be sent behind the data."""
+    session.client(QUERY("copy t from stdin"), PARSE("x", "select 1"), DATA(b"1\n"), DONE, SYNC)
+    session.target(COPY_IN)
+    assert session.ended == "client-broke-protocol"
+    assert "Parse x:select 1" not in session.take_target()
+
+
 def test_nothing_may_follow_a_copy_in_its_batch(session: Conversation) -> None:
     session.client(PARSE("", "copy t from stdin"), BIND("", ""), EXECUTE(""), EXECUTE(""), SYNC)
     session.target(SYNTAX_ERROR, ready())

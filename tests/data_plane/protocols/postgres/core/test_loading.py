@@ -106,3 +106,16 @@ def test_a_cancel_ends_the_wait_and_nothing_runs(statement: str) -> None:
     assert talk.take_client()[0].startswith("Error 57014")
     load(talk)
     assert talk.take_target() == []
+
+
+def test_a_load_that_was_waited_for_before_a_cancel_does_not_end_the_next_wait() -> None:
+    talk = stale()
+    talk.client(QUERY(NOT_ALLOWED))
+    assert talk.core.cancel_requested() is False
+    talk.target(SYNTAX_ERROR, ready())
+    talk.client(QUERY(NOT_ALLOWED))
+    earlier, later = talk.names.waiting
+    earlier()
+    assert talk.gate.judged == []
+    later()
+    assert [number for number, *_ in talk.gate.judged] == [2]

@@ -156,10 +156,11 @@ def test_a_ticket_is_in_the_detail(session: Conversation) -> None:
 
 
 def test_a_cancel_during_a_hold_ends_it_with_57014(session: Conversation) -> None:
-    session.client(QUERY("delete from orders"))
+    session.client(QUERY("delete from orders"), QUERY("select 2"))
     assert session.core.cancel_requested() is False
     assert session.hold_end == "client-cancelled"
-    session.target(SYNTAX_ERROR, ready())
+    assert session.take_target()[-1] == "Query select 2", "what waited behind it goes on"
+    session.target(SYNTAX_ERROR, ready(), selected("2"))
     assert session.take_client()[0].startswith("Error 57014")
     assert session.core.cancel_requested() is False, "idle: nothing to cancel"
 
