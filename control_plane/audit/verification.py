@@ -88,7 +88,10 @@ def verify(
     verifier = _Verifier(public_keys, known)
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            verifier.line(number, line)
+            try:
+                verifier.line(number, line)
+            except RecursionError:
+                verifier.wrong(number, "nested too deeply for a line of an audit export")
         if len(verifier.problems) >= ENOUGH:
             break
     return verifier.finish()
@@ -125,12 +128,12 @@ class _Verifier:
         try:
             line = msgspec.json.decode(text, type=Line)
         except (msgspec.DecodeError, UnicodeError) as error:
-            self._wrong(number, f"not a line of an audit export: {error}")
+            self.wrong(number, f"not a line of an audit export: {error}")
             return
         if _says_twice(text, line):
-            self._wrong(number, "a name stands twice in one object: a reader may see another value than was checked")
+            self.wrong(number, "a name stands twice in one object: a reader may see another value than was checked")
         if self._header is None and not isinstance(line, ExportLine):
-            self._wrong(number, "the first line is not the head of an export")
+            self.wrong(number, "the first line is not the head of an export")
             self._header = ExportLine(FORMAT, "", 1, GENESIS.hex())
         if isinstance(line, ExportLine):
             self._head(number, line)
@@ -146,9 +149,9 @@ class _Verifier:
             self.problems[:] = [Problem(0, none if read else "the export is empty")]
         elif self._entries and (self._checkpoint is None or self._checkpoint.sequence != self._sequence):
             signed = self._checkpoint.sequence if self._checkpoint else 0
-            self._wrong(0, f"the end is missing: no checkpoint signs what follows entry {signed}")
+            self.wrong(0, f"the end is missing: no checkpoint signs what follows entry {signed}")
         if self._known is not None and self._known.sequence > self._sequence:
-            self._wrong(0, f"entries up to {self._known.sequence} were signed, this export ends at {self._sequence}")
+            self.wrong(0, f"entries up to {self._known.sequence} were signed, this export ends at {self._sequence}")
         first = self._header.first_sequence if self._header else 0
         return Verification(
             self._entries,
@@ -161,31 +164,31 @@ class _Verifier:
             self._signatures.good,
         )
 
-    def _wrong(self, number: int, message: str) -> None:
+    def wrong(self, number: int, message: str) -> None:
         self.problems.append(Problem(number, message))
 
     def _head(self, number: int, line: ExportLine) -> None:
         if self._header is not None:
-            self._wrong(number, "a second head: two exports were put together")
+            self.wrong(number, "a second head: two exports were put together")
             return
         self._header = line
         if line.format != FORMAT:
-            self._wrong(number, f"format {line.format!r} is not known; this reads {FORMAT}")
+            self.wrong(number, f"format {line.format!r} is not known; this reads {FORMAT}")
         self._sequence = line.first_sequence - 1
         self._hash = self._unhex(number, line.previous_hash)
         if line.first_sequence <= 1 and self._hash != GENESIS:
-            self._wrong(number, "the first entry does not follow the beginning of the chain")
+            self.wrong(number, "the first entry does not follow the beginning of the chain")
 
     def _entry(self, number: int, line: EntryLine) -> None:
         if line.sequence != self._sequence + 1:
-            self._wrong(number, f"entry {self._sequence + 1} should stand here, not {line.sequence}")
+            self.wrong(number, f"entry {self._sequence + 1} should stand here, not {line.sequence}")
         entry = Entry(line.sequence, line.at_ms, line.kind, line.actor, line.subject, line.data, line.sealed or b"")
         try:
             computed = entry_hash(self._hash, entry)
         except (TypeError, ValueError):
             computed = b""
         if computed.hex() != line.hash:
-            self._wrong(number, f"entry {line.sequence} was changed, or the one before it")
+            self.wrong(number, f"entry {line.sequence} was changed, or the one before it")
         self._hash = self._unhex(number, line.hash)
         self._sequence = line.sequence
         self._entries += 1
@@ -196,7 +199,7 @@ class _Verifier:
     def _look_for_signature(self, number: int, entry: Entry) -> None:
         head = self._header or ExportLine(FORMAT, "", 0, "")
         if wrong := self._signatures.look(entry, head.deployment, from_the_beginning=head.first_sequence == 1):
-            self._wrong(number, f"the decision of entry {entry.sequence} is not signed as it says: {wrong}")
+            self.wrong(number, f"the decision of entry {entry.sequence} is not signed as it says: {wrong}")
 
     def _events_of(self, number: int, entry: Entry) -> int:
         found = opened(entry.sealed, entry.data) if entry.sealed else ()
@@ -209,15 +212,15 @@ class _Verifier:
     def _compare_with_known(self, number: int) -> None:
         known = self._known
         if known is not None and known.sequence == self._sequence and known.hash != self._hash.hex():
-            self._wrong(number, f"entry {self._sequence} is not the one that was signed before: another history")
+            self.wrong(number, f"entry {self._sequence} is not the one that was signed before: another history")
 
     def _signed(self, number: int, line: CheckpointLine) -> None:
         if self._header is not None and line.deployment != self._header.deployment:
-            self._wrong(number, f"the checkpoint belongs to deployment {line.deployment!r}")
+            self.wrong(number, f"the checkpoint belongs to deployment {line.deployment!r}")
         elif line.sequence != self._sequence or line.hash != self._hash.hex():
-            self._wrong(number, f"the checkpoint signs entry {line.sequence} with another hash: history was changed")
+            self.wrong(number, f"the checkpoint signs entry {line.sequence} with another hash: history was changed")
         elif not self._signature_is_good(line):
-            self._wrong(number, f"the signature of the checkpoint by key {line.key_id!r} is not good")
+            self.wrong(number, f"the signature of the checkpoint by key {line.key_id!r} is not good")
         else:
             self._checkpoint = line
 
@@ -239,6 +242,6 @@ class _Verifier:
         except ValueError:
             raw = b""
         if len(raw) != len(GENESIS):
-            self._wrong(number, "a hash is 64 hexadecimal digits")
+            self.wrong(number, "a hash is 64 hexadecimal digits")
             return GENESIS
         return raw

@@ -246,6 +246,17 @@ def test_problems_name_their_line(export: Export, keys: dict[str, bytes]):
     assert broken(flip_data(export), keys).problems[0].line == i + 1
 
 
+@pytest.mark.parametrize("depth", [500, 900, 990, 995, 1000, 5000])
+def test_a_line_that_is_nested_too_deeply_is_a_problem_like_any_other(
+    export: Export, keys: dict[str, bytes], depth: int
+):
+    entry = json.loads(export[1])
+    entry["data"] = json.loads("null")
+    deep = json.dumps(entry).replace('"data": null', '"data": {"a": ' + "[" * depth + "]" * depth + "}")
+    verified = verify([export[0], deep.encode(), *export[2:]], keys)
+    assert 2 in {problem.line for problem in verified.problems}
+
+
 def test_what_has_no_one_text_is_not_hashed():
     assert canonical({"b": [1, "é"], "a": None}) == b'{"a":null,"b":[1,"\\u00e9"]}'
     for value in (1.5, 2**63, float("nan")):
