@@ -338,6 +338,7 @@ class ControlPlane:
         await self.agents.server.stop()
         for task in self._tasks:
             await stop(task)
+        await self.rotation.service.close()
         await self.slack.close()
         await self.events.stop()
         await self.database.close()

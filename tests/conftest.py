@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -25,11 +26,27 @@ if not os.environ.get("ASSENTRY_EXPLORE"):
     settings.load_profile("repeatable")
 
 
+# So many objects more than have gone again are worth a look: about a control plane of them.
+_MANY = 200_000
+
+
 def pytest_configure() -> None:
+    gc.disable()  # see `_what_is_left_goes_with_its_test`
     if os.environ.get("ASSENTRY_INTERPRETED"):
         prefer_sources()
     elif changed := compiler().stale():
         raise pytest.UsageError(f"{', '.join(changed)}: changed since it was compiled; run `make compiled`")
+
+
+@pytest.fixture(autouse=True)
+def _what_is_left_goes_with_its_test() -> Iterator[None]:
+    """Left alone the collector goes through all that thousands of tests have loaded, which stops the process for seconds
+    in the middle of any test, and what somebody left open is told of another. Here it looks between tests, at what is
+    new since it looked last."""
+    yield
+    if gc.get_count()[0] > _MANY:
+        gc.collect()
+        gc.freeze()
 
 
 @pytest.fixture(autouse=True)

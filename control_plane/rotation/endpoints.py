@@ -9,7 +9,6 @@ from fastapi import APIRouter
 from control_plane.kit.access import PEOPLE, SIGN_INS, Permission, Principal, requires
 from control_plane.kit.errors import problems
 from control_plane.kit.pagination import Page, PagingQuery
-from control_plane.kit.tasks import spawn
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.rotation.domain import Cause
 from control_plane.rotation.report import CredentialReport
@@ -33,7 +32,7 @@ async def rotate_target(name: str, admin: Admin, service: Service, units: UnitsO
     async with units() as uow:
         row = await service.begin(uow, admin.actor, name, Cause.DEMAND)
         begun = RotationOut.of(row)
-    spawn(service.run(begun.id, name), f"rotation of {name}")
+    service.start(begun.id, name)
     return begun
 
 

@@ -19,6 +19,7 @@ from control_plane.kit.clock import from_milliseconds, milliseconds
 from control_plane.kit.errors import NotFoundError, ProblemError
 from control_plane.kit.ids import new_id
 from control_plane.kit.pagination import Paging, newest_key
+from control_plane.kit.tasks import spawn, stop
 from control_plane.kit.unit_of_work import SYSTEM, Actor, AuditEvent, UnitOfWork, Units
 from control_plane.rotation import repository
 from control_plane.rotation.domain import Cause, State
@@ -66,6 +67,18 @@ class RotationService:
         self._units = units
         self._targets = targets
         self._errands = errands
+        self._under_way: set[asyncio.Task[None]] = set()
+
+    def start(self, rotation_id: str, target: str) -> None:
+        """Runs beside the caller what `begin` has begun and its transaction has committed."""
+        task = spawn(self.run(rotation_id, target), f"rotation of {target}")
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    async def close(self) -> None:
+        """What is under way stays as it is, for whoever finds it abandoned."""
+        for task in tuple(self._under_way):
+            await stop(task)
 
     async def begin(self, uow: UnitOfWork, by: Actor, target: str, cause: Cause) -> RotationRow:
         """Raises NotFoundError, NotRotatedError, RotationRunningError."""

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from control_plane.kit.tasks import spawn
+from control_plane.kit.tasks import spawn, stop
 from control_plane.slack.api import SlackApi, SlackError
 from control_plane.slack.inbox import Inbox, Left, Receipt
 from control_plane.slack.interactions import (
@@ -81,7 +81,7 @@ class Answering:
         if self._working:
             _, late = await asyncio.wait(tuple(self._working), timeout=_LAST_WORK)
             for task in late:
-                task.cancel()
+                await stop(task)
 
     # -------------------------------------------------------------- beside the acknowledgement
 

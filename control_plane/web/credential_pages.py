@@ -9,7 +9,6 @@ from fastapi.responses import RedirectResponse
 
 from control_plane.kit.access import BROWSER, Permission, Principal, requires
 from control_plane.kit.pagination import PagingQuery
-from control_plane.kit.tasks import spawn
 from control_plane.kit.wiring import UnitsOfWork, provided
 from control_plane.rotation.domain import Cause
 from control_plane.rotation.report import CredentialReport
@@ -48,5 +47,5 @@ async def rotate(target: str, admin: Admin, service: Service, units: UnitsOfWork
     async with units() as uow:
         row = await service.begin(uow, admin.actor, target, Cause.DEMAND)
         rotation_id = row.id
-    spawn(service.run(rotation_id, target), f"rotation of {target}")
+    service.start(rotation_id, target)
     return RedirectResponse(f"/credentials/{target}", SEE_OTHER)

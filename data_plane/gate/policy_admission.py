@@ -152,10 +152,16 @@ class PolicyAdmission:
         gate = PolicyGate(self._services, facts, recorder, asked.database, snapshot, policy, self._closed, granted)
         try:
             self._reports.opened(facts, snapshot.version)  # as there is a recording of it, even if it ends at once
-            objection = gate.objection()  # something may have changed while the recording was opened
+            # Something may have changed while the recording was opened.
+            now = self._services.state.current or snapshot
+            known = identity.requester(claims, now, asked.target, asked.client_address)
+            objection = gate.objection()
         except Exception as error:
             recorder.closed(f"refused: {type(error).__name__}")
             raise
+        if isinstance(known, Unaccepted):
+            recorder.closed(f"refused: {known.reason}")
+            return _unaccepted(known)
         if objection is not None:
             recorder.closed(f"refused: {objection.message}")
             return _Refusal(objection.code, objection.message, objection.message, facts.requester.id)

@@ -45,9 +45,15 @@ class CuttingProxy:
             return
         number, self.connections = self.connections, self.connections + 1
         left = [self._after(number)]
-        upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        self._writers.add(writer)
+        try:
+            upstream_reader, upstream_writer = await asyncio.open_connection("127.0.0.1", self._port)
+        except BaseException:
+            self._writers.discard(writer)
+            writer.transport.abort()
+            raise
         pair = (writer, upstream_writer)
-        self._writers.update(pair)
+        self._writers.add(upstream_writer)
         await asyncio.gather(
             self._pump(reader, upstream_writer, left, pair), self._pump(upstream_reader, writer, left, pair)
         )

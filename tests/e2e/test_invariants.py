@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import stat
 import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from tests.support.folders import contents_of, files_in
 from tests.support.stack import HOST, REQUESTER, Stack, eventually
 
 REFUSED = "DELETE FROM orders"
@@ -26,9 +28,8 @@ def test_no_credential_is_written_down_where_it_does_not_belong(stack: Stack) ->
     stack.psql("shop", "SELECT 1", PGPASSWORD="wrong-token-that-is-long-enough")
     secrets = [stack.server.password.encode(), stack.token.encode(), stack.reviewer_password.encode()]
     allowed = {"shop.password", "open.password"}  # where the agent's own configuration keeps it
-    for path in sorted(stack.folder.rglob("*")):
-        if path.is_file() and path.name not in allowed:
-            content = path.read_bytes()
+    for path, content in contents_of(stack.folder):
+        if path.name not in allowed:
             assert not any(secret in content for secret in secrets), path
     arguments = subprocess.run(["ps", "-eo", "args"], capture_output=True, check=True).stdout
     assert not any(secret in arguments for secret in secrets[1:])
@@ -38,8 +39,8 @@ def test_private_files_are_private(stack: Stack) -> None:
     """Invariant 9: keys, certificates and journals of both planes are their user's alone."""
     open_to_others = [
         path
-        for path in stack.folder.rglob("*")
-        if path.is_file() and path.stat().st_mode & 0o077 and not _guarded(path, stack.folder)
+        for path, found in files_in(stack.folder)
+        if stat.S_ISREG(found.st_mode) and found.st_mode & 0o077 and not _guarded(path, stack.folder)
     ]
     assert open_to_others == []
 

@@ -12,6 +12,7 @@ import pytest
 
 from control_plane.cli.demo.planes import Plane
 from tests.e2e.test_cli import RUN, Cli
+from tests.support.folders import contents_of
 from tests.support.postgres import PostgresServer
 from tests.support.stack import ALLOW_ALL, Stack, eventually, policy, running_stack, target
 
@@ -103,12 +104,8 @@ def test_while_the_control_plane_is_away_the_agent_that_has_it_goes_on_and_a_new
 
 
 def test_no_file_of_the_agent_or_of_the_control_plane_has_the_value(stack: Stack) -> None:
-    found = [
-        file
-        for file in stack.folder.rglob("*")
-        if file.is_file() and any(value.encode() in file.read_bytes() for value in (FIRST, SECOND))
-    ]
-    assert found == []
+    values = (FIRST.encode(), SECOND.encode())
+    assert [path for path, content in contents_of(stack.folder) if any(value in content for value in values)] == []
 
 
 def test_a_disabled_agent_opens_no_session_with_what_it_has(stack: Stack) -> None:

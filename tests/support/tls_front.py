@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import trustme
 
@@ -32,17 +32,28 @@ def tls_front(port: int, behind: int, host: str = "localhost") -> Iterator[None]
     finally:
         loop.call_soon_threadsafe(over.set)
         thread.join()
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.run_until_complete(asyncio.sleep(0.1))
+        loop.run_until_complete(_stopped(asyncio.all_tasks(loop)))
         loop.close()
 
 
+async def _stopped(relays: Iterable[asyncio.Task[None]]) -> None:
+    for task in relays:
+        task.cancel()
+    await asyncio.gather(*relays, return_exceptions=True)
+    await asyncio.sleep(0.1)  # the ends of the connections
+
+
 async def _relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, behind: int) -> None:
-    there, here = await asyncio.open_connection("127.0.0.1", behind)
-    with contextlib.suppress(OSError, asyncio.CancelledError):
+    writers = [writer]
+    try:
+        there, here = await asyncio.open_connection("127.0.0.1", behind)
+        writers.append(here)
         await asyncio.gather(_pump(reader, here), _pump(there, writer))
-    for one in (here, writer):
+    except BaseException:
+        for one in writers:
+            one.transport.abort()
+        raise
+    for one in writers:
         one.close()
 
 

@@ -129,7 +129,8 @@ class AsyncpgCatalogSource:
                 await connection.execute("set jit = off")
             yield connection
         finally:
-            await connection.close(timeout=1)
+            with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):  # it is cut off then
+                await connection.close(timeout=1)
 
     async def _signed_in(self, user: str, passwords: Sequence[str]) -> asyncpg.Connection[Any]:
         for password in passwords[:-1]:

@@ -18,6 +18,7 @@ from tests.e2e.faults.blocking import locked, value
 from tests.e2e.faults.client import connected, failure, refusal
 from tests.e2e.faults.conftest import account, documents
 from tests.e2e.faults.valve import Valve
+from tests.support.folders import files_in
 from tests.support.stack import Stack, another_agent, eventually
 
 READ = "SELECT amount FROM ledger WHERE id = {}"
@@ -89,7 +90,7 @@ def killed_while_busy(stack: Stack) -> tuple[str, int]:
 
 
 def recorded_bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
+    return sum(found.st_size for _, found in files_in(folder))
 
 
 def session_of(stack: Stack, application: str) -> dict[str, Any]:

@@ -216,6 +216,9 @@ class Connections:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
             connection.terminate()
             raise CredentialError(problems.cannot_connect(self._target, database, error)) from error
+        except BaseException:  # nobody waits for it any more
+            connection.terminate()
+            raise
 
 
 async def _version(connection: asyncpg.Connection[Any]) -> Version:
