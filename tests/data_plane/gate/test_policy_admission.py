@@ -159,7 +159,9 @@ async def test_what_is_revoked_while_the_recording_is_opened_does_not_come_in() 
     entrance.meanwhile = lambda: entrance.world.apply(revoked_credentials=("crd_1",))
     refused = await entrance.admit()
     assert isinstance(refused, Refused)
-    assert (refused.message, refused.authentication) == ("the credential was not accepted", True), "as at any other time"
+    assert (refused.message, refused.authentication) == ("the credential was not accepted", True), (
+        "as at any other time"
+    )
     assert entrance.world.logged() == ["recording", "opened", "closed", "refused"], "what was recorded is a session"
     assert entrance.world.log[2] == ("closed", "refused: the credential is revoked")
 
