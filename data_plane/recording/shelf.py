@@ -136,6 +136,7 @@ class Shelf:
         file = self._file(writer.session_id, writer.index, _OPEN)
         descriptor = self._open.open(str(file), new=False)
         try:
+            os.ftruncate(descriptor, writer.size)  # a try that failed may have left its footer
             _write_whole(descriptor, footer, writer.size)
             os.fdatasync(descriptor)
         finally:
@@ -145,6 +146,7 @@ class Shelf:
         with self._lock:
             self._bytes += len(footer)
             self._spooled[writer.session_id] = Spooled(writer.session_id, writer.index, None)
+        _sync(file.parent)  # it is uploaded next, so a loss of power must not open it again
 
     def end(self, session_id: str, end: RecordingEnd) -> None:
         """Nothing follows. Raises OSError."""
