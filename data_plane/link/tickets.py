@@ -2,7 +2,8 @@
 `gate.ports.TicketStore`.
 
 A row names the instance that asked (`owner`) and the one at which a client waits with it (`holder`). What was spent is
-no ticket any more, whatever the rows say: a client that comes back to it asks anew.
+no ticket any more, whatever the rows say: a client that comes back to it asks anew. The row of one that was spent
+stays as long as it has a holder: after a crash that is how the holder knows what may have run.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ CREATE TABLE IF NOT EXISTS tickets (
 );
 """
 _BY_KEY = "requester = ? AND credential = ? AND target = ? AND digest = ?"
+_SPENT = "approval IN (SELECT approval FROM spent)"
 _MOST: Final = 10_000
 _FLUSH_SECONDS: Final = 5.0
 _body = msgspec.msgpack.Decoder(KeptTicket)
@@ -70,12 +72,12 @@ class StoredTickets:
         """At the start of this instance, which was at work with nothing before. `asked`: approvals whose request was
         reported. One that no client was told of ends with the session that waited."""
         run, mine = self._database.execute, (self._instance,)
-        spent = "approval IN (SELECT approval FROM spent)"
-        used = run(f"SELECT approval FROM tickets WHERE holder = ? AND {spent}", mine).fetchall()  # noqa: S608 - fixed
-        run(f"DELETE FROM tickets WHERE holder = ? AND issued = 0 AND NOT {spent}", mine)  # noqa: S608 - fixed
-        run("DELETE FROM tickets WHERE expires_at <= ?", (self._clock.now(),))
+        used = run(f"SELECT approval FROM tickets WHERE holder = ? AND {_SPENT}", mine).fetchall()  # noqa: S608 - fixed
+        run(f"DELETE FROM tickets WHERE holder = ? AND issued = 0 AND NOT {_SPENT}", mine)  # noqa: S608 - fixed
+        late = f"expires_at <= ? AND NOT (holder NOT IN ('', ?) AND {_SPENT})"
+        run(f"DELETE FROM tickets WHERE {late}", (self._clock.now(), *mine))  # noqa: S608 - fixed
         run("UPDATE tickets SET holder = '' WHERE holder = ?", mine)
-        found = [_kept(row) for row in run(f"{_SELECT} WHERE owner = ? AND NOT {spent}", mine)]
+        found = [_kept(row) for row in run(f"{_SELECT} WHERE owner = ? AND NOT {_SPENT}", mine)]
         self.forget([one.approval for one in found if one.approval not in asked])
         return Left([one for one in found if one.approval in asked], [row[0] for row in used])
 
@@ -129,7 +131,9 @@ class StoredTickets:
         return taken
 
     def _taken(self, key: TicketKey, fresh: KeptTicket) -> KeptTicket | None:
-        gone = f"DELETE FROM tickets WHERE {_BY_KEY} AND (expires_at <= ? OR approval IN (SELECT approval FROM spent))"  # noqa: S608 - fixed
+        kept = f"UPDATE tickets SET requester = approval WHERE {_BY_KEY} AND holder <> '' AND {_SPENT}"  # noqa: S608 - fixed
+        self._database.execute(kept, key)  # under a key that nobody has
+        gone = f"DELETE FROM tickets WHERE {_BY_KEY} AND (expires_at <= ? OR {_SPENT})"  # noqa: S608 - fixed
         self._database.execute(gone, (*key, self._clock.now()))
         row = self._database.execute(f"{_SELECT} WHERE {_BY_KEY}", key).fetchone()
         if row is None:

@@ -159,6 +159,27 @@ async def test_what_another_had_asked_for_and_this_one_spent_is_told_after_a_cra
     nonces.close()
 
 
+@pytest.mark.parametrize("late", [False, True])
+async def test_what_was_spent_before_a_crash_is_told_also_when_its_client_was_quicker_than_the_restart(
+    agent: Agent, late: bool
+) -> None:
+    """Invariant 6: its outcome is unknown, whoever has asked for the same operation since."""
+    first, second = agent.workers
+    await second.take(KEY, fresh(TWO, "ins_2"))
+    await second.leave(TWO)
+    await first.take(KEY, fresh())
+    nonces = SpentNonces(agent.file, agent.clock, "ins_1")
+    await nonces.spend(b"n" * 16, TWO)
+    if late:
+        agent.clock.at = 1900.0
+        second.recover(())
+    anew = await second.take(KEY, KeptTicket(ApprovalId("apr_3"), "ins_2", 7, (), 3000.0))
+    assert anew is not None
+    assert anew.approval == "apr_3"
+    assert agent.restarted().used == [TWO]
+    nonces.close()
+
+
 async def test_the_number_of_tickets_is_bounded(agent: Agent, monkeypatch: pytest.MonkeyPatch) -> None:
     """Invariant 11."""
     monkeypatch.setattr(tickets, "_MOST", 1)
