@@ -1,9 +1,10 @@
-"""The open sessions of this process: whom the link, a new snapshot or a drain can end."""
+"""The sessions of this process, open or about to be: whom the link, a new snapshot or a drain can end."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, Protocol
 
 from data_plane.gate.interface import SessionFacts
@@ -33,6 +34,9 @@ class Sessions:
     def __init__(self, most: int = MOST_SESSIONS) -> None:
         self._most = most
         self._open: dict[SessionId, SessionHandle] = {}
+        self._opening: dict[SessionId, SessionFacts] = {}  # admitted; their targets are being opened
+        self._unwanted: dict[SessionId, tuple[str, str]] = {}  # of those: reason and message of what has ended them
+        self._draining = False
         self._changed = asyncio.Event()
         self._aftermath: set[asyncio.Task[None]] = set()
 
@@ -46,9 +50,27 @@ class Sessions:
 
     @property
     def full(self) -> bool:
-        return len(self._open) >= self._most
+        return len(self._open) + len(self._opening) >= self._most
+
+    @contextlib.contextmanager
+    def opening(self, facts: SessionFacts) -> Iterator[None]:
+        """From the admission on, so that it can be ended while its target is opened: ask `unwanted` before `add`."""
+        self._opening[facts.id] = facts
+        if self._draining:
+            self._unwanted[facts.id] = ("drained", _DRAINED)
+        try:
+            yield
+        finally:
+            self._opening.pop(facts.id, None)
+            self._unwanted.pop(facts.id, None)
+            self._changed.set()
+
+    def unwanted(self, session: SessionId) -> tuple[str, str] | None:
+        """Reason and message of what has ended it while it was opened; it must not be added then."""
+        return self._unwanted.get(session)
 
     def add(self, handle: SessionHandle) -> None:
+        self._opening.pop(handle.facts.id, None)
         self._open[handle.facts.id] = handle
 
     def remove(self, handle: SessionHandle) -> None:
@@ -66,19 +88,25 @@ class Sessions:
         handle = self._open.get(session)
         if handle is not None:
             handle.end(reason, message)
-        return handle is not None
+        elif session in self._opening:
+            self._unwanted.setdefault(session, (reason, message))
+        return handle is not None or session in self._opening
 
     def terminate_where(self, applies: Callable[[SessionFacts], bool], reason: str, message: str) -> int:
         """Ends those that it applies to; how many."""
-        ending = [handle for handle in self._open.values() if applies(handle.facts)]
-        for handle in ending:
-            handle.end(reason, message)
+        every = [*(handle.facts for handle in self._open.values()), *self._opening.values()]
+        ending = [facts.id for facts in every if applies(facts)]
+        for session in ending:
+            self.terminate(session, reason, message)
         return len(ending)
 
     async def drain(self, seconds: float) -> None:
         """Ends each session as soon as it is idle, the rest after `seconds`; returns when their targets know too.
 
         Accepting new ones is stopped by the listener before."""
+        self._draining = True
+        for session in self._opening:
+            self.terminate(session, "drained", _DRAINED)
         deadline = asyncio.get_running_loop().time() + seconds
         while not await self._gone_by(min(deadline, self._end_idle())):
             if asyncio.get_running_loop().time() >= deadline:
@@ -97,7 +125,7 @@ class Sessions:
         return asyncio.get_running_loop().time() + _LOOK
 
     async def _gone_by(self, deadline: float) -> bool:
-        while self._open:
+        while self._open or self._opening:
             self._changed.clear()
             try:
                 async with asyncio.timeout_at(deadline):

@@ -209,7 +209,8 @@ class Opening:
         """Opens the target and runs; whatever happens, gate, recorder and credential hear of the end."""
         reason = "failed"
         try:
-            reason = await self._with_target(admitted, asked, rest)
+            with self._endpoint.sessions.opening(admitted.facts):
+                reason = await self._with_target(admitted, asked, rest)
         except RefusedError as refused:
             reason = refused.reason
             raise
@@ -266,6 +267,9 @@ class Opening:
     async def _run(
         self, admitted: Admitted, asked: Startup, rest: bytes, database: str, opened: Opened, make_core: MakeCore
     ) -> str:
+        if (unwanted := self._endpoint.sessions.unwanted(admitted.facts.id)) is not None:
+            reason, message = unwanted
+            raise RefusedError(Refusal("57P01", message), reason)
         ready = opened.ready
         own = {name: asked.settings[name] for name in ("statement_timeout", REASON) if name in asked.settings}
         account = SessionAccount(self._endpoint.credentials, admitted.facts.id)

@@ -9,14 +9,18 @@ from data_plane.identifiers import CredentialId, IdentityId, SessionId, TargetNa
 from data_plane.runtime.session import Sessions
 
 
+def facts(name: str) -> SessionFacts:
+    return SessionFacts(
+        SessionId(name), TargetFacts(TargetName("t"), "postgres", "test", {}),
+        Requester(IdentityId(f"of-{name}"), name, "machine", ()), CredentialId("c"), "local", "",
+    )  # fmt: skip
+
+
 class Handle:
     def __init__(
         self, sessions: Sessions, name: str, *, held: bool = False, stubborn: bool = False, idle: bool = False
     ) -> None:
-        self.facts = SessionFacts(
-            SessionId(name), TargetFacts(TargetName("t"), "postgres", "test", {}),
-            Requester(IdentityId(f"of-{name}"), name, "machine", ()), CredentialId("c"), "local", "",
-        )  # fmt: skip
+        self.facts = facts(name)
         self.held, self.idle = held, idle
         self.ended: list[tuple[str, str]] = []
         self._sessions, self._stubborn = sessions, stubborn
@@ -42,6 +46,34 @@ async def test_sessions_of_an_identity_are_ended() -> None:
     one, other = Handle(sessions, "one"), Handle(sessions, "other")
     assert sessions.terminate_where(lambda facts: facts.requester.id == "of-one", "revoked", "m") == 1
     assert (len(one.ended), len(other.ended), sessions.count) == (1, 0, 1)
+
+
+async def test_a_session_that_is_still_being_opened_is_ended_as_an_open_one_is() -> None:
+    """Invariant 7: what is over before the target has answered opens no more."""
+    sessions = Sessions()
+    one, other = facts("one"), facts("other")
+    with sessions.opening(one), sessions.opening(other):
+        assert sessions.count == 0
+        assert sessions.terminate(one.id, "killed", "an admin ended it")
+        assert sessions.terminate_where(lambda of: of.id == other.id, "revoked", "m") == 1
+        assert (sessions.unwanted(one.id), sessions.unwanted(other.id)) == (
+            ("killed", "an admin ended it"), ("revoked", "m"),
+        )  # fmt: skip
+    assert not sessions.terminate(one.id, "killed", "again")
+    assert sessions.unwanted(one.id) is None
+
+
+async def test_a_drain_lets_nothing_open_any_more_and_waits_for_what_is_being_opened() -> None:
+    sessions = Sessions()
+    with sessions.opening(facts("one")):
+        draining = asyncio.create_task(sessions.drain(60))
+        await asyncio.sleep(0)
+        assert sessions.unwanted(SessionId("one")) is not None
+        with sessions.opening(facts("late")):
+            assert sessions.unwanted(SessionId("late")) is not None
+        await asyncio.sleep(0)
+        assert not draining.done()
+    await asyncio.wait_for(draining, 5)
 
 
 async def test_a_full_registry_says_so() -> None:
