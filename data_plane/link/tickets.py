@@ -131,8 +131,8 @@ class StoredTickets:
         return taken
 
     def _taken(self, key: TicketKey, fresh: KeptTicket) -> KeptTicket | None:
-        kept = f"UPDATE tickets SET requester = approval WHERE {_BY_KEY} AND holder <> '' AND {_SPENT}"  # noqa: S608 - fixed
-        self._database.execute(kept, key)  # under a key that nobody has
+        held = f"UPDATE tickets SET requester = approval WHERE {_BY_KEY} AND holder <> '' AND {_SPENT}"  # noqa: S608 - fixed
+        self._database.execute(held, key)  # under a key that nobody has
         gone = f"DELETE FROM tickets WHERE {_BY_KEY} AND (expires_at <= ? OR {_SPENT})"  # noqa: S608 - fixed
         self._database.execute(gone, (*key, self._clock.now()))
         row = self._database.execute(f"{_SELECT} WHERE {_BY_KEY}", key).fetchone()

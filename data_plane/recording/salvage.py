@@ -48,7 +48,9 @@ def _report(
     found = _found(_events(shelf, item), known.decisions if known is not None else 0)
     if known is None:
         if found.opened is None:
-            return  # nothing of it was written: it never opened
+            if not item.segments:  # nothing of it was written: it never opened
+                shelf.forget(item.session_id)
+            return
         reports.opened_before(found.opened)
     log.warning(
         "a session of the last run was not reported to its end",

@@ -160,14 +160,13 @@ class Spool:
             self._seal(recorder)
 
     def _put(self, recorder: SessionRecorder, piece: Piece) -> None:
-        if recorder.failure:
-            raise RecordingError(recorder.failure)
-        if piece.problem:
-            self._decisions.add(recorder, piece.batches)
-            raise RecordingError(piece.problem)
-        if piece.encoded:
-            self._append(recorder, piece.encoded)
-        self._decisions.add(recorder, piece.batches)
+        try:
+            if recorder.failure or piece.problem:
+                raise RecordingError(recorder.failure or piece.problem)
+            if piece.encoded:
+                self._append(recorder, piece.encoded)
+        finally:
+            self._decisions.add(recorder, piece.batches)  # recorded or not, they have taken effect
         if any(sync for _, sync in piece.waiting):
             self._shelf.sync(recorder.writer)
             self._decisions.report(recorder)

@@ -189,3 +189,10 @@ async def test_a_session_whose_opening_was_given_up_leaves_nothing(tmp_path: Pat
     assert [path.name for path in (tmp_path / "spool").iterdir()] == ["ses_2"]
     assert world.shelf.size == sum(file.stat().st_size for file in (tmp_path / "spool" / "ses_2").iterdir())
     world.spool.stop()
+
+
+def test_a_session_that_began_and_wrote_nothing_leaves_no_folder(machine: Machine) -> None:
+    machine.shelf.begin("ses_begun")
+    machine.restart()
+    assert [item.session_id for item in machine.shelf.listing()] == [SESSION]
+    assert not (machine.folder / "spool" / "ses_begun").exists()

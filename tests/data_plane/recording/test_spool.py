@@ -216,6 +216,15 @@ async def test_a_session_that_cannot_be_written_ends_with_what_was_written(world
     assert [type(event).__name__ for event in world.events(item)] == ["Opened", "Decided"]
 
 
+async def test_what_took_effect_is_reported_also_when_the_spool_is_full(world: World) -> None:
+    (await world.open()).decided(1, "allow", "write", ("p/w",))
+    limit, world.shelf._limit = world.shelf._limit, 0
+    await world.failed.get()
+    world.shelf._limit = limit
+    await world.ended()
+    assert [batch[:3] for batch in world.reports.batches] == [("ses_1", 1, 1)]
+
+
 async def test_one_session_that_fails_leaves_the_others_alone(world: World, small_files: None) -> None:
     one, other = await world.open("ses_1"), await world.open("ses_2")
     one.output(1, noise(400_000))
