@@ -49,7 +49,9 @@ class GatheredDecisions:
 
     def due(self) -> Sequence[SessionRecorder]:
         """Everybody, as soon as one has waited long enough."""
-        if self._waiting and self._monotonic() - self._since >= GATHER_SECONDS:
+        now = self._monotonic()
+        if self._waiting and now - self._since >= GATHER_SECONDS:
+            self._since = now  # what cannot be reported now waits as long again
             return list(self._waiting)
         return ()
 

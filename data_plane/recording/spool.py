@@ -228,7 +228,7 @@ class Spool:
 
     def _give_up(self, recorder: SessionRecorder, error: Exception) -> None:
         """The session cannot be recorded: it ends, and so does its recording, as far as the disk lets it."""
-        if recorder.over:
+        if recorder.over or any(recorder is one for one, _ in self._unfinished):
             return
         log.error("recording failed", session=recorder.opened.session_id, error=_reason(error))
         recorder.fail(_reason(error))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from data_plane.recording import decisions
 from data_plane.recording.decisions import GATHER_SECONDS, GatheredDecisions
-from data_plane.recording.interface import Decisions
+from data_plane.recording.interface import Decisions, RecordingError
 from data_plane.recording.pieces import Batch, enter
 from data_plane.recording.recorder import SessionRecorder
 from data_plane.recording.writer import Compressor
 from tests.data_plane.recording.chains import OPENED
+from tests.data_plane.recording.test_spool import World as SpoolWorld
 
 
 def allowed() -> list[Batch]:
@@ -54,3 +59,26 @@ async def test_all_are_due_when_the_oldest_has_waited_long_enough() -> None:
     assert world.gathered.due_in_seconds == 0
     assert world.gathered.due() == [first, second]
     assert world.told == []
+    assert world.gathered.due() == (), "they were tried just now"
+
+
+async def test_a_journal_that_refuses_is_tried_again_and_the_session_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "GATHER_SECONDS", 0.01)
+    world = SpoolWorld(tmp_path / "spool")
+    recorder = await world.open()
+    tries: asyncio.Queue[object] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def refuses(batch: Decisions) -> None:
+        loop.call_soon_threadsafe(tries.put_nowait, batch)
+        raise RecordingError("the journal is full")
+
+    monkeypatch.setattr(world.reports, "decisions", refuses)
+    recorder.decided(1, "allow", "read", ("p/r",))
+    for _ in range(10):
+        await asyncio.wait_for(tries.get(), 5)
+    assert world.failed.qsize() == len(world.spool._unfinished) == 1
+    monkeypatch.undo()
+    world.spool.stop()
