@@ -152,19 +152,13 @@ class PolicyAdmission:
         gate = PolicyGate(self._services, facts, recorder, asked.database, snapshot, policy, self._closed, granted)
         try:
             self._reports.opened(facts, snapshot.version)  # as there is a recording of it, even if it ends at once
-            # Something may have changed while the recording was opened.
-            now = self._services.state.current or snapshot
-            known = identity.requester(claims, now, asked.target, asked.client_address)
-            objection = gate.objection()
+            refusal = self._changed(facts, claims, asked, gate)
         except Exception as error:
             recorder.closed(f"refused: {type(error).__name__}")
             raise
-        if isinstance(known, Unaccepted):
-            recorder.closed(f"refused: {known.reason}")
-            return _unaccepted(known)
-        if objection is not None:
-            recorder.closed(f"refused: {objection.message}")
-            return _Refusal(objection.code, objection.message, objection.message, facts.requester.id)
+        if refusal is not None:
+            recorder.closed(f"refused: {refusal.reason}")
+            return refusal
         self._gates[facts.id] = gate
         return Admitted(
             facts=facts,
@@ -177,6 +171,16 @@ class PolicyAdmission:
             snapshot_version=snapshot.version,
             actions=actions,
         )
+
+    def _changed(self, facts: SessionFacts, claims: Claims, asked: _Asked, gate: PolicyGate) -> _Refusal | None:
+        """What has come about while the recording was opened."""
+        if (snapshot := self._services.state.current) is not None:
+            known = identity.requester(claims, snapshot, asked.target, asked.client_address)
+            if isinstance(known, Unaccepted):
+                return _unaccepted(known)
+        if (objection := gate.objection()) is None:
+            return None
+        return _Refusal(objection.code, objection.message, objection.message, facts.requester.id)
 
     async def _record(self, facts: SessionFacts, details: Mapping[str, str], snapshot: Snapshot) -> Recorder:
         opened = Opened(

@@ -11,7 +11,6 @@ from typing import Final
 
 from data_plane.gate import interface
 from data_plane.gate.interface import Action
-from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.settings import Settings
 from data_plane.protocols.postgres.core.units import Unit
@@ -28,7 +27,7 @@ def shape_of(unit: Unit, context: Context, protocol: str, target: str) -> tuple[
     if form is None:
         return b"", ""
     given = [f"{one.name} {one.type} {'NULL' if one.null else 'given'}".encode() for one in unit.parameters]
-    where = b"idle" if context.status == m.IDLE else b"in transaction"
+    where = b"in transaction" if context.in_transaction else b"idle"
     parts = (form.tree, where, str(len(given)).encode(), *given)
     return interface.shape(protocol, target, context.settings.digest_state(), parts), form.text
 

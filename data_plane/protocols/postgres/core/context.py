@@ -18,7 +18,7 @@ class Context:
 
     __slots__ = (
         "catalogue", "classifier", "describes", "failed", "ground", "limits", "masking", "masks",
-        "settings", "spare", "status", "tables",
+        "settings", "spare", "status", "tables", "unsynced",
     )  # fmt: skip
 
     def __init__(
@@ -34,10 +34,16 @@ class Context:
         self.settings = settings
         self.tables = NameTables()
         self.status = m.IDLE
+        self.unsynced = False  # something ran since that was told: it may have begun or ended a transaction
         self.failed = False  # the transaction, as far as it is answered: its next end only rolls back
         self.ground = ground
         self.spare: PlainUnit | None = None  # answered, and in nobody's hands any more
         self.describes = self.masking.active or bool(masks)  # portals that the client does not describe
+
+    @property
+    def in_transaction(self) -> bool:
+        """Or may be."""
+        return self.unsynced or self.status != m.IDLE
 
     @property
     def masked(self) -> bool:

@@ -58,8 +58,10 @@ MOVES: Final[Mapping[Stage, frozenset[Stage]]] = {
 }
 
 
-def problem(unit: Unit) -> str:
+def problem(unit: Unit, context: Context) -> str:
     """Why this unit cannot be held to a row guard; empty: it can."""
+    if context.unsynced:
+        return "what was sent before it has not been ended with Sync: send Sync first"
     if unit.ending is Ending.FLUSH:
         return "it ends with Flush: send a simple query, or Sync in place of Flush"
     if len(unit.meanings) != 1:
@@ -150,7 +152,7 @@ class Guard:
 
     def _ran(self) -> None:
         unit = self.unit
-        if not unit.failed and (refusal := self._objection()) is not None:
+        if (self._answer.overflowed or not unit.failed) and (refusal := self._objection()) is not None:
             self._refuse(refusal)
         if not self._outside and self._refusal is None:
             self._finish()

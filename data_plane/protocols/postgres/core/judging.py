@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 
 from data_plane.gate.interface import Allowed, Denied, Gate, Held, Operation, SessionFacts, Verdict
 from data_plane.identifiers import OperationId
-from data_plane.protocols.postgres import messages as m
 from data_plane.protocols.postgres.core import asking, drift, guarding, refusals
 from data_plane.protocols.postgres.core.context import Context
 from data_plane.protocols.postgres.core.names import Portal, Prepared, PreparedAmongOthers
@@ -164,11 +163,11 @@ class Judge:
             parts=(*unit.texts, *_queries(unit), unit.raw),
             state=self._context.settings.digest_state(),
             parameters=tuple(unit.parameters),
-            in_transaction=self._context.status != m.IDLE,
+            in_transaction=self._context.in_transaction,
             shape=shape,
             shape_text=shape_text,
             reason=asking.reason_of(unit, self._context.settings),
-            guardable=not guarding.problem(unit),
+            guardable=not guarding.problem(unit, self._context),
         )
 
 

@@ -114,6 +114,7 @@ class Outcomes:
     def _parsed(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
         step = unit.step
         self._context.tables.statements[step[2]] = _of(Prepared, step[1])
+        self._context.unsynced = True
         return PASS
 
     def _bound(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
@@ -121,6 +122,7 @@ class Outcomes:
         portal = _of(Portal, step[1])
         portal.masks, portal.approved = unit.masks, unit.permit is not None
         self._context.tables.portals[step[2]] = portal
+        self._context.unsynced = True
         return PASS
 
     def _closed(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
@@ -180,6 +182,7 @@ class Outcomes:
         unit.place += 1
         unit.status = payload[:-1].decode("utf-8", "replace")
         self.plan, self.copying_in = None, False
+        self._context.unsynced = True
         if meaning.portal or meaning.sources:
             _stand(meaning, unit)
         if meaning.effects:
@@ -284,6 +287,7 @@ class Outcomes:
         context = self._context
         context.status = status
         context.failed = status == _FAILED
+        context.unsynced = False
         if unit.ending is _BY_QUERY:
             context.tables.query_answered()
         if status == _IDLE:

@@ -21,8 +21,8 @@ def question(unit: Unit, wanted: Wanted, context: Context) -> Question:
         bound=_bound(unit) if meaning else Bound(),
         path=context.settings.path,
         state=context.settings.digest_state(),
-        in_transaction=context.status != m.IDLE,
-        unguarded=guarding.problem(unit),
+        in_transaction=context.in_transaction,
+        unguarded=guarding.problem(unit, context),
     )
 
 

@@ -85,7 +85,7 @@ class SessionCore:
     @property
     def idle(self) -> bool:
         begun = self._pipeline.busy or self._batch.size or self._frames.buffered
-        return self._phase is _READY and self._context.status == m.IDLE and not begun
+        return self._phase is _READY and not self._context.in_transaction and not begun
 
     def _enter(self, phase: Phase) -> None:
         self._phase = phase
@@ -218,7 +218,7 @@ class SessionCore:
         self._pipeline.sent(unit)
 
     def _run_guarded(self, unit: Unit, permit: Permit) -> None:
-        if why := problem(unit):
+        if why := problem(unit, self._context):
             self._refuse(unit, self._judge.refused(unit, refusals.unguarded(why)))
             return
         self._guard = Guard(unit, permit, self._context, self._pipeline, self._relay, self._recorder, self._output)

@@ -144,7 +144,7 @@ class Widening:
 
     def mends(self, unit: Unit) -> Refusal | None:
         """A unit is about to be sent in a failed transaction that could not be asked to look."""
-        if len(unit.meanings) > 1:
+        if len(unit.meanings) > 1 or unit.ending is Ending.FLUSH:  # without Sync nothing of our own can be asked
             return refusals.NOT_ALONE
         self._enter(Stage.MENDING)
         return None

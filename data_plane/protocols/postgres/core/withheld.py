@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from data_plane.protocols.postgres import messages as m
-from data_plane.protocols.postgres.framing import HEADER, uint32_at
-
-_READY_LENGTH: Final = 6
+from data_plane.protocols.postgres.framing import uint32_at
 
 
 class Withheld:
@@ -40,23 +36,21 @@ class Withheld:
         self._pieces, self._recorded = [], []
 
     def take(self, *, completed: bool = True) -> tuple[bytes, bytes]:
-        """For the client and for the recording, both without the ReadyForQuery at the end. Not `completed`: and without
-        the CommandComplete before it."""
-        parts = [_without_ready(b"".join(pieces)) for pieces in (self._pieces, self._recorded)]
+        """For the client and for the recording, both without the ReadyForQuery. Not `completed`: and without the
+        CommandComplete before it."""
+        parts = [_without(m.ReadyForQuery, b"".join(pieces)) for pieces in (self._pieces, self._recorded)]
         self.drop()
         if not completed:
-            parts = [_without_completion(data) for data in parts]
+            parts = [_without(m.CommandComplete, data) for data in parts]
         return parts[0], parts[1]
 
 
-def _without_ready(data: bytes) -> bytes:
-    """Whole messages; a ReadyForQuery is the only one of its length and type at their end."""
-    ends = len(data) >= _READY_LENGTH and data[-_READY_LENGTH] == m.ReadyForQuery
-    return data[:-_READY_LENGTH] if ends else data
-
-
-def _without_completion(data: bytes) -> bytes:
-    at = last = 0
+def _without(type_: int, data: bytes) -> bytes:
+    """Whole messages, without the last of this type: what comes at any time may stand behind it."""
+    at, last, end = 0, len(data), len(data)
     while at < len(data):
-        last, at = at, at + 1 + uint32_at(data, at + 1)
-    return data[:last] if len(data) >= HEADER and data[last] == m.CommandComplete else data
+        stop = at + 1 + uint32_at(data, at + 1)
+        if data[at] == type_:
+            last, end = at, stop
+        at = stop
+    return data[:last] + data[end:]
