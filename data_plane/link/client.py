@@ -3,7 +3,8 @@
 Back-off is exponential with full jitter, so that a thousand agents do not come back in step. While there is no
 stream the agent serves from its snapshot until the lease ends; then every session ends. PERMISSION_DENIED ends the
 lease at once: the agent was disabled or its certificate revoked. It goes on asking, more and more seldom, because
-whoever disabled it may enable it again.
+whoever disabled it may enable it again. No error ends the link: a disk that is full today has room tomorrow, and
+nothing else would start it again.
 """
 
 from __future__ import annotations
@@ -76,7 +77,13 @@ class Link:
         watch = spawn(self._watch_lease(), "lease")
         try:
             while True:
-                await self._once()
+                failures = self._failures
+                try:
+                    await self._once()
+                except Exception:
+                    log.exception("the link ended by an error of this agent; it connects again")
+                    self._disconnected(LinkState.DISCONNECTED)
+                    self._failures = failures  # one that comes right after each Welcome is waited for longer, too
                 await asyncio.sleep(self._pause())
         finally:
             watch.cancel()

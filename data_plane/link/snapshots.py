@@ -18,7 +18,12 @@ class SnapshotStore:
         self._file = file
 
     def keep(self, signed: SignedSnapshot) -> None:
-        write_atomically(self._file, msgspec.msgpack.encode(signed))
+        """Raises OSError; then none is kept, since a restart must not go back to what is no longer in force."""
+        try:
+            write_atomically(self._file, msgspec.msgpack.encode(signed))
+        except OSError:
+            self._file.unlink(missing_ok=True)
+            raise
 
     def load(self) -> SignedSnapshot | None:
         """None when there is none or the file is damaged: the control plane sends it again."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
+import structlog
 
 from data_plane.link.lease import Lease
 
@@ -85,3 +88,47 @@ def test_an_agent_that_was_refused_has_none_even_after_a_restart(tmp_path: Path,
 def test_a_damaged_file_is_no_lease(tmp_path: Path, clock: TwoClocks, content: bytes) -> None:
     (tmp_path / "lease").write_bytes(content)
     assert not Lease(tmp_path / "lease", clock).valid
+
+
+def test_a_lease_that_cannot_be_written_counts_and_a_restart_finds_the_one_before(
+    tmp_path: Path, clock: TwoClocks
+) -> None:
+    state, away = tmp_path / "state", tmp_path / "away"
+    state.mkdir()
+    lease = Lease(state / "lease", clock)
+    lease.renewed(clock.monotonic(), 60)
+    clock.pass_(20)
+    state.rename(away)
+    lease.renewed(clock.monotonic(), 60)
+    assert lease.seconds_left == 60
+    away.rename(state)
+    assert Lease(state / "lease", clock).seconds_left == pytest.approx(40)
+
+
+def test_a_disk_that_refuses_is_told_once_and_so_is_its_return(tmp_path: Path, clock: TwoClocks) -> None:
+    state, away = tmp_path / "state", tmp_path / "away"
+    state.mkdir()
+    lease = Lease(state / "lease", clock)
+    with structlog.testing.capture_logs() as logs:
+        state.rename(away)
+        for _ in range(3):
+            lease.renewed(clock.monotonic(), 60)
+        away.rename(state)
+        for _ in range(3):
+            lease.renewed(clock.monotonic(), 60)
+    assert [line["log_level"] for line in logs] == ["error", "info"]
+    assert logs[0]["error"] == "No such file or directory"
+
+
+def test_a_refused_agent_has_no_lease_also_when_its_file_cannot_be_removed(
+    tmp_path: Path, clock: TwoClocks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lease = Lease(tmp_path / "lease", clock)
+    lease.renewed(clock.monotonic(), 60)
+    monkeypatch.setattr(Path, "unlink", _read_only)
+    lease.end()
+    assert not lease.valid
+
+
+def _read_only(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
