@@ -32,16 +32,22 @@ class Renewal:
         keys: Callable[[], Mapping[str, bytes]],
     ) -> None:
         self._store, self.identity, self._address, self._clock, self._keys = store, identity, address, clock, keys
+        self._unkept = False  # the disk refused `identity`: it is written again at the next look
 
     async def run(self) -> None:
+        """Until it is cancelled. No error ends it: a certificate that nobody renews takes the agent away."""
         while True:
-            await self.once()
+            try:
+                await self.once()
+            except Exception:
+                log.exception("the certificates could not be looked after; it is tried again")
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def once(self) -> None:
-        """Takes over what another worker has renewed, or renews when it is time. A failure is tried again later."""
+        """Takes over what another worker has renewed, or renews when it is time. A failure is tried again later. Raises
+        OSError when the disk refuses: what was renewed counts already, and is kept later."""
         self._take_over()
-        if not (self._due or self._keys_changed):
+        if not (self._due or self._keys_changed or self._unkept):
             return
         with self._store.lock_file.open("w") as lock:
             try:
@@ -49,6 +55,8 @@ class Renewal:
             except BlockingIOError:
                 return
             self._take_over()
+            if self._unkept:
+                self._keep()
             if self._keys_changed:
                 self._pin()
             if self._due:
@@ -64,13 +72,13 @@ class Renewal:
 
     def _pin(self) -> None:
         self.identity = msgspec.structs.replace(self.identity, signing_keys=dict(self._keys()))
-        self._store.keep(self.identity)
+        self._keep()
         log.info("other signing keys are pinned from now on", keys=sorted(self.identity.signing_keys))
 
     def _take_over(self) -> None:
         kept = self._store.load()
         if kept is not None and kept.expires_at() > self.identity.expires_at():
-            self.identity = kept
+            self.identity, self._unkept = kept, False
 
     async def _renew(self) -> None:
         names = self.identity.listener_names()
@@ -79,5 +87,10 @@ class Renewal:
         except enrolment.EnrolmentError as error:
             log.warning("the certificates could not be renewed yet", reason=str(error))
             return
-        self._store.keep(self.identity)
+        self._keep()
         log.info("the certificates were renewed")
+
+    def _keep(self) -> None:
+        self._unkept = True
+        self._store.keep(self.identity)
+        self._unkept = False

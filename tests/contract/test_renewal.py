@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import os
 from pathlib import Path
 
+import pytest
+
+from data_plane.link import identity as identity_module
+from data_plane.link import renewal as renewal_module
 from data_plane.link.files import private_directory
 from data_plane.link.identity import Identity, IdentityStore
 from data_plane.link.renewal import Renewal
+from data_plane.runtime.tasks import spawn
 from tests.contract.stack import SYSTEM_CLOCK, ControlSide
 
 
@@ -78,3 +86,33 @@ async def test_signing_keys_of_the_snapshot_in_force_are_pinned_for_the_next_sta
     assert kept is not None
     assert kept.signing_keys == rotated
     assert kept.client_key == identity.client_key
+
+
+@pytest.mark.parametrize("refused", ["identity", "listener.pem"])
+async def test_what_a_full_disk_did_not_take_is_kept_at_the_next_look(
+    control: ControlSide, identity: Identity, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str
+) -> None:
+    store = IdentityStore(private_directory(tmp_path / "state"))
+    store.keep(identity)
+    control.world.clock.advance(60)
+    write, left, kept = identity_module.write_atomically, [refused], asyncio.Event()
+
+    def full_once(file: Path, content: bytes) -> None:
+        if file.name in left:
+            left.remove(file.name)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, content)
+        if file == store.ca_pem:  # the last of them
+            kept.set()
+
+    monkeypatch.setattr(identity_module, "write_atomically", full_once)
+    monkeypatch.setattr(renewal_module, "_LOOK_SECONDS", 0.01)
+    worker = renewal(store, identity, control.link_address, TWO_DAYS_AND_A_BIT)
+    task = spawn(worker.run(), "renewal")
+    waiting = spawn(kept.wait(), "kept")
+    async with asyncio.timeout(10):
+        await asyncio.wait([task, waiting], return_when=asyncio.FIRST_COMPLETED)
+    assert not task.done()
+    task.cancel()
+    assert store.load() == worker.identity != identity
+    assert store.listener_pem.read_bytes() == worker.identity.listener_key + worker.identity.listener_certificate
