@@ -79,18 +79,23 @@ class Shelf:
         return self._file(session_id, index, _SEALED).read_bytes()
 
     def forget(self, session_id: str) -> None:
-        """The recording is stored elsewhere. One that has not ended is not forgotten."""
+        """The recording is stored elsewhere. One that has not ended is not forgotten. Raises OSError: then it is still
+        listed, what is left of it counts, and it is to be forgotten again."""
         with self._lock:
             item = self._spooled.get(session_id)
             if item is None or item.end is None:
                 return
-            del self._spooled[session_id]
-        grave = self._folder / f"{_FORGOTTEN}{session_id}"
-        (self._folder / session_id).rename(grave)  # at once, so that a crash does not leave half a recording
-        freed = sum(file.stat().st_size for file in grave.iterdir())
-        shutil.rmtree(grave)
+        folder, grave = self._folder / session_id, self._folder / f"{_FORGOTTEN}{session_id}"
+        if not grave.exists():  # else it was begun before
+            folder.rename(grave)  # at once, so that a crash does not leave half a recording
+        for file in list(grave.iterdir()):
+            size = file.stat().st_size
+            file.unlink()
+            with self._lock:
+                self._bytes -= size
+        grave.rmdir()
         with self._lock:
-            self._bytes -= freed
+            self._spooled.pop(session_id, None)
 
     # ------------------------------------------------------------ writing, from the recording thread
 

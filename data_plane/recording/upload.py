@@ -118,11 +118,17 @@ class Uploader:
             self._broken(session_id, str(error))
         except UploadInterruptedError as error:
             log.info("an upload was interrupted", session=session_id, reason=str(error))
-            failures = self._failures[session_id] = self._failures.get(session_id, 0) + 1
-            pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(failures, 16))
-            self._loop.call_later(pause, self._add, session_id)
+            self._later(session_id)
+        except OSError as error:  # of the spool; the others go on
+            log.warning("a recording cannot be read or removed yet", session=session_id, exc_info=error)
+            self._later(session_id)
         else:
             self._failures.pop(session_id, None)
+
+    def _later(self, session_id: str) -> None:
+        failures = self._failures[session_id] = self._failures.get(session_id, 0) + 1
+        pause = min(_LONGEST_PAUSE_SECONDS, _FIRST_PAUSE_SECONDS * 2 ** min(failures, 16))
+        self._loop.call_later(pause, self._add, session_id)
 
     async def _upload(self, uploads: Uploads, item: Spooled) -> None:
         async with uploads.open() as upload:
