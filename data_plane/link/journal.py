@@ -79,9 +79,10 @@ class Journal:
     def append(self, report: messages.Report, at_ms: int = 0) -> int:
         """Its number. Never fails: while the disk refuses, it waits in memory. `at_ms`: now, unless told."""
         with self._condition:
-            self._number += 1
+            number = self._number + 1
             at_ms = at_ms or int(self._clock.now() * 1000)
-            body = wire.report(self._number, at_ms, report, self.boot_id)
+            body = wire.report(number, at_ms, report, self.boot_id)
+            self._number = number  # not before: after a gap the control plane takes no report any more
             self._changes.append(("INSERT INTO outbox VALUES (?, ?)", (self._number, body)))
             self._follow(report)
             if not isinstance(report, Decisions | messages.SessionOpened):

@@ -17,6 +17,7 @@ from data_plane.gate.interface import FactValue, Operation, Resource, SessionFac
 from data_plane.gate.ports import Answer, Answered, SignedGrant
 from data_plane.identifiers import ApprovalId, IdentityId, SessionId
 from data_plane.link import messages
+from data_plane.link.texts import encodable
 from data_plane.policy.snapshot import NamedJson, RawTarget, SignedSnapshot, SnapshotContents, SnapshotIdentity
 from data_plane.recording.interface import Decisions
 
@@ -34,26 +35,23 @@ _ANSWERS = {
 
 
 def report(number: int, at_ms: int, value: messages.Report, boot_id: str) -> bytes:
-    """A serialized Report, as the journal keeps it."""
+    """A serialized Report, as the journal keeps it. What a target or a client said may hold what cannot be encoded:
+    that is replaced, since a report that is not made would be lost."""
+    try:
+        return _report(number, at_ms, value, boot_id)
+    except UnicodeEncodeError:
+        return _report(number, at_ms, encodable(value), boot_id)
+
+
+def _report(number: int, at_ms: int, value: messages.Report, boot_id: str) -> bytes:
     message = pb.Report(number=number, at_ms=at_ms)
     match value:
         case messages.SessionOpened():
             message.session_opened.CopyFrom(_opened(value, boot_id))
         case messages.SessionClosed():
-            message.session_closed.CopyFrom(
-                pb.SessionClosed(
-                    session_id=value.session_id,
-                    reason=value.reason,
-                    operations=value.operations,
-                    recording_hash=value.recording_hash,
-                )
-            )
-        case messages.SessionRefused(target, reason, client_address, requester_id):
-            message.session_refused.CopyFrom(
-                pb.SessionRefused(
-                    target=target, reason=reason, client_address=client_address, requester_id=requester_id
-                )
-            )
+            message.session_closed.CopyFrom(pb.SessionClosed(**msgspec.structs.asdict(value)))
+        case messages.SessionRefused():
+            message.session_refused.CopyFrom(pb.SessionRefused(**msgspec.structs.asdict(value)))
         case Decisions():
             message.decisions.CopyFrom(pb.DecisionBatch(**msgspec.structs.asdict(value)))
         case messages.Requested():

@@ -69,6 +69,25 @@ def test_numbers_rise_by_one_also_when_many_threads_report(journal: Journal) -> 
     assert [report.number for report in reports(journal)] == list(range(1, 401))
 
 
+def test_a_report_that_cannot_be_made_takes_no_number(journal: Journal) -> None:
+    """After a gap the control plane takes no report any more."""
+    with pytest.raises(ValueError, match="out of range"):
+        journal.append(messages.SessionClosed(SessionId("ses_1"), "client-closed", -1))
+    assert journal.append(notice("x")) == 1
+    assert journal.flush(5)
+    assert [report.number for report in reports(journal)] == [1]
+
+
+def test_a_target_that_answers_with_what_is_not_utf8_keeps_no_report_back(journal: Journal) -> None:
+    sqlstate = b"4\xff2P1".decode("utf-8", "surrogateescape")
+    journal.append(messages.Finished(ApprovalId("apr_1"), "failed", sqlstate))
+    journal.append(notice("the next"))
+    assert journal.flush(5)
+    first, second = reports(journal)
+    assert (first.number, first.operation_finished.detail) == (1, "4\ufffd2P1")
+    assert (second.number, second.notice.text) == (2, "the next")
+
+
 def test_what_is_not_on_disk_is_not_sent(journal: Journal, file: Path) -> None:
     """A number that was told and then forgotten would be given to another report."""
     blocker = sqlite3.connect(file, isolation_level=None)
