@@ -114,7 +114,6 @@ class Outcomes:
     def _parsed(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:
         step = unit.step
         self._context.tables.statements[step[2]] = _of(Prepared, step[1])
-        self._context.unsynced = True
         return PASS
 
     def _bound(self, _: bytes, __: Expected, unit: Unit) -> bytes | None:

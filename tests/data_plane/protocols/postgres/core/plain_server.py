@@ -38,7 +38,7 @@ class Server:
             self.statements.pop("", None), self.portals.pop("", None)
             text = payload[:-1].decode()
             return self._query([text] if "refused" in text else text.split("; "))
-        told, self.unsynced = bytearray(), True
+        told, self.unsynced = bytearray(), self.unsynced or frame[:1] in (b"B", b"E", b"Q")
         try:
             self._message(kind, payload, told)
         except FailedError:

@@ -137,7 +137,7 @@ class Run:
     def look(self) -> None:
         """A session that is idle may be ended: nothing is under way, and nothing would be rolled back."""
         if self.talk.core.idle:
-            under_way = [frame for frame in self.to_server if frame[:1] not in (b"d", b"c", b"f")]
+            under_way = [frame for frame in self.to_server if frame[:1] not in (b"d", b"c", b"f", b"H")]
             server = self.server
             assert (under_way, server.copying, server.skips, server.status, server.unsynced) == (
                 [], b"", False, "I", False,

@@ -82,6 +82,15 @@ def test_a_row_guard_holds_again_once_the_server_has_said_where_it_is() -> None:
     assert (talk.operations[0].in_transaction, talk.operations[0].guardable) == (False, True)
 
 
+def test_what_was_only_parsed_leaves_all_as_it_was() -> None:
+    """Drivers that prepare with Flush and run with Sync do so for every statement."""
+    talk = Served()
+    talk.says(PARSE("x", "delete from t") + FLUSH)
+    assert talk.core.idle
+    talk.says(BIND("", "x") + EXECUTE("") + SYNC)
+    assert (talk.operations[0].in_transaction, talk.operations[0].guardable) == (False, True)
+
+
 def test_a_session_with_work_that_no_sync_has_closed_is_not_idle() -> None:
     talk = Served()
     talk.says(flushed("begin"))
