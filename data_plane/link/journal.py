@@ -277,7 +277,8 @@ class Journal:
             self._condition.notify_all()
         self._thread.join()
         self._writing.close()
-        self._reading.close()
+        with self._read_lock:  # a stream that was cancelled may be reading still: SQLite would crash
+            self._reading.close()
 
     def _stable_instance_id(self) -> str:
         fresh = f"inst_{secrets.token_hex(10)}"

@@ -71,7 +71,8 @@ class SpentNonces:
 
     def close(self) -> None:
         self._thread.shutdown()
-        self._database.close()
+        with self._lock:
+            self._database.close()
 
     def _insert(self, nonce: bytes, approval: str, at_ms: int, use: int) -> bool:
         with self._lock:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Protocol
 
 import grpc
@@ -122,7 +123,7 @@ class Stream:
 
     def _wake(self, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
         def wake() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(self._reports_ready.set)
 
         return wake

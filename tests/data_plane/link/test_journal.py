@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -172,6 +173,38 @@ def test_one_report_is_read_however_large_and_then_batches_are_bounded(journal: 
     assert len(journal.read(0, 10, 10)) == 1
     assert len(journal.read(0, 10, 2500)) == 2
     assert len(journal.read(0, 2, 1 << 20)) == 2
+
+
+class Slow:
+    """A connection that says when it has read one row, and reads the next when it may."""
+
+    def __init__(self, connection: sqlite3.Connection, reading: threading.Event, closed: threading.Event) -> None:
+        self._connection, self._reading, self._closed = connection, reading, closed
+
+    def execute(self, statement: str, values: tuple[object, ...]) -> Iterator[tuple[int, bytes]]:
+        for row in self._connection.execute(statement, values):
+            yield row
+            self._reading.set()
+            self._closed.wait(0.1)
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def test_a_journal_is_not_closed_under_the_thread_that_reads_it(file: Path) -> None:
+    """A stream that is cancelled leaves its reading thread behind; SQLite ends the process that closes under it."""
+    journal, reading, closed = Journal(file, CLOCK), threading.Event(), threading.Event()
+    for number in range(3):
+        journal.append(notice(str(number)))
+    assert journal.flush(5)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(journal, "_reading", Slow(journal._reading, reading, closed))
+        with ThreadPoolExecutor(1) as threads:
+            found = threads.submit(journal.read, 0, 10, 1 << 20)
+            assert reading.wait(5)
+            journal.close()
+            closed.set()
+            assert [number for number, _ in found.result()] == [1, 2, 3]
 
 
 def test_a_disk_that_refuses_stops_decisions_and_keeps_the_rest_for_later(
