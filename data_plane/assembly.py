@@ -156,7 +156,7 @@ class Worker:
         self._shelf = Shelf(self._folder / "spool", self._config.settings.spool_bytes)
         self._shelf.recover()
         salvage.report_left(self._shelf, self._journal)
-        self._uploader = Uploader(self._shelf, self._recording_broken, self._journal.stored)
+        self._uploader = Uploader(self._shelf, self._recording_broken, self._journal.stored, self._journal.flush)
         self._spool = Spool(
             self._shelf,
             clock=self._clock,

@@ -60,6 +60,8 @@ class Journal:
         self._read_lock = threading.Lock()
         self._condition = threading.Condition()
         self._changes: list[_Change] = []
+        self._taken = 0  # changes before those, which the writing thread has had
+        self._written = 0  # how many of them are on disk
         self._urgent = False
         self._closing = False
         self._failure = ""
@@ -267,9 +269,9 @@ class Journal:
     def flush(self, seconds: float) -> bool:
         """Waits until everything appended so far is on disk; False when it is not in time."""
         with self._condition:
-            wanted, self._urgent = self._number, True
-            self._condition.notify()
-            return self._condition.wait_for(lambda: self._durable >= wanted and not self._changes, seconds)
+            wanted, self._urgent = self._taken + len(self._changes), True
+            self._condition.notify_all()
+            return self._condition.wait_for(lambda: self._written >= wanted, seconds)
 
     def close(self) -> None:
         with self._condition:
@@ -300,6 +302,7 @@ class Journal:
                     return
             with self._condition:
                 self._durable = max(self._durable, through)
+                self._written += len(changes)
                 self._condition.notify_all()
             self._listener()
 
@@ -311,6 +314,7 @@ class Journal:
             if not self._changes:
                 return None
             changes, self._changes, self._urgent = self._changes, [], False
+            self._taken += len(changes)
             return self._number, changes
 
     def _commit(self, changes: Sequence[_Change]) -> bool:

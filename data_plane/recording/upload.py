@@ -23,6 +23,7 @@ log = structlog.get_logger(__name__)
 _AT_ONCE = 2
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 60.0
+_REPORTED_SECONDS = 5.0
 
 
 class UploadInterruptedError(Exception):
@@ -50,14 +51,21 @@ class Uploads(Protocol):
 
 
 class Uploader:
-    """One for each process. `broken(session_id, why)` tells the admin; `stored(session_id)`: it has left the spool."""
+    """One for each process. `broken(session_id, why)` tells the admin; `stored(session_id)`: it has left the spool.
+    `reported(seconds)`: whether all reports so far are on disk, which may take as long: until then a recording is the
+    only trace of what it tells."""
 
     def __init__(
-        self, shelf: Shelf, broken: Callable[[str, str], None], stored: Callable[[str], None] = lambda _: None
+        self,
+        shelf: Shelf,
+        broken: Callable[[str, str], None],
+        stored: Callable[[str], None] = lambda _: None,
+        reported: Callable[[float], bool] = lambda _: True,
     ) -> None:
         self._shelf = shelf
         self._broken = broken
         self._stored = stored
+        self._reported = reported
         self._given_up: set[str] = set()
         self._failures: dict[str, int] = {}
         self._waiting: dict[str, None] = {}  # in order, each once
@@ -137,5 +145,7 @@ class Uploader:
                 sealed = await asyncio.to_thread(self._shelf.segment, item.session_id, wanted)
                 wanted = await upload.segment(wanted, sealed)
             if item.end is not None and await upload.end(item.end):
+                if not await asyncio.to_thread(self._reported, _REPORTED_SECONDS):
+                    raise UploadInterruptedError("the reports of its session are not on disk yet")
                 await asyncio.to_thread(self._shelf.forget, item.session_id)
                 self._stored(item.session_id)

@@ -236,6 +236,30 @@ def test_a_disk_that_refuses_stops_decisions_and_keeps_the_rest_for_later(
     journal.decisions(ONE_DECISION)
 
 
+def test_waiting_for_the_disk_is_for_what_was_there_and_not_for_what_comes(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy agent has always something to write; and not all of it has a number."""
+    journal.append(notice("first"))
+    assert journal.flush(5)
+    begun, go_on, whole = threading.Event(), threading.Event(), journal._commit
+
+    def slow(changes) -> bool:
+        begun.set()
+        assert go_on.wait(10)
+        done = whole(changes)
+        journal.append(notice("always one more"))
+        return done
+
+    monkeypatch.setattr(journal, "_commit", slow)
+    journal.stored("ses_1")
+    assert begun.wait(5)
+    assert not journal.flush(0.01), "it is not on disk, though no number waits for it"
+    go_on.set()
+    assert journal.flush(5)
+    monkeypatch.setattr(journal, "_commit", whole)
+
+
 def test_sessions_that_begin_share_a_sync_and_wait_for_no_longer_than_whatever_is_urgent(
     journal: Journal, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import errno
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -71,7 +71,7 @@ def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     return shelf
 
 
-async def all_stored(shelf: Shelf) -> list[str]:
+async def all_stored(shelf: Shelf, reported: Callable[[float], bool] = lambda _: True) -> list[str]:
     """Which recordings left the spool, in order."""
     stored: list[str] = []
     all_of_them = asyncio.Event()
@@ -81,7 +81,7 @@ async def all_stored(shelf: Shelf) -> list[str]:
         if len(stored) == len(SESSIONS):
             all_of_them.set()
 
-    uploader = Uploader(shelf, lambda session_id, why: None, leaves)
+    uploader = Uploader(shelf, lambda session_id, why: None, leaves, reported)
     running = spawn(uploader.run(Taken()), "uploads")
     waiting = spawn(all_of_them.wait(), "stored")
     async with asyncio.timeout(10):
@@ -106,6 +106,20 @@ async def test_a_segment_that_cannot_be_read_now_holds_up_its_own_recording_only
     monkeypatch.setattr(shelf, "segment", unreadable_twice)
     assert sorted(await all_stored(shelf)) == list(SESSIONS)
     assert shelf.listing() == []
+
+
+async def test_a_recording_stays_until_the_reports_of_its_session_are_on_disk(shelf: Shelf) -> None:
+    """Were the agent killed before that, nothing else would tell what it has done."""
+    refused: list[list[str]] = []
+
+    def reported(seconds: float) -> bool:
+        if len(refused) < 2:
+            refused.append([item.session_id for item in shelf.listing()])
+        return len(refused) == 2
+
+    stored = await all_stored(shelf, reported)
+    assert refused[0] == list(SESSIONS)
+    assert sorted(stored) == list(SESSIONS)
 
 
 async def test_a_recording_that_cannot_be_removed_now_is_removed_later_and_the_others_go_on(
