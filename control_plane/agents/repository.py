@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlmodel import col, delete, select, update
+from sqlmodel import col, delete, select
 from sqlmodel.ext.asyncio.session import AsyncSession
 
 from control_plane.agents.tables import AgentCertificateRow, AgentInstanceRow, AgentRow, JoinTokenRow
@@ -53,15 +53,6 @@ async def locked_instance(session: AsyncSession, instance_id: str) -> AgentInsta
 async def instances_of(session: AsyncSession, agent_ids: Sequence[str]) -> Sequence[AgentInstanceRow]:
     query = select(AgentInstanceRow).where(col(AgentInstanceRow.agent_id).in_(agent_ids))
     return (await session.exec(query.order_by(col(AgentInstanceRow.connected_at)))).all()
-
-
-async def disconnected(session: AsyncSession, instance_id: str, connected_at: datetime) -> None:
-    """Unless it has connected again meanwhile."""
-    await session.exec(
-        update(AgentInstanceRow)
-        .where(col(AgentInstanceRow.id) == instance_id, col(AgentInstanceRow.connected_at) == connected_at)
-        .values(connected=False)
-    )
 
 
 # ---------------------------------------------------------------- join tokens

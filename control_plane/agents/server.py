@@ -85,6 +85,7 @@ class GrpcServer:
         """Streams end; agents come back, here or to another replica. The database is not in use when it returns."""
         await asyncio.gather(*(server.stop(_GRACE_SECONDS) for server in self._servers))
         async with asyncio.timeout(_FINISH_SECONDS):
+            await self._services[0].ended()
             await finished()
 
 

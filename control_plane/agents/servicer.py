@@ -88,7 +88,10 @@ class LinkServicer(stubs.LinkServicer):
         self._parts = parts
         self._recordings = recordings
         self._secrets = secrets
-        self._streams: dict[str, asyncio.Task[Any]] = {}  # by instance
+        self._streams: dict[str, asyncio.Task[Any]] = {}  # the newest by instance
+        self._open: set[asyncio.Task[Any]] = (
+            set()
+        )  # those and older ones, until they have told the database that they end
 
     @called_with(Credential.CERTIFICATE, Permission.SERVE)
     async def Connect(  # type: ignore[override]  # noqa: N802 - gRPC's name; reads and writes, yields nothing
@@ -121,12 +124,19 @@ class LinkServicer(stubs.LinkServicer):
             older.cancel()
         assert task is not None  # noqa: S101 - gRPC runs every call in a task
         self._streams[stream.instance_id] = task
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
         try:
             await stream.run()
         finally:
             if self._streams.get(stream.instance_id) is task:
                 del self._streams[stream.instance_id]
                 await stream.disconnected()
+
+    async def ended(self) -> None:
+        """Once gRPC has ended the streams: returns when they have told the database."""
+        if self._open:
+            await asyncio.wait(self._open)
 
     @called_with(Credential.CERTIFICATE, Permission.SERVE)
     async def Renew(self, request: pb.RenewRequest, context: Context) -> pb.RenewResponse:  # noqa: N802 - gRPC's name

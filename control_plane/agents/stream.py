@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -83,6 +84,7 @@ class AgentStream:
         self._snapshot_changed = asyncio.Event()
         self._snapshot_sent = 0
         self._hello = Hello("", "", "", "", (), 0, 0, (), (), ())
+        self._connected_at: datetime | None = None
 
     @property
     def instance_id(self) -> str:
@@ -132,6 +134,7 @@ class AgentStream:
     async def _greeted(self) -> int:
         async with self._parts.units() as uow:
             await self._parts.errands.left(uow, self.instance_id)  # taken by an older stream, which has ended
+            self._connected_at = uow.now
             return await self._parts.intake.greet(uow, self._agent, self._hello)
 
     async def _write(self, message: pb.ControlMessage) -> None:
@@ -316,10 +319,12 @@ class AgentStream:
 
     async def _disconnected(self) -> None:
         async with self._parts.units() as uow:
+            row = await repository.locked_instance(uow.session, self.instance_id)
+            if row is None or row.connected_at != self._connected_at:
+                return  # it has connected again meanwhile, perhaps to another replica: what it took is that stream's
+            row.connected = False
+            uow.session.add(row)
             await self._parts.errands.left(uow, self.instance_id)
-            row = await repository.instance(uow.session, self.instance_id)
-            if row is not None:
-                await repository.disconnected(uow.session, self.instance_id, row.connected_at)
 
 
 _transactions: set[asyncio.Task[Any]] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from sqlmodel import select
 from control_plane.agents import errands as control_errands
 from control_plane.agents.errands import Errands
 from control_plane.agents.errors import AgentLeftError, ErrandFailedError, NoAgentError
-from control_plane.agents.tables import ErrandRow
+from control_plane.agents.tables import AgentInstanceRow, ErrandRow
 from control_plane.kit.errors import NotFoundError
 from data_plane.identifiers import TargetName
 from data_plane.link.errands import ErrandError, Handler
 from data_plane.policy import snapshot
-from tests.contract.stack import ControlSide, RunningAgent, running_agent, target_document
+from tests.contract.stack import AGENT, ControlSide, RunningAgent, running_agent, target_document
 
 
 class Deeds:
@@ -187,3 +188,19 @@ async def test_an_errand_reaches_an_agent_that_is_connected_to_another_replica(
     asked = Errands(world.units, world.events, served.documents)
     assert await asked.ask("orders", "look", {}, 5) == {"looked at": "orders"}
     await world.database.close()
+
+
+async def test_the_late_end_of_a_stream_fails_nothing_of_the_newer_one_at_another_replica(
+    served: ControlSide, connected: RunningAgent
+) -> None:
+    """The older replica notices minutes later that the connection is dead."""
+    mine = connected.journal.instance_id
+    async with served.world.units() as uow:
+        instance = await uow.session.get_one(AgentInstanceRow, mine)
+        instance.connected_at += timedelta(seconds=1)  # as the Hello at the other replica has it
+        errand = {"id": "err_1", "agent": AGENT, "kind": "look", "target": "orders", "arguments": "{}"}
+        uow.session.add(ErrandRow(**errand, asked_at=uow.now, taken_by=mine))
+    await served.feature.server.stop()
+    async with served.world.units.reading() as uow:
+        assert (await uow.session.get_one(AgentInstanceRow, mine)).connected
+    assert [errand.done for errand in await left(served)] == [False]
