@@ -166,7 +166,7 @@ def test_access_is_there_from_its_approval_until_its_time_is_over(stack: Stack, 
     """Invariant 7: what is gone ends live sessions, and psql hears of it."""
     assert bot.json("access", "offers")[0]["name"] == "tonight"
     assert not connects(stack)
-    window(bot, rosa, "4s")
+    window(bot, rosa, "8s")
     eventually(lambda: connects(stack), "the window opens")
     psql = sleeping(stack, "until its end")
     _, problem = psql.communicate(timeout=20)

@@ -172,11 +172,12 @@ async def test_a_held_client_that_is_not_read_is_looked_at(monkeypatch: pytest.M
         assert it.gate.holds[0].cancelled
 
 
-async def test_a_hold_ends_when_the_limit_of_the_client_has_passed() -> None:
+async def test_a_hold_ends_when_the_limit_of_the_client_has_passed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 1000.0)
     async with line() as it:
         it.core.hold_limit = 0.03
         await held(it)
-        async with asyncio.timeout(0.9):  # before the next look
+        async with asyncio.timeout(5):  # long before the next look
             while "overdue" not in it.core.heard:
                 await asyncio.sleep(0.005)
         assert it.gate.holds[0].cancelled == "overdue"
