@@ -89,9 +89,7 @@ class LinkServicer(stubs.LinkServicer):
         self._recordings = recordings
         self._secrets = secrets
         self._streams: dict[str, asyncio.Task[Any]] = {}  # the newest by instance
-        self._open: set[asyncio.Task[Any]] = (
-            set()
-        )  # those and older ones, until they have told the database that they end
+        self._open: set[asyncio.Task[Any]] = set()  # and older ones, until the database knows of their end
 
     @called_with(Credential.CERTIFICATE, Permission.SERVE)
     async def Connect(  # type: ignore[override]  # noqa: N802 - gRPC's name; reads and writes, yields nothing

@@ -269,8 +269,10 @@ class Journal:
     def flush(self, seconds: float) -> bool:
         """Waits until everything appended so far is on disk; False when it is not in time."""
         with self._condition:
-            wanted, self._urgent = self._taken + len(self._changes), True
-            self._condition.notify_all()
+            wanted = self._taken + len(self._changes)
+            if self._changes:  # else what comes next would not wait for others
+                self._urgent = True
+                self._condition.notify_all()
             return self._condition.wait_for(lambda: self._written >= wanted, seconds)
 
     def close(self) -> None:

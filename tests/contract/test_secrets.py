@@ -211,7 +211,7 @@ async def test_all_who_wait_for_one_fetch_are_told_its_failure_at_once(
     store = await served(control, agent)
     await control.feature.server.stop()
     await agent.until(lambda: not agent.link.reachable)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(2):
         told = await asyncio.gather(*(store.read() for _ in range(50)), return_exceptions=True)
     assert {type(one) for one in told} == {CredentialError}
     await control.replaced()

@@ -266,6 +266,7 @@ def test_sessions_that_begin_share_a_sync_and_wait_for_no_longer_than_whatever_i
     monkeypatch.setattr(journal_module, "_GATHER_SECONDS", 3600)
     written = threading.Semaphore(0)
     journal.listen(written.release)
+    assert journal.flush(5), "nothing to wait for, and nobody is hurried by it"
     for name in ("ses_1", "ses_2", "ses_3"):
         journal.opened(facts(name), 1)
         assert not written.acquire(timeout=0.02)
