@@ -10,6 +10,7 @@ busy agent sends, are taken together, and so are sessions that are opened one af
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from itertools import groupby
 from typing import Final
 
@@ -40,6 +41,7 @@ _log = structlog.get_logger(__name__)
 
 _BAD_CONTENT: Final = (ProblemError, ValueError, LookupError, TypeError, IntegrityError, DataError)
 _TOGETHER: Final = frozenset({DecisionsReport, OpenedReport})
+_MOMENT: Final = timedelta(microseconds=1)
 _MOST_RECORDING_KEYS: Final = 16
 _LARGEST_NUMBER: Final = 2**63 - 1
 
@@ -65,7 +67,10 @@ class ReportIntake:
         row.boot_id, row.version, row.features = hello.boot_id, hello.version[:64], list(hello.features)
         row.recording_keys = _with(row.recording_keys, hello.recording_keys)
         row.snapshot_version = hello.snapshot_version
-        row.connected, row.connected_at, row.seen_at = True, uow.now, uow.now
+        row.connected, row.seen_at = True, uow.now
+        row.connected_at = max(
+            uow.now, row.connected_at + _MOMENT
+        )  # never twice the same: by it a stream knows its row
         uow.session.add(row)
         await uow.session.flush()
         await self._sessions.reconcile(uow, reporter(agent, hello), frozenset(hello.open_sessions))

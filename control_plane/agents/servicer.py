@@ -129,7 +129,7 @@ class LinkServicer(stubs.LinkServicer):
         finally:
             if self._streams.get(stream.instance_id) is task:
                 del self._streams[stream.instance_id]
-                await stream.disconnected()
+            await stream.disconnected()
 
     async def ended(self) -> None:
         """Once gRPC has ended the streams: returns when they have told the database."""

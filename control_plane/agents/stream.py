@@ -133,9 +133,11 @@ class AgentStream:
 
     async def _greeted(self) -> int:
         async with self._parts.units() as uow:
+            through = await self._parts.intake.greet(uow, self._agent, self._hello)  # first: it locks the instance
+            row = await repository.instance(uow.session, self.instance_id)
+            self._connected_at = row.connected_at if row is not None else None
             await self._parts.errands.left(uow, self.instance_id)  # taken by an older stream, which has ended
-            self._connected_at = uow.now
-            return await self._parts.intake.greet(uow, self._agent, self._hello)
+            return through
 
     async def _write(self, message: pb.ControlMessage) -> None:
         async with self._writing:
@@ -315,6 +317,7 @@ class AgentStream:
             await self._write(wire.snapshot(newest))
 
     async def disconnected(self) -> None:
+        """Whatever ended the stream, and whichever has come after it: nothing is done when that one has greeted."""
         await unbroken(self._disconnected())
 
     async def _disconnected(self) -> None:

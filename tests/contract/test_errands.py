@@ -14,8 +14,9 @@ from sqlmodel import select
 from control_plane.agents import errands as control_errands
 from control_plane.agents.errands import Errands
 from control_plane.agents.errors import AgentLeftError, ErrandFailedError, NoAgentError
+from control_plane.agents.stream import AgentStream
 from control_plane.agents.tables import AgentInstanceRow, ErrandRow
-from control_plane.kit.errors import NotFoundError
+from control_plane.kit.errors import NotFoundError, UnavailableError
 from data_plane.identifiers import TargetName
 from data_plane.link.errands import ErrandError, Handler
 from data_plane.policy import snapshot
@@ -188,6 +189,26 @@ async def test_an_errand_reaches_an_agent_that_is_connected_to_another_replica(
     asked = Errands(world.units, world.events, served.documents)
     assert await asked.ask("orders", "look", {}, 5) == {"looked at": "orders"}
     await world.database.close()
+
+
+async def test_a_stream_fails_its_errands_also_when_the_newer_one_is_not_let_in(
+    served: ControlSide, connected: RunningAgent, deeds: Deeds, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, servicer = connected.journal.instance_id, served.feature.server._services[0]
+    asking = asyncio.ensure_future(served.feature.errands.ask("orders", "look", {}, 10))
+    await deeds.begun.get()
+
+    async def busy(self: AgentStream) -> int:
+        raise UnavailableError("the database is busy; try again")
+
+    monkeypatch.setattr(AgentStream, "_greeted", busy)
+    older = servicer._streams[mine]
+    older.cancel()  # as the newer one does, which has taken its place
+    monkeypatch.setitem(servicer._streams, mine, asyncio.ensure_future(asyncio.Event().wait()))
+    with pytest.raises(AgentLeftError, match="went away"):
+        await asking
+    async with served.world.units.reading() as uow:
+        assert not (await uow.session.get_one(AgentInstanceRow, mine)).connected
 
 
 async def test_the_late_end_of_a_stream_fails_nothing_of_the_newer_one_at_another_replica(
